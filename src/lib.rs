@@ -1,0 +1,2 @@
+//! One MCP server in front of many.
+pub mod protocol;
