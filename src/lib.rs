@@ -1,3 +1,4 @@
 //! One MCP server in front of many.
 pub mod config;
+pub mod identity;
 pub mod protocol;
