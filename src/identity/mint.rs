@@ -174,3 +174,6 @@ fn explain(
 fn without(secret: &SecretString, text: &str) -> String {
     quoted(&text.replace(secret.expose_secret(), "[secret]"))
 }
+
+#[cfg(test)]
+mod tests;

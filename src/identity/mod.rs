@@ -6,7 +6,7 @@
 //!
 //! **What it owns.** The token, the client secret and the connection to the
 //! identity provider. One task, the keeper, owns the token and does
-//! every mint; whoever needs the token holds a handle, which reads an
+//! every mint; whoever needs the token holds an [`Identity`], which reads an
 //! immutable snapshot. So any number of callers cause one mint.
 //!
 //! **What it must never know.** Children, requests, clients. Who gets the
@@ -16,7 +16,7 @@
 //! The promises, in the order in which they matter:
 //!
 //! - No call hangs on the identity provider: with a valid token
-//!   asking for it returns without waiting, without one it waits 2 s at
+//!   [`Identity::header`] returns without waiting, without one it waits 2 s at
 //!   most and then goes without.
 //! - A token serves until it expires, whatever happens to its refresh.
 //! - The provider is never hammered: one mint at a time, a backoff after every
@@ -26,12 +26,12 @@
 //! Time is monotonic: setting the clock does not matter. A machine that was
 //! asleep may hold a token for valid which is not; the child's 401 heals that.
 
-#![allow(dead_code)]
-
 mod answer;
 mod backoff;
 mod discovery;
 mod error;
+mod handle;
+mod keeper;
 mod lifetime;
 mod mint;
 mod provider;
@@ -43,6 +43,7 @@ mod testing;
 mod token;
 
 pub use error::IdentityError;
+pub use handle::Identity;
 pub use status::IdentityStatus;
 pub use token::ServiceToken;
 
