@@ -21,7 +21,7 @@ use crate::{
     config::{ChildSettings, SessionMode, Settings},
     identity::Identity,
     outbound::{Child, ChildMessage, HttpClient, Surroundings},
-    protocol::model::LoggingLevel,
+    protocol::{caller::severity, model::LoggingLevel},
 };
 
 /// Process starts that may go on at once.
@@ -147,11 +147,6 @@ impl Fleet {
         self.shutdown.cancel();
         self.tasks.wait().await;
     }
-}
-
-/// The order of levels (RFC 5424), the least severe first.
-pub fn severity(level: LoggingLevel) -> u8 {
-    level as u8
 }
 
 fn warn_of_what_is_not_in_force(child: &ChildSettings) {

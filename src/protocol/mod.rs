@@ -4,6 +4,7 @@
 //! types of the names. Must never know who sends a message or where it goes.
 
 pub mod answer;
+pub mod caller;
 pub mod error;
 pub mod frame;
 pub mod headers;
@@ -14,6 +15,7 @@ pub mod request;
 pub mod splice;
 pub mod version;
 
+pub use caller::Caller;
 pub use frame::{Frame, Kind};
 pub use names::{ChildName, OwnName, PublicName};
 pub use rmcp::model;

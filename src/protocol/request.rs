@@ -96,7 +96,7 @@ pub enum MetaEdit<'a> {
     /// Modern client, legacy child.
     Strip,
     /// Legacy client, modern child: these members (JSON text, without braces).
-    Add(&'a str),
+    Add(std::borrow::Cow<'a, str>),
 }
 
 impl Params {
@@ -293,7 +293,7 @@ mod tests {
                 r#"{"name":"own","_meta":{"k":1,"x":2}}"#,
             ),
         ] {
-            let text = edited(params, MetaEdit::Add(r#""k":1"#));
+            let text = edited(params, MetaEdit::Add(r#""k":1"#.into()));
             assert!(
                 text.ends_with(&format!("\"params\":{expected}}}")),
                 "{text}"
