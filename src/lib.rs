@@ -1,2 +1,3 @@
 //! One MCP server in front of many.
+pub mod config;
 pub mod protocol;
