@@ -17,13 +17,29 @@
 //! the environment, a header or a URL's userinfo: not in an error, not in
 //! `Debug`.
 
+mod child;
+mod collections;
 mod document;
 mod duration;
+mod entry;
+mod environment;
 mod error;
+mod expand;
+mod headers;
 mod keys;
+mod layer;
+mod prefix;
+mod reader;
+mod scalars;
 mod shown;
+mod transport;
 mod warning;
 
+pub use child::{
+    AuthSettings, BreakerSettings, ChildSettings, DISABLED_IN_CONFIG, SessionMode,
+    TransportSettings,
+};
+pub use environment::{Environment, ProcessEnvironment};
 pub use error::ConfigError;
 pub use shown::ShownUrl;
 pub use warning::Warning;
