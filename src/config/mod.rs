@@ -1,4 +1,4 @@
-//! `mcp_config.json` and the environment, read into one validated `Settings`.
+//! `mcp_config.json` and the environment, read into one validated [`Settings`].
 //!
 //! **What it is for.** Everything an operator can write is parsed and checked
 //! here, once, so that no other folder asks again whether a number is in range
@@ -25,12 +25,18 @@ mod entry;
 mod environment;
 mod error;
 mod expand;
+mod file;
+mod groups;
 mod headers;
+mod identity;
 mod keys;
 mod layer;
+mod locate;
 mod prefix;
 mod reader;
 mod scalars;
+mod self_reference;
+mod settings;
 mod shown;
 mod transport;
 mod warning;
@@ -41,5 +47,8 @@ pub use child::{
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub use error::ConfigError;
+pub use identity::{IdentityMode, IdentitySettings};
+pub use locate::locate;
+pub use settings::{Mode, Settings};
 pub use shown::ShownUrl;
 pub use warning::Warning;
