@@ -21,7 +21,7 @@ use crate::{
     config::{ChildSettings, SessionMode, Settings},
     identity::Identity,
     outbound::{Child, ChildMessage, HttpClient, Surroundings},
-    protocol::{caller::severity, model::LoggingLevel},
+    protocol::LogLevel,
 };
 
 /// Process starts that may go on at once.
@@ -49,7 +49,7 @@ pub struct Fleet {
     /// Whether the first round of connecting is over.
     settled: watch::Sender<bool>,
     messages: broadcast::Sender<ChildMessage>,
-    log_level: watch::Sender<Option<LoggingLevel>>,
+    log_level: watch::Sender<Option<LogLevel>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -132,9 +132,9 @@ impl Fleet {
 
     /// A client asks for log messages. Legacy children know one level for all: the
     /// least severe that anybody asks for.
-    pub fn want_log_level(&self, level: LoggingLevel) {
+    pub fn want_log_level(&self, level: LogLevel) {
         self.log_level.send_if_modified(|wanted| {
-            let lower = wanted.is_none_or(|wanted| severity(level) < severity(wanted));
+            let lower = wanted.is_none_or(|wanted| level < wanted);
             if lower {
                 *wanted = Some(level);
             }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     catalog::{Listing, ListingError, Page},
-    protocol::{Era, Frame, request::meta_key, version::MODERN},
+    protocol::{Era, Frame, LogLevel, request::meta_key, version::MODERN},
 };
 
 /// Pages of one list. A child that never stops would otherwise be read for ever.
@@ -76,11 +76,6 @@ impl Connection {
     /// world of its own. Then ids and progress tokens pass as they are.
     pub fn keeps_ids(&self) -> bool {
         self.era == Era::Modern && matches!(self.link, Link::Http(_))
-    }
-
-    /// Whether the child sends log messages.
-    pub(super) fn logs(&self) -> bool {
-        self.info.capabilities.logging.is_some()
     }
 
     /// Sends a request of a client. `slot` is held until the child is done.
@@ -193,15 +188,13 @@ impl Connection {
     }
 
     /// Asks a legacy child for log messages of this level and above.
-    pub(super) async fn set_log_level(&self, level: rmcp::model::LoggingLevel) {
-        if self.era == Era::Legacy && self.logs() {
-            #[expect(deprecated, reason = "the legacy era's way, for legacy children")]
-            let set = self
-                .peer
-                .set_level(rmcp::model::SetLevelRequestParams::new(level));
-            if let Err(error) = set.await {
-                tracing::debug!(%error, "a child refused a log level");
-            }
+    pub(super) async fn set_log_level(&self, level: LogLevel) {
+        let logs = self.info.capabilities.logging.is_some();
+        if self.era == Era::Legacy
+            && logs
+            && let Err(error) = control::set_log_level(&self.peer, level).await
+        {
+            tracing::debug!(%error, "a child refused a log level");
         }
     }
 
@@ -222,14 +215,14 @@ impl Connection {
 /// The members of `_meta` that a modern child requires of a request that came
 /// without them (JSON text without braces). No capability is declared: what needs
 /// a client's help cannot be asked of a client that did not offer it.
-pub fn era_keys(log_level: Option<&str>) -> String {
+pub fn era_keys(log_level: Option<LogLevel>) -> String {
     let mut keys = json!({
         meta_key::PROTOCOL_VERSION: MODERN.as_str(),
         meta_key::CLIENT_INFO: control::client_info(),
         meta_key::CLIENT_CAPABILITIES: {},
     });
     if let Some(level) = log_level {
-        keys[meta_key::LOG_LEVEL] = Value::from(level);
+        keys[meta_key::LOG_LEVEL] = Value::from(level.as_str());
     }
     let text = keys.to_string();
     text[1..text.len() - 1].to_owned()

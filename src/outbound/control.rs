@@ -29,7 +29,7 @@ use super::{
     link::Link,
 };
 use crate::protocol::{
-    Era, Frame, Kind,
+    Era, Frame, Kind, LogLevel,
     error::{RpcError, code},
     headers, json,
     request::Params,
@@ -108,8 +108,32 @@ pub(super) async fn listen(control: &rmcp::Peer<RoleClient>) -> Result<(), Servi
         .tools_list_changed()
         .build();
     let mut subscription = control.listen(filter).await?;
-    while subscription.next().await.is_some() {}
+    while subscription.next().await?.is_some() {}
     Ok(())
+}
+
+/// Asks a legacy child for log messages of this level and above.
+///
+/// # Errors
+///
+/// When the child refuses.
+#[expect(deprecated, reason = "the legacy era's way, for legacy children")]
+pub(super) async fn set_log_level(
+    control: &rmcp::Peer<RoleClient>,
+    level: LogLevel,
+) -> Result<(), ServiceError> {
+    use rmcp::model::{LoggingLevel, SetLevelRequestParams};
+    let level = match level {
+        LogLevel::Debug => LoggingLevel::Debug,
+        LogLevel::Info => LoggingLevel::Info,
+        LogLevel::Notice => LoggingLevel::Notice,
+        LogLevel::Warning => LoggingLevel::Warning,
+        LogLevel::Error => LoggingLevel::Error,
+        LogLevel::Critical => LoggingLevel::Critical,
+        LogLevel::Alert => LoggingLevel::Alert,
+        LogLevel::Emergency => LoggingLevel::Emergency,
+    };
+    control.set_level(SetLevelRequestParams::new(level)).await
 }
 
 /// Whether the child answers at all: any answer will do, an error too.
@@ -171,9 +195,11 @@ impl Transport<RoleClient> for ControlTransport {
                 .map_err(|error| Failure::protocol(error.to_string()))?;
             let frame = Frame::made(text);
             match link {
-                Link::Pipe(pipe) if pipe.send(frame.into_bytes()) => Ok(()),
-                Link::Pipe(_) => Err(Failure::not_sent("has closed its connection")),
                 Link::Http(http) => post(http, frame).await,
+                Link::Pipe(pipe) => match pipe.send(frame.into_bytes()) {
+                    true => Ok(()),
+                    false => Err(Failure::not_sent("has closed its connection")),
+                },
             }
         }
     }

@@ -29,7 +29,7 @@ use crate::{
     catalog::{Filter, Listing},
     config::{AuthSettings, ChildSettings, HttpSettings, TransportSettings},
     identity::Identity,
-    protocol::{Era, Frame, model::LoggingLevel},
+    protocol::{Era, Frame, LogLevel},
     telemetry::Outcome,
 };
 
@@ -57,7 +57,7 @@ pub struct Surroundings {
     /// Told whenever a child's state or listing has changed.
     pub news: mpsc::UnboundedSender<()>,
     /// The least severe log level any client asks for.
-    pub log_level: watch::Receiver<Option<LoggingLevel>>,
+    pub log_level: watch::Receiver<Option<LogLevel>>,
 }
 
 impl Child {
@@ -321,7 +321,6 @@ impl Supervisor {
         if !matches!(end, End::Lost(_)) {
             connection.close().await;
         }
-        drop(connection);
         if let Some(process) = process {
             process.stop().await;
         }

@@ -1,14 +1,13 @@
 //! A child's messages on their way to the client: ids and tokens given back, and
 //! the few result keys in which the eras differ.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 
 use super::{
+    caller::LogLevel,
     error::code,
     frame::{Frame, Kind},
-    json::{self, Object},
+    json,
     request::meta_key,
     version::Era,
 };
@@ -85,16 +84,9 @@ pub fn progress_token(progress: &Frame) -> Option<String> {
 }
 
 /// The severity of a `notifications/message`.
-pub fn log_level(message: &Frame) -> Option<String> {
+pub fn log_level(message: &Frame) -> Option<LogLevel> {
     let params = message.body_object()?;
-    Some(json::unquote(params.get("level")?).into_owned())
-}
-
-/// The protocol version an `initialize` result settles on.
-pub fn negotiated_version(result: &str) -> Option<String> {
-    let object = Object::read(result).ok()?;
-    let raw = object.get("protocolVersion")?;
-    Some(Cow::into_owned(json::unquote(raw)))
+    LogLevel::read(&json::unquote(params.get("level")?))
 }
 
 /// A quick no: reading the members of a large result costs a pass over all of it.

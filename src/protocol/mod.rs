@@ -15,7 +15,7 @@ pub mod request;
 pub mod splice;
 pub mod version;
 
-pub use caller::Caller;
+pub use caller::{Caller, LogLevel};
 pub use frame::{Frame, Kind};
 pub use names::{ChildName, OwnName, PublicName};
 pub use rmcp::model;

@@ -21,7 +21,6 @@ use crate::{
     },
     protocol::{
         Caller, Era, Frame, Kind, answer,
-        caller::{log_level, log_level_word},
         request::{MetaEdit, Params, RequestEdit},
     },
     telemetry::Outcome,
@@ -95,7 +94,10 @@ impl Relay {
             && let Some(lost) = connection.take_if(|_| may_repeat(failure, route.repeatable))
         {
             child.failed(Some(&lost), failure);
-            result = call.repeat(&lost, &mut connection, &mut settlement, asides).await;
+            let failure = failure.clone();
+            result = call
+                .repeat(&lost, &failure, &mut connection, &mut settlement, asides)
+                .await;
         }
         match result {
             Ok(Answer::Whole(answer, outcome)) => {
@@ -133,12 +135,17 @@ impl Call<'_> {
     async fn repeat(
         &self,
         lost: &Connection,
+        failure: &Failure,
         used: &mut Option<Arc<Connection>>,
         settlement: &mut Settlement,
         asides: &mpsc::Sender<Bytes>,
     ) -> Result<Answer, Failure> {
-        let renewed = self.child.renewed(lost, self.child.settings.timeout);
-        let connection = settlement.waiting(renewed).await?;
+        let connection = if failure.session_lost {
+            let renewed = self.child.renewed(lost, self.child.settings.timeout);
+            settlement.waiting(renewed).await?
+        } else {
+            self.child.callable().map_err(|_| failure.clone())?
+        };
         self.send(connection, used, settlement, asides).await
     }
 
@@ -198,7 +205,7 @@ impl Call<'_> {
         match (self.caller.era, child) {
             (Era::Legacy, Era::Modern) => match self.caller.log_level {
                 None => MetaEdit::Add(QUIET.as_str().into()),
-                Some(level) => MetaEdit::Add(era_keys(Some(log_level_word(level))).into()),
+                Some(level) => MetaEdit::Add(era_keys(Some(level)).into()),
             },
             (Era::Modern, Era::Legacy) => MetaEdit::Strip,
             _ => MetaEdit::Keep,
@@ -217,7 +224,7 @@ impl Call<'_> {
                 }
             }
             Some("notifications/message") => {
-                let level = answer::log_level(&message).as_deref().and_then(log_level);
+                let level = answer::log_level(&message);
                 self.caller.wants_log(level).then(|| message.into_bytes())
             }
             // The child's own cancelling of something else.
@@ -259,7 +266,8 @@ async fn within<T>(
 /// A call is sent twice only if it was certainly not executed the first time, or if
 /// its tool may be called twice.
 fn may_repeat(failure: &Failure, repeatable: bool) -> bool {
-    failure.outcome == Outcome::Transport && (failure.session_lost || repeatable)
+    failure.session_lost
+        || repeatable && failure.outcome == Outcome::Transport && failure.retry_after.is_none()
 }
 
 fn unlisted(id: &str, era: Era, child: &Arc<Child>, began: Instant) -> Reply {

@@ -16,19 +16,19 @@ use crate::{
 const ERROR_LIMIT: usize = 64 * 1024;
 
 /// An event stream's messages. Each holds whole bytes of one event's data.
-pub(super) type Events = BoxStream<'static, Result<Event, Failure>>;
+pub(in crate::outbound) type Events = BoxStream<'static, Result<Event, Failure>>;
 
 /// One event of a stream.
 #[derive(Debug)]
-pub(super) struct Event {
+pub(in crate::outbound) struct Event {
     /// The message, if the event carries one.
-    pub(super) frame: Option<Frame>,
+    pub(in crate::outbound) frame: Option<Frame>,
     /// Where to resume after it.
-    pub(super) id: Option<String>,
+    pub(in crate::outbound) id: Option<String>,
 }
 
 /// A successful response, by its shape.
-pub(super) enum Shape {
+pub(in crate::outbound) enum Shape {
     /// 202, or nothing in it.
     Accepted,
     /// One JSON message.
@@ -42,7 +42,7 @@ pub(super) enum Shape {
 /// # Errors
 ///
 /// `protocol` for any other content type: an HTML page is no MCP server.
-pub(super) fn shape(response: &Response<Incoming>) -> Result<Shape, Failure> {
+pub(in crate::outbound) fn shape(response: &Response<Incoming>) -> Result<Shape, Failure> {
     if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
         return Ok(Shape::Accepted);
     }
@@ -64,7 +64,7 @@ fn content_type(response: &Response<Incoming>) -> &str {
 }
 
 /// What has been read of a body.
-pub(super) enum Gathered {
+pub(in crate::outbound) enum Gathered {
     /// All of it.
     Whole(Bytes),
     /// More than asked for: the rest is still in the body.
@@ -76,7 +76,7 @@ pub(super) enum Gathered {
 /// # Errors
 ///
 /// When the child cuts it.
-pub(super) async fn gather(body: &mut Incoming, enough: usize) -> Result<Gathered, Failure> {
+pub(in crate::outbound) async fn gather(body: &mut Incoming, enough: usize) -> Result<Gathered, Failure> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -104,7 +104,7 @@ pub(super) async fn gather(body: &mut Incoming, enough: usize) -> Result<Gathere
 /// # Errors
 ///
 /// When it is cut, too long, or no message.
-pub(super) async fn message(body: &mut Incoming) -> Result<Frame, Failure> {
+pub(in crate::outbound) async fn message(body: &mut Incoming) -> Result<Frame, Failure> {
     match gather(body, MESSAGE_LIMIT).await? {
         Gathered::Whole(bytes) => frame(bytes),
         Gathered::Beyond(_) => Err(too_long()),
@@ -112,7 +112,7 @@ pub(super) async fn message(body: &mut Incoming) -> Result<Frame, Failure> {
 }
 
 /// The beginning of an error's body.
-pub(super) async fn error_body(body: &mut Incoming) -> Bytes {
+pub(in crate::outbound) async fn error_body(body: &mut Incoming) -> Bytes {
     match gather(body, ERROR_LIMIT).await {
         Ok(Gathered::Whole(bytes) | Gathered::Beyond(bytes)) => bytes,
         Err(_) => Bytes::new(),
@@ -124,13 +124,13 @@ pub(super) async fn error_body(body: &mut Incoming) -> Bytes {
 /// # Errors
 ///
 /// `protocol` when it is none.
-pub(super) fn frame(bytes: Bytes) -> Result<Frame, Failure> {
+pub(in crate::outbound) fn frame(bytes: Bytes) -> Result<Frame, Failure> {
     Frame::read(bytes)
         .map_err(|error| Failure::protocol(format!("sent what is no MCP message: {error}")))
 }
 
 /// The messages of an event stream.
-pub(super) fn events(body: Incoming) -> Events {
+pub(in crate::outbound) fn events(body: Incoming) -> Events {
     let limited = EventLimit { since_event: 0 }.apply(body.into_data_stream());
     SseStream::from_bytes_stream(limited)
         .map(|event| {

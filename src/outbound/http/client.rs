@@ -1,6 +1,6 @@
 //! The one HTTP client of the process: a pool of connections to all children.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, header::AUTHORIZATION};

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use crate::{
     outbound::{
         Failure, MESSAGE_LIMIT, Outgoing, Part, call_id, call_number, slots::Slot,
-        unasked::{Unasked, refusal},
+        unasked::Unasked,
     },
     protocol::{
         Frame, Kind, answer,
