@@ -44,8 +44,7 @@ pub(super) fn skip_own_urls(
     warnings: &mut Vec<Warning>,
 ) {
     for child in usable(children) {
-        let (TransportSettings::Http(remote) | TransportSettings::Sse(remote)) =
-            &child.transport
+        let (TransportSettings::Http(remote) | TransportSettings::Sse(remote)) = &child.transport
         else {
             continue;
         };

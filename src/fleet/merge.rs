@@ -56,7 +56,11 @@ async fn until(at: Option<Instant>) {
 /// Swaps the snapshot; whether clients see another list now.
 fn merge(fleet: &Fleet, max_name_length: usize) -> bool {
     let before = fleet.snapshot();
-    let listings: Vec<_> = before.children.iter().map(|child| child.listing()).collect();
+    let listings: Vec<_> = before
+        .children
+        .iter()
+        .map(|child| child.listing())
+        .collect();
     let offers: Vec<_> = before
         .children
         .iter()
@@ -81,7 +85,13 @@ fn merge(fleet: &Fleet, max_name_length: usize) -> bool {
     !same
 }
 
-fn warn_of(Collision { name, kept, left_out }: &Collision) {
+fn warn_of(
+    Collision {
+        name,
+        kept,
+        left_out,
+    }: &Collision,
+) {
     warn!(
         tool = %name, kept = %kept, left_out = %left_out,
         "two tools have the same public name: set another \"prefix\" for one of the children"
@@ -96,7 +106,9 @@ fn settle(fleet: &Fleet, first_round: Instant) {
             .iter()
             .all(|child| is_attempted(child));
     if over {
-        fleet.settled.send_if_modified(|settled| !std::mem::replace(settled, true));
+        fleet
+            .settled
+            .send_if_modified(|settled| !std::mem::replace(settled, true));
     }
 }
 

@@ -129,7 +129,11 @@ impl Breaker {
                 }
                 Some(due) => {
                     tokio::time::sleep_until(due).await;
-                    if self.machine.as_ref().is_some_and(StateMachine::is_call_permitted) {
+                    if self
+                        .machine
+                        .as_ref()
+                        .is_some_and(StateMachine::is_call_permitted)
+                    {
                         return;
                     }
                     // The machine's own clock is a hair behind ours.
@@ -315,7 +319,10 @@ mod tests {
             longest: Duration::from_secs(300),
         };
         let whole: Vec<_> = rests.take(7).map(|rest| rest.as_secs_f64()).collect();
-        for (rest, base) in whole.iter().zip([15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0]) {
+        for (rest, base) in whole
+            .iter()
+            .zip([15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0])
+        {
             assert!((base..=base * 1.1).contains(rest), "{rest} for {base}");
         }
     }

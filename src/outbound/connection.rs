@@ -112,18 +112,25 @@ impl Connection {
                 Err(error) => return Err(Failure::protocol(error.to_string())),
             };
             if page.unusable > 0 {
-                tracing::warn!(entries = page.unusable, "a list holds entries that are no tools");
+                tracing::warn!(
+                    entries = page.unusable,
+                    "a list holds entries that are no tools"
+                );
             }
             listing.tools.extend(page.tools);
             if page.next_cursor.is_none() {
                 return Ok(listing);
             }
             if page.next_cursor == cursor {
-                return Err(Failure::protocol("gives the same page of its tools again and again"));
+                return Err(Failure::protocol(
+                    "gives the same page of its tools again and again",
+                ));
             }
             cursor = page.next_cursor;
         }
-        Err(Failure::protocol(format!("has more than {MOST_PAGES} pages of tools")))
+        Err(Failure::protocol(format!(
+            "has more than {MOST_PAGES} pages of tools"
+        )))
     }
 
     async fn page(&self, cursor: Option<&str>) -> Result<Frame, Failure> {

@@ -25,7 +25,10 @@ use tokio::sync::mpsc;
 
 use super::{
     Failure,
-    http::{HttpLink, body::{self, Shape}},
+    http::{
+        HttpLink,
+        body::{self, Shape},
+    },
     link::Link,
 };
 use crate::protocol::{
@@ -104,9 +107,7 @@ pub(super) async fn shake_hands(
 ///
 /// When the child refuses.
 pub(super) async fn listen(control: &rmcp::Peer<RoleClient>) -> Result<(), ServiceError> {
-    let filter = SubscriptionFilter::builder()
-        .tools_list_changed()
-        .build();
+    let filter = SubscriptionFilter::builder().tools_list_changed().build();
     let mut subscription = control.listen(filter).await?;
     while subscription.next().await?.is_some() {}
     Ok(())

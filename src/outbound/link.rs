@@ -2,9 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, stdio::Pipe,
-};
+use super::{Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, stdio::Pipe};
 use crate::protocol::model::ProtocolVersion;
 
 /// The way to a child for as long as one handshake holds; clones are the same one.

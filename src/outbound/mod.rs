@@ -24,7 +24,7 @@ pub use child::Child;
 pub use connection::{Connection, era_keys};
 pub use exchange::{Exchange, LongAnswer, Outgoing, Part};
 pub use failure::Failure;
-pub use http::HttpClient;
+pub use http::{HttpClient, TlsError};
 pub use slots::Slot;
 pub use state::{Phase, State};
 pub use stdio::watchdog;

@@ -17,10 +17,10 @@ use tracing::{debug, info, warn};
 use super::{
     Child, ChildMessage, Connection, Failure, HttpClient, Phase, State,
     breaker::Breaker,
+    child::Loss,
     control::Handshake,
     http::HttpLink,
     link::Link,
-    child::Loss,
     seconds,
     stdio::{Pipe, Process},
     unasked::Unasked,
@@ -176,7 +176,9 @@ impl Supervisor {
     /// One attempt: way, handshake, list.
     async fn connect(&mut self) -> Result<Live, Failure> {
         let permit = match self.child.settings.transport {
-            TransportSettings::Stdio(_) => self.surroundings.starts.clone().acquire_owned().await.ok(),
+            TransportSettings::Stdio(_) => {
+                self.surroundings.starts.clone().acquire_owned().await.ok()
+            }
             _ => None,
         };
         let (link, inbox, process) = self.open()?;
@@ -184,7 +186,8 @@ impl Supervisor {
         let how = self.handshake();
         let patience = self.child.settings.timeout;
         let established = async {
-            let connection = Connection::establish(link.clone(), inbox, how, self.generation).await?;
+            let connection =
+                Connection::establish(link.clone(), inbox, how, self.generation).await?;
             let listing = connection.list(patience).await?;
             Ok((connection, listing))
         };
@@ -202,7 +205,11 @@ impl Supervisor {
                 self.era = Some(connection.era());
                 let connection = Arc::new(connection);
                 let listing = self.filtered(listing);
-                Ok(Live { connection, listing, process })
+                Ok(Live {
+                    connection,
+                    listing,
+                    process,
+                })
             }
             Err(failure) => {
                 self.era = None;
@@ -275,7 +282,11 @@ impl Supervisor {
 
     /// Until the child is lost.
     async fn serve(&mut self, live: Live) -> End {
-        let Live { connection, mut process, .. } = live;
+        let Live {
+            connection,
+            mut process,
+            ..
+        } = live;
         let mut log_level = self.surroundings.log_level.clone();
         log_level.mark_changed();
         let follow = connection.follow();
@@ -359,7 +370,11 @@ impl Supervisor {
     }
 
     fn filtered(&self, listing: Listing) -> Listing {
-        let ChildSettings { enabled_tools, disabled_tools, .. } = &self.child.settings;
+        let ChildSettings {
+            enabled_tools,
+            disabled_tools,
+            ..
+        } = &self.child.settings;
         match Filter::new(enabled_tools, disabled_tools) {
             Ok(filter) => listing.filtered(&filter),
             // The configuration refuses such a pattern before it comes here.
@@ -369,10 +384,18 @@ impl Supervisor {
 
     fn announce(&mut self, live: &Live, began: Instant) {
         let tools = live.listing.tools.len();
-        self.child.listing.store(Some(Arc::new(live.listing.clone())));
+        self.child
+            .listing
+            .store(Some(Arc::new(live.listing.clone())));
         self.breaker.reset();
-        self.enter(Phase::Ready, None, live.process.as_ref().and_then(Process::pid));
-        self.child.connection.send_replace(Some(Arc::clone(&live.connection)));
+        self.enter(
+            Phase::Ready,
+            None,
+            live.process.as_ref().and_then(Process::pid),
+        );
+        self.child
+            .connection
+            .send_replace(Some(Arc::clone(&live.connection)));
         self.tell();
         info!(
             child = %self.child.name(), transport = self.child.transport(), state = "ready",
@@ -476,7 +499,10 @@ mod tests {
     fn pauses_double_from_half_a_second_to_a_minute() {
         for (attempt, base) in [(0, 0.5), (1, 1.0), (5, 16.0), (7, 60.0), (u32::MAX, 60.0)] {
             let pause = pause(attempt).as_secs_f64();
-            assert!((base * 0.8..base * 1.2).contains(&pause), "{attempt}: {pause}");
+            assert!(
+                (base * 0.8..base * 1.2).contains(&pause),
+                "{attempt}: {pause}"
+            );
         }
     }
 }

@@ -67,7 +67,9 @@ impl Unasked {
                 // Without a receiver nobody listens: not an error.
                 let _ = self.messages.send(ChildMessage { child, frame });
             }
-            (Kind::Request, Some(method)) if method != "ping" => return Some(refusal(&frame, method)),
+            (Kind::Request, Some(method)) if method != "ping" => {
+                return Some(refusal(&frame, method));
+            }
             _ => self.to_control(frame),
         }
         None

@@ -28,7 +28,9 @@ impl Deadline {
 
     /// The child has shown that it is at work.
     pub(super) fn progressed(&mut self) {
-        self.at = self.limit.map(|limit| (Instant::now() + limit).min(self.last));
+        self.at = self
+            .limit
+            .map(|limit| (Instant::now() + limit).min(self.last));
     }
 
     /// Resolves with the limit when the patience is at its end.

@@ -55,7 +55,10 @@ fn sentence(child: &ChildName, failure: &Failure) -> String {
             None => String::new(),
         },
     };
-    format!("The server {:?} {reason}. {executed}{advice}", child.as_str())
+    format!(
+        "The server {:?} {reason}. {executed}{advice}",
+        child.as_str()
+    )
 }
 
 /// To whole seconds: nobody plans in milliseconds, and earlier is in vain.

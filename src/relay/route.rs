@@ -85,5 +85,8 @@ fn unknown(snapshot: &Snapshot, name: &str) -> RpcError {
             format!(" Did you mean {}?", names.join(", "))
         }
     };
-    RpcError::new(code::INVALID_PARAMS, format!("Unknown tool: {shown}.{hint}"))
+    RpcError::new(
+        code::INVALID_PARAMS,
+        format!("Unknown tool: {shown}.{hint}"),
+    )
 }

@@ -27,7 +27,12 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    pub(super) fn new(child: Arc<Child>, method: &'static str, tool: OwnName, began: Instant) -> Self {
+    pub(super) fn new(
+        child: Arc<Child>,
+        method: &'static str,
+        tool: OwnName,
+        began: Instant,
+    ) -> Self {
         Self {
             child,
             method,

@@ -75,7 +75,9 @@ impl Relay {
         let name = params.name.as_deref().unwrap_or_default();
         let Routed { child, route } = match route::tool(&self.fleet, name).await {
             Ok(routed) => routed,
-            Err(Unrouted::Unknown(error)) => return Reply::Whole(error.answer(Some(id)).into_bytes()),
+            Err(Unrouted::Unknown(error)) => {
+                return Reply::Whole(error.answer(Some(id)).into_bytes());
+            }
             Err(Unrouted::Unlisted(child)) => return unlisted(id, caller.era, &child, began),
         };
         let call = Call {
@@ -86,8 +88,7 @@ impl Relay {
             own_name: route.own.as_str(),
             may_stream,
         };
-        let mut settlement =
-            Settlement::new(Arc::clone(&child), METHOD, route.own.clone(), began);
+        let mut settlement = Settlement::new(Arc::clone(&child), METHOD, route.own.clone(), began);
         let mut connection = None;
         let mut result = call.attempt(&mut connection, &mut settlement, asides).await;
         if let Err(failure) = &result
@@ -160,7 +161,11 @@ impl Call<'_> {
         let number = next_number();
         let own_id = call_id(number);
         let keeps_ids = connection.keeps_ids();
-        let id = if keeps_ids { None } else { Some(own_id.as_str()) };
+        let id = if keeps_ids {
+            None
+        } else {
+            Some(own_id.as_str())
+        };
         let outgoing = Outgoing {
             frame: self.params.edit(
                 self.frame,
@@ -183,7 +188,10 @@ impl Call<'_> {
         let sent = settlement.waiting(within(&deadline, connection.call(&outgoing, Some(slot))));
         let mut exchange = sent.await?;
         loop {
-            match settlement.waiting(within(&deadline, exchange.next())).await? {
+            match settlement
+                .waiting(within(&deadline, exchange.next()))
+                .await?
+            {
                 Part::Aside(aside) => {
                     if aside.method().as_deref() == Some("notifications/progress") {
                         deadline.progressed();
@@ -276,6 +284,8 @@ fn unlisted(id: &str, era: Era, child: &Arc<Child>, began: Instant) -> Reply {
         Ok(_) => Failure::unavailable("has not been listed yet", None),
     };
     // No tool of this name is known: it must not become a label.
-    child.metrics.request(METHOD, failure.outcome, began.elapsed());
+    child
+        .metrics
+        .request(METHOD, failure.outcome, began.elapsed());
     Reply::Whole(tool_failure(id, era, child.name(), &failure).into_bytes())
 }

@@ -43,7 +43,10 @@ pub(in crate::outbound) enum Shape {
 ///
 /// `protocol` for any other content type: an HTML page is no MCP server.
 pub(in crate::outbound) fn shape(response: &Response<Incoming>) -> Result<Shape, Failure> {
-    if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
+    if matches!(
+        response.status(),
+        StatusCode::ACCEPTED | StatusCode::NO_CONTENT
+    ) {
         return Ok(Shape::Accepted);
     }
     match content_type(response) {
@@ -76,7 +79,10 @@ pub(in crate::outbound) enum Gathered {
 /// # Errors
 ///
 /// When the child cuts it.
-pub(in crate::outbound) async fn gather(body: &mut Incoming, enough: usize) -> Result<Gathered, Failure> {
+pub(in crate::outbound) async fn gather(
+    body: &mut Incoming,
+    enough: usize,
+) -> Result<Gathered, Failure> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -134,9 +140,8 @@ pub(in crate::outbound) fn events(body: Incoming) -> Events {
     let limited = EventLimit { since_event: 0 }.apply(body.into_data_stream());
     SseStream::from_bytes_stream(limited)
         .map(|event| {
-            let event = event.map_err(|error| {
-                Failure::transport(format!("broke its event stream: {error}"))
-            })?;
+            let event = event
+                .map_err(|error| Failure::transport(format!("broke its event stream: {error}")))?;
             let data = event.data.filter(|data| !data.trim().is_empty());
             Ok(Event {
                 frame: data.map(|data| frame(data.into())).transpose()?,

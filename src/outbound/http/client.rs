@@ -97,7 +97,11 @@ impl HttpClient {
         // The connection is free for the replay once this is gone.
         drop(response);
         let response = self.attempt(again, Some(&renewed)).await?;
-        no_401(response, metrics, "the service token, also when it was fresh")
+        no_401(
+            response,
+            metrics,
+            "the service token, also when it was fresh",
+        )
     }
 
     async fn attempt(

@@ -38,7 +38,11 @@ pub(in crate::outbound) async fn follow(link: HttpLink) -> Result<(), Failure> {
             }
             Ok(response) if response.status().is_client_error() => {
                 let refused = link.refused(&response);
-                return if refused.session_lost { Err(refused) } else { Ok(()) };
+                return if refused.session_lost {
+                    Err(refused)
+                } else {
+                    Ok(())
+                };
             }
             Ok(_) | Err(_) => {}
         }

@@ -18,7 +18,11 @@ use super::{
 };
 use crate::{
     identity::Identity,
-    outbound::{Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part, slots::Slot, unasked::{Unasked, refusal}},
+    outbound::{
+        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part,
+        slots::Slot,
+        unasked::{Unasked, refusal},
+    },
     protocol::{Era, Frame, Kind, error::notification, headers, model::ProtocolVersion},
     telemetry::ChildMetrics,
 };
@@ -211,7 +215,12 @@ impl HttpLink {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        let Inner { client, identity, metrics, .. } = &*self.0;
+        let Inner {
+            client,
+            identity,
+            metrics,
+            ..
+        } = &*self.0;
         client.send(request, identity.as_ref(), metrics).await
     }
 
@@ -230,8 +239,13 @@ impl HttpLink {
                 retry_after,
                 ..Failure::transport("answered 429: it is being asked too much")
             },
-            _ if status.is_server_error() => Failure::transport(format!("answered HTTP {}", status.as_u16())),
-            _ => Failure::protocol(format!("answered HTTP {}, which is no MCP", status.as_u16())),
+            _ if status.is_server_error() => {
+                Failure::transport(format!("answered HTTP {}", status.as_u16()))
+            }
+            _ => Failure::protocol(format!(
+                "answered HTTP {}, which is no MCP",
+                status.as_u16()
+            )),
         }
     }
 }
@@ -274,14 +288,18 @@ impl HttpExchange {
             body::shape(&response).and_then(|shape| match shape {
                 Shape::Message => Ok(State::Message(response.into_body())),
                 Shape::Events => Ok(State::Events(body::events(response.into_body()))),
-                Shape::Accepted => Err(Failure::protocol("accepted a request without answering it")),
+                Shape::Accepted => {
+                    Err(Failure::protocol("accepted a request without answering it"))
+                }
             })
         } else {
             let refused = self.link.refused(&response);
             // The modern era sends JSON-RPC errors with 4xx: those are answers.
             let is_answer = response.status().is_client_error() && !refused.session_lost;
             match body::frame(body::error_body(response.body_mut()).await) {
-                Ok(frame) if is_answer && frame.kind() == Kind::Error && frame.id() == Some(&self.id) => {
+                Ok(frame)
+                    if is_answer && frame.kind() == Kind::Error && frame.id() == Some(&self.id) =>
+                {
                     Ok(State::Refused(frame))
                 }
                 _ => Err(refused),
@@ -314,7 +332,9 @@ impl HttpExchange {
             }
             State::Events(events) => loop {
                 let Some(event) = events.next().await else {
-                    return Err(Failure::transport("ended its event stream before it answered"));
+                    return Err(Failure::transport(
+                        "ended its event stream before it answered",
+                    ));
                 };
                 let Some(frame) = event?.frame else { continue };
                 match (frame.kind(), frame.method()) {
@@ -353,7 +373,9 @@ impl HttpExchange {
 fn answer(frame: Frame) -> Result<Part, Failure> {
     match frame.kind() {
         Kind::Result | Kind::Error => Ok(Part::Answer(frame)),
-        _ => Err(Failure::protocol("sent something else where its answer belongs")),
+        _ => Err(Failure::protocol(
+            "sent something else where its answer belongs",
+        )),
     }
 }
 

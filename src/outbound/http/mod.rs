@@ -5,7 +5,7 @@ mod client;
 mod events;
 mod link;
 
-pub use client::HttpClient;
+pub use client::{HttpClient, TlsError};
 pub(super) use events::follow;
-pub(super) use link::HttpLink;
 pub use link::HttpExchange;
+pub(super) use link::HttpLink;

@@ -16,8 +16,7 @@ use tracing::{debug, warn};
 
 use crate::{
     outbound::{
-        Failure, MESSAGE_LIMIT, Outgoing, Part, call_id, call_number, slots::Slot,
-        unasked::Unasked,
+        Failure, MESSAGE_LIMIT, Outgoing, Part, call_id, call_number, slots::Slot, unasked::Unasked,
     },
     protocol::{
         Frame, Kind, answer,
@@ -71,7 +70,13 @@ impl Pipe {
             closed: CancellationToken::new(),
         };
         tokio::spawn(write(stdin, outgoing, pipe.closed.clone()));
-        tokio::spawn(Reader { pipe: pipe.clone(), unasked }.run(stdout));
+        tokio::spawn(
+            Reader {
+                pipe: pipe.clone(),
+                unasked,
+            }
+            .run(stdout),
+        );
         pipe
     }
 
@@ -130,8 +135,11 @@ impl Pipe {
         drop(pending);
         let id = call_id(number);
         self.send(
-            notification("notifications/cancelled", Some(&format!(r#"{{"requestId":{id}}}"#)))
-                .into_bytes(),
+            notification(
+                "notifications/cancelled",
+                Some(&format!(r#"{{"requestId":{id}}}"#)),
+            )
+            .into_bytes(),
         );
         let pipe = self.clone();
         tokio::spawn(async move {
@@ -194,7 +202,10 @@ impl Reader {
             match line {
                 Ok(Some(Line::Whole(line))) => self.take(line),
                 Ok(Some(Line::TooLong)) => {
-                    warn!(limit = MESSAGE_LIMIT, "a message over the limit was dropped");
+                    warn!(
+                        limit = MESSAGE_LIMIT,
+                        "a message over the limit was dropped"
+                    );
                     self.unasked.dropped();
                 }
                 Ok(None) | Err(_) => break,
@@ -241,7 +252,8 @@ impl Reader {
     }
 
     fn progressed(&self, frame: Frame) {
-        let number = answer::progress_token(&frame).and_then(|token| call_number(&format!("{token:?}")));
+        let number =
+            answer::progress_token(&frame).and_then(|token| call_number(&format!("{token:?}")));
         match number {
             Some(number) => self.aside(number, frame),
             None => self.unasked.dropped(),
@@ -313,14 +325,24 @@ mod tests {
     use crate::{outbound::unasked::ChildMessage, telemetry::ChildMetrics};
 
     /// A pipe, and the child's end of it.
-    fn pipe() -> (Pipe, BufReader<DuplexStream>, DuplexStream, tokio::sync::broadcast::Receiver<ChildMessage>) {
+    fn pipe() -> (
+        Pipe,
+        BufReader<DuplexStream>,
+        DuplexStream,
+        tokio::sync::broadcast::Receiver<ChildMessage>,
+    ) {
         let (stdin, child_in) = tokio::io::duplex(1 << 16);
         let (child_out, stdout) = tokio::io::duplex(1 << 16);
         let (messages, heard) = tokio::sync::broadcast::channel(16);
         let name: crate::protocol::ChildName = "child".into();
         let metrics = ChildMetrics::new(&name);
         let (unasked, _control) = Unasked::new(name, Arc::default(), messages, metrics);
-        (Pipe::new(stdin, stdout, unasked), BufReader::new(child_in), child_out, heard)
+        (
+            Pipe::new(stdin, stdout, unasked),
+            BufReader::new(child_in),
+            child_out,
+            heard,
+        )
     }
 
     fn call(pipe: &Pipe, number: u64) -> PipeExchange {
@@ -348,11 +370,14 @@ mod tests {
         let (mut one, mut two) = (call(&pipe, 1), call(&pipe, 2));
         for number in [2, 1] {
             let id = call_id(number);
-            let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"n\":{number}}}}}\n");
+            let line =
+                format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"n\":{number}}}}}\n");
             child_out.write_all(line.as_bytes()).await.unwrap();
         }
         for (exchange, number) in [(&mut one, 1), (&mut two, 2)] {
-            let Part::Answer(answer) = exchange.next().await.unwrap() else { panic!("no answer") };
+            let Part::Answer(answer) = exchange.next().await.unwrap() else {
+                panic!("no answer")
+            };
             assert_eq!(answer.body(), Some(&*format!("{{\"n\":{number}}}")));
         }
         assert!(pipe.pending.is_empty());

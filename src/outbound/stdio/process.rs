@@ -78,7 +78,10 @@ impl Process {
             command.current_dir(cwd);
         }
         let mut child = command.spawn().map_err(|error| {
-            Failure::not_sent(format!("could not be started: {:?}: {error}", settings.command))
+            Failure::not_sent(format!(
+                "could not be started: {:?}: {error}",
+                settings.command
+            ))
         })?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -122,9 +125,15 @@ impl Process {
     /// Ends the process and everything it has started. Its stdin is closed by
     /// then; it is given time, then SIGTERM, then SIGKILL.
     pub(in crate::outbound) async fn stop(mut self) {
-        if tokio::time::timeout(GRACE, self.child.wait()).await.is_err() {
+        if tokio::time::timeout(GRACE, self.child.wait())
+            .await
+            .is_err()
+        {
             self.group.signal(Signal::SIGTERM);
-            if tokio::time::timeout(GRACE, self.child.wait()).await.is_err() {
+            if tokio::time::timeout(GRACE, self.child.wait())
+                .await
+                .is_err()
+            {
                 self.group.signal(Signal::SIGKILL);
                 // SIGKILL cannot be ignored: this only reaps.
                 let _ = self.child.wait().await;
@@ -158,7 +167,9 @@ fn minimal_environment() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::
     std::env::vars_os().filter(|(key, _)| {
         key.to_str().is_some_and(|key| {
             INHERITED.contains(&key)
-                || INHERITED_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+                || INHERITED_PREFIXES
+                    .iter()
+                    .any(|prefix| key.starts_with(prefix))
         })
     })
 }

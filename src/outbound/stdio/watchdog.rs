@@ -42,7 +42,8 @@ pub(super) struct Watched<'a> {
 impl Watchdog {
     /// The one of this process. It starts with the first group it is told.
     pub(super) fn global() -> &'static Self {
-        static WATCHDOG: std::sync::LazyLock<Watchdog> = std::sync::LazyLock::new(Watchdog::default);
+        static WATCHDOG: std::sync::LazyLock<Watchdog> =
+            std::sync::LazyLock::new(Watchdog::default);
         &WATCHDOG
     }
 
@@ -56,7 +57,10 @@ impl Watchdog {
     }
 
     fn tell(&self, group: Pid, alive: bool) {
-        let mut state = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut state = self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if alive {
             state.groups.insert(group.as_raw());
         } else {
@@ -138,7 +142,9 @@ pub fn watch(told: impl BufRead) -> io::Result<()> {
 }
 
 fn follow(groups: &mut BTreeSet<i32>, line: &str) {
-    let told = line.split_at_checked(1).map(|(sign, group)| (sign, group.parse()));
+    let told = line
+        .split_at_checked(1)
+        .map(|(sign, group)| (sign, group.parse()));
     match told {
         // 0 and 1 are our own group and everybody's.
         Some(("+", Ok(group))) if group > 1 => {
