@@ -127,7 +127,7 @@ async fn a_list_comes_in_pages_and_keeps_verbatim_entries() {
     let entry = r#"{"x-first":1.10,"name":"odd","inputSchema":{"type":"object"}}"#;
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("tools");
-    std::fs::write(&file, entry).expect("a file");
+    std::fs::write(&file, format!("odd\t{entry}")).expect("a file");
     let file = file.to_string_lossy();
     for door in Door::ALL {
         let flags = [

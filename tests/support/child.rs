@@ -69,9 +69,9 @@ impl Child {
         self.flag("--bare")
     }
 
-    /// Lists this entry, byte for byte.
-    pub fn listing(mut self, entry: &str) -> Self {
-        self.entries.push(entry.to_owned());
+    /// Lists a tool of this name with this entry, byte for byte.
+    pub fn listing(mut self, name: &str, entry: &str) -> Self {
+        self.entries.push(format!("{name}\t{entry}"));
         self
     }
 

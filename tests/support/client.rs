@@ -60,7 +60,7 @@ pub struct Client {
 }
 
 enum Link {
-    Http(HttpLink),
+    Http(Box<HttpLink>),
     Stdio(StdioLink),
 }
 
@@ -68,7 +68,7 @@ struct HttpLink {
     http: Http,
     url: String,
     session: Option<String>,
-    news: Option<Box<Events>>,
+    news: Option<Events>,
 }
 
 struct StdioLink {
@@ -109,7 +109,7 @@ impl Client {
             session: None,
             news: None,
         };
-        Self::introduced(era, Link::Http(link)).await
+        Self::introduced(era, Link::Http(Box::new(link))).await
     }
 
     /// A client on a process's standard streams.
@@ -294,7 +294,7 @@ impl Client {
                 Link::Stdio(link) => link.pipe.line(frame).await,
                 Link::Http(link) => {
                     let reply = link.http.send(link.request(Era::Modern, frame)).await;
-                    link.news = Some(Box::new(reply.events()));
+                    link.news = Some(reply.events());
                 }
             }
             self.news("notifications/subscriptions/acknowledged").await;
@@ -306,7 +306,7 @@ impl Client {
                     link.session.as_deref().unwrap_or_default(),
                 )
                 .with("mcp-protocol-version", LEGACY_VERSION);
-            link.news = Some(Box::new(link.http.send(open).await.events()));
+            link.news = Some(link.http.send(open).await.events());
         }
     }
 

@@ -27,6 +27,7 @@ pub mod fleet;
 pub mod http;
 pub mod journal;
 pub mod metrics;
+pub mod monster;
 pub mod multiplexer;
 pub mod pipe;
 pub mod process;

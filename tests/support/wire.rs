@@ -1,14 +1,45 @@
 //! JSON-RPC frames as the bytes they are.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, value::RawValue};
 
 /// The bytes of one member of a JSON object; `None` if it has no such member.
 pub fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    let members: HashMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(object)
+    let Members(members) = serde_json::from_str(object)
         .unwrap_or_else(|error| panic!("not an object ({error}): {}", shortened(object)));
-    members.get(name).map(|raw| raw.get())
+    let quoted = quoted(name);
+    members
+        .into_iter()
+        .find(|(key, _)| *key == quoted)
+        .map(|(_, value)| value)
+}
+
+/// The members of an object as they stand. Not a map, because a key may come twice
+/// and may be no text at all, like half of a surrogate pair.
+struct Members<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    members.push((key.get(), value.get()));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
 }
 
 /// The elements of a JSON array, each as its bytes.

@@ -27,7 +27,7 @@ pub struct Options {
     /// List a further tool of this name, which does what `echo` does. Repeatable.
     #[arg(long = "named")]
     pub named: Vec<String>,
-    /// List the entries of this file, one JSON text a line, byte for byte.
+    /// List the tools of this file byte for byte; each line holds a name, a tab and an entry.
     #[arg(long)]
     pub tools_file: Option<PathBuf>,
     /// Leave the built-in tools out of the list (they can still be called).
