@@ -78,12 +78,9 @@ impl Session {
     /// The client begins to listen at this generation. One that has seen no list yet
     /// has missed nothing.
     pub(super) fn listens_from(&self, generation: u64) {
-        let _ = self.seen.compare_exchange(
-            NEVER,
-            generation,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let _ = self
+            .seen
+            .compare_exchange(NEVER, generation, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether the client holds a list that is older than this generation.
