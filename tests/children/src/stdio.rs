@@ -1,0 +1,159 @@
+//! One frame a line on stdin and stdout.
+
+use std::{future::pending, io, sync::Arc};
+
+use futures::{StreamExt as _, channel::mpsc};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, stdin, stdout};
+
+use crate::{
+    broken::{self, Answer},
+    message::{Message, RpcError, notification},
+    server::{Asker, Era, Frame, Outbox, Server, Session, send},
+};
+
+/// Serves until stdin ends.
+pub async fn serve(server: Arc<Server>) -> io::Result<()> {
+    let (out, frames) = mpsc::unbounded();
+    let writer = tokio::spawn(write(frames));
+    let pipe = Pipe {
+        server: server.clone(),
+        session: Arc::new(Session::default()),
+        out,
+    };
+    let mut input = BufReader::new(stdin());
+    let mut line = Vec::new();
+    while input.read_until(b'\n', &mut line).await? > 0 {
+        pipe.line(&line).await;
+        line.clear();
+    }
+    server.journal.note("stdin ended", json!({}));
+    if server.options.ignore_sigterm {
+        pending::<()>().await;
+    }
+    drop(pipe);
+    writer.abort();
+    Ok(())
+}
+
+/// The one writer of stdout.
+async fn write(mut frames: mpsc::UnboundedReceiver<Frame>) -> io::Result<()> {
+    let mut output = stdout();
+    while let Some(frame) = frames.next().await {
+        output.write_all(frame.into_text().as_bytes()).await?;
+        output.write_all(b"\n").await?;
+        output.flush().await?;
+    }
+    Ok(())
+}
+
+/// Both ends of the pipe to the client.
+struct Pipe {
+    server: Arc<Server>,
+    session: Arc<Session>,
+    out: Outbox,
+}
+
+impl Pipe {
+    async fn line(&self, line: &[u8]) {
+        match broken::answer(self.server.behaviour()) {
+            Some(Answer::Silence) => return,
+            Some(Answer::Bytes(bytes)) => return send(&self.out, bytes.to_owned()),
+            Some(Answer::Unfinished(bytes)) => return half_a_line(bytes).await,
+            None => {}
+        }
+        match Message::read(line) {
+            Ok(message) => self.message(message),
+            Err(error) => self.refuse("null", &RpcError::new(-32700, error)),
+        }
+    }
+
+    fn message(&self, message: Message) {
+        let Some(method) = message.method.clone() else {
+            return;
+        };
+        let params = message.params();
+        let Some(id) = message.id.as_deref().map(|id| id.get().to_owned()) else {
+            return self.notification(&method, params.request_id.as_deref().map(|id| id.get()));
+        };
+        self.server
+            .journal
+            .note("request", json!({"method": method}));
+        let checked = self
+            .session
+            .claim(&id)
+            .and_then(|()| self.server.era(&method, &params));
+        match checked {
+            Ok(era) => self.run(id, message, era),
+            Err(error) => self.refuse(&id, &error),
+        }
+    }
+
+    fn run(&self, id: String, message: Message, era: Era) {
+        let (server, out) = (self.server.clone(), self.out.clone());
+        self.session.run(&id.clone(), async move {
+            let asker = Asker {
+                era,
+                headers: Default::default(),
+            };
+            let reply = server.request(&message, &asker, &out).await;
+            // A client that has gone away does not wait for this.
+            let _ = out.unbounded_send(Frame::Answer(reply.frame(&id)));
+            if message.method.as_deref() == Some("tools/list") {
+                flood(&server, &out);
+            }
+        });
+    }
+
+    fn notification(&self, method: &str, cancelled: Option<&str>) {
+        self.server
+            .journal
+            .note("notification", json!({"method": method}));
+        match (method, cancelled) {
+            ("notifications/cancelled", Some(id)) => self.session.cancel(id),
+            ("notifications/initialized", _) => self.tell_of_list_changes(),
+            _ => {}
+        }
+    }
+
+    /// A legacy client is told without asking.
+    fn tell_of_list_changes(&self) {
+        let (mut changes, out) = (self.server.list_changes(), self.out.clone());
+        tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                send(&out, notification("notifications/tools/list_changed", "{}"));
+            }
+        });
+    }
+
+    fn refuse(&self, id: &str, error: &RpcError) {
+        let _ = self.out.unbounded_send(Frame::Answer(error.frame(id)));
+    }
+}
+
+/// Past the writer, which only knows whole lines.
+async fn half_a_line(bytes: &str) {
+    let mut output = stdout();
+    let written = output.write_all(bytes.as_bytes()).await;
+    if written.and(output.flush().await).is_ok() {
+        pending().await
+    }
+}
+
+/// Progress nobody asked for, news of lists that are as they were, and chatter.
+fn flood(server: &Server, out: &Outbox) {
+    for n in 0..server.take_flood() {
+        let frame = match n % 3 {
+            0 => notification("notifications/tools/list_changed", "{}"),
+            1 => notification(
+                "notifications/progress",
+                &format!(r#"{{"progressToken":"nobody's","progress":{n}}}"#),
+            ),
+            _ => notification(
+                "notifications/message",
+                &format!(r#"{{"level":"info","data":"flood {n}"}}"#),
+            ),
+        };
+        send(out, frame);
+    }
+}

@@ -1,0 +1,198 @@
+//! A fleet in a line: entries in order, their children, and a config in a folder
+//! of its own.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use super::{
+    child::{Child, Remote, program},
+    client::Door,
+    multiplexer::{Multiplexer, Output},
+    wire::quoted,
+};
+
+/// What is to be started.
+pub struct Fleet {
+    folder: TempDir,
+    entries: Vec<(String, Entry)>,
+    top: Map<String, Value>,
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+enum Entry {
+    Stdio(Child),
+    Http(Child),
+    Verbatim(Value),
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            folder: TempDir::with_prefix("fleet-").expect("a folder"),
+            entries: Vec::new(),
+            top: Map::new(),
+            flags: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+}
+
+impl Fleet {
+    /// A fleet without children.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a child that the multiplexer starts.
+    pub fn stdio(mut self, name: &str, child: Child) -> Self {
+        self.entries.push((name.to_owned(), Entry::Stdio(child)));
+        self
+    }
+
+    /// Adds a child that the test starts, for the multiplexer to connect to.
+    pub fn http(mut self, name: &str, child: Child) -> Self {
+        self.entries.push((name.to_owned(), Entry::Http(child)));
+        self
+    }
+
+    /// Adds a child behind the given door.
+    pub fn with(self, door: Door, name: &str, child: Child) -> Self {
+        match door {
+            Door::Stdio => self.stdio(name, child),
+            Door::Http => self.http(name, child),
+        }
+    }
+
+    /// Adds an entry as it is.
+    pub fn entry(mut self, name: &str, entry: Value) -> Self {
+        self.entries.push((name.to_owned(), Entry::Verbatim(entry)));
+        self
+    }
+
+    /// Puts a key beside `mcpServers`.
+    pub fn top(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.top.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Starts the multiplexer with these words on its command line.
+    pub fn flags(mut self, flags: &[&str]) -> Self {
+        self.flags
+            .extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self
+    }
+
+    /// Sets a variable in the multiplexer's environment, which is bare otherwise.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A path in the fleet's own folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts the children and the multiplexer, which clients reach by `door`.
+    pub async fn over(self, door: Door) -> Multiplexer {
+        let started = self.start().await;
+        Multiplexer::start(started, door).await
+    }
+
+    /// Runs the multiplexer with these words in front and waits for its end.
+    pub async fn run(self, words: &[&str]) -> Output {
+        let started = self.start().await;
+        Output::of(started, words).await
+    }
+
+    async fn start(self) -> Started {
+        let mut remotes = HashMap::new();
+        let mut entries = Vec::new();
+        let mut names = Vec::new();
+        for (name, entry) in self.entries {
+            let entry = match entry {
+                Entry::Verbatim(entry) => entry,
+                Entry::Stdio(child) => {
+                    let flags = flags_of(self.folder.path(), &name, &child);
+                    let entry = json!({"command": program(), "args": flags});
+                    with_keys(entry, child.keys)
+                }
+                Entry::Http(child) => {
+                    let remote = Remote::start(flags_of(self.folder.path(), &name, &child)).await;
+                    let entry = json!({"url": remote.url()});
+                    remotes.insert(name.clone(), remote);
+                    with_keys(entry, child.keys)
+                }
+            };
+            // By hand, because the order of entries has a meaning and a map has none.
+            entries.push(format!("    {}: {entry}", quoted(&name)));
+            names.push(name);
+        }
+        let top: String = self
+            .top
+            .iter()
+            .map(|(key, value)| format!(",\n  {}: {value}", quoted(key)))
+            .collect();
+        let config = self.folder.path().join("mcp_config.json");
+        let text = format!(
+            "{{\n  \"mcpServers\": {{\n{}\n  }}{top}\n}}\n",
+            entries.join(",\n")
+        );
+        fs::write(&config, text).expect("the config can be written");
+        Started {
+            folder: self.folder,
+            config,
+            names,
+            remotes,
+            flags: self.flags,
+            environment: self.environment,
+        }
+    }
+}
+
+/// The folder, the config in it, and the children that the test itself started.
+pub struct Started {
+    pub(super) folder: TempDir,
+    pub(super) config: PathBuf,
+    pub(super) names: Vec<String>,
+    pub(super) remotes: HashMap<String, Remote>,
+    pub(super) flags: Vec<String>,
+    pub(super) environment: Vec<(String, String)>,
+}
+
+/// Keys of the test's own win over ours.
+fn with_keys(mut entry: Value, keys: Map<String, Value>) -> Value {
+    for (key, value) in keys {
+        entry[key] = value;
+    }
+    entry
+}
+
+/// The command line of a child, with the files it needs put into `folder`.
+fn flags_of(folder: &Path, name: &str, child: &Child) -> Vec<String> {
+    let file = |kind: &str| folder.join(format!("{name}.{kind}"));
+    let mut flags = child.flags.clone();
+    let mut option = |flag: &str, path: PathBuf| {
+        flags.extend([flag.to_owned(), path.to_string_lossy().into_owned()]);
+    };
+    option("--journal", file("journal"));
+    if child.gated {
+        option("--gate", file("gate"));
+    }
+    if let Some(result) = &child.result {
+        fs::write(file("result"), result).expect("the result can be written");
+        option("--result-file", file("result"));
+    }
+    if !child.entries.is_empty() {
+        fs::write(file("tools"), child.entries.join("\n")).expect("the tools can be written");
+        option("--tools-file", file("tools"));
+    }
+    flags
+}
