@@ -1,6 +1,7 @@
 //! The life of one call: route, guard, send, stream back, settle.
 
 use std::{
+    pin::{Pin, pin},
     sync::{Arc, LazyLock},
     time::Instant,
 };
@@ -185,13 +186,16 @@ impl Call<'_> {
         let connection: &Connection = used.insert(connection);
 
         let mut deadline = Deadline::new(self.child.settings.call_timeout);
-        let sent = settlement.waiting(within(&deadline, connection.call(&outgoing, Some(slot))));
-        let mut exchange = sent.await?;
+        let mut exchange = {
+            let sent = pin!(connection.call(&outgoing, Some(slot)));
+            settlement.waiting(within(&deadline, sent)).await?
+        };
         loop {
-            match settlement
-                .waiting(within(&deadline, exchange.next()))
-                .await?
-            {
+            let part = {
+                let next = pin!(exchange.next());
+                settlement.waiting(within(&deadline, next)).await?
+            };
+            match part {
                 Part::Aside(aside) => {
                     if aside.method().as_deref() == Some("notifications/progress") {
                         deadline.progressed();
@@ -259,10 +263,12 @@ impl Call<'_> {
     }
 }
 
-/// `work`, unless the deadline passes before it is done.
+/// `work`, unless the deadline passes before it is done. It comes by pointer: by value
+/// every function it goes through would hold it twice, and a call's future would have
+/// tens of kilobytes.
 async fn within<T>(
     deadline: &Deadline,
-    work: impl Future<Output = Result<T, Failure>>,
+    work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
 ) -> Result<T, Failure> {
     tokio::select! {
         biased;
