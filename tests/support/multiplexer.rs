@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     thread,
@@ -48,7 +50,7 @@ impl Multiplexer {
     /// Starts the program and waits until it listens.
     pub(super) async fn start(fleet: Started, door: Door) -> Self {
         let mut command = command(&fleet);
-        command.arg("serve").arg("--config").arg(&fleet.config);
+        command.arg("serve").args(config_flag(&fleet));
         match door {
             Door::Http => command.args(["--transport", "http", "--port", "0"]),
             Door::Stdio => command.args(["--admin-addr", "127.0.0.1:0"]),
@@ -245,8 +247,7 @@ impl Output {
         let mut command = command(&fleet);
         command
             .args(words)
-            .arg("--config")
-            .arg(&fleet.config)
+            .args(config_flag(&fleet))
             .args(&fleet.flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let output = soon("the end of a run", command.output())
@@ -270,6 +271,13 @@ fn command(fleet: &Started) -> Command {
     command.current_dir(fleet.folder.path());
     command.stderr(Stdio::piped()).kill_on_drop(true);
     command
+}
+
+fn config_flag(fleet: &Started) -> Vec<&OsStr> {
+    let config = fleet.config.iter();
+    config
+        .flat_map(|path| [OsStr::new("--config"), path.as_os_str()])
+        .collect()
 }
 
 /// The origin that the log names once the program listens.
