@@ -212,10 +212,15 @@ impl Connection {
 
     /// Ends the connection, and the child's session with it.
     pub(super) async fn close(&self) {
-        match &self.link {
-            Link::Pipe(pipe) => pipe.closed().cancel(),
-            Link::Http(http) => http.close().await,
+        self.abandon();
+        if let Link::Http(http) = &self.link {
+            http.end_session().await;
         }
+    }
+
+    /// Ends the connection to a child that is not there to be told.
+    pub(super) fn abandon(&self) {
+        self.link.closed().cancel();
     }
 }
 

@@ -182,9 +182,8 @@ impl HttpLink {
         });
     }
 
-    /// Ends the connection, and the child's session with it.
-    pub(in crate::outbound) async fn close(&self) {
-        self.0.closed.cancel();
+    /// Ends the child's session, if there is one.
+    pub(in crate::outbound) async fn end_session(&self) {
         if self.has_session() {
             let request = self.request(Method::DELETE, Full::default());
             // A child that does not answer forgets us by itself one day.

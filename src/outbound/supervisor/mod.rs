@@ -1,6 +1,8 @@
 //! The task of one child: it connects, watches, refetches and connects again, for
 //! ever.
 
+mod connect;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -14,34 +16,19 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::connect::{Live, post_mortem};
 use super::{
-    Child, ChildMessage, Connection, Failure, HttpClient, Phase, State,
-    breaker::Breaker,
-    child::Loss,
-    control::Handshake,
-    http::HttpLink,
-    link::Link,
-    seconds,
-    stdio::{Pipe, Process},
-    unasked::Unasked,
+    Child, ChildMessage, Connection, Failure, HttpClient, Phase, State, breaker::Breaker,
+    child::Loss, control::Handshake, seconds, stdio::Process,
 };
-use crate::{
-    catalog::{Filter, Listing},
-    config::{AuthSettings, ChildSettings, HttpSettings, TransportSettings},
-    identity::Identity,
-    protocol::{Era, Frame, LogLevel},
-    telemetry::Outcome,
-};
+use crate::{config::ChildSettings, identity::Identity, protocol::LogLevel, telemetry::Outcome};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A child that has lived this long starts from the first pause again.
 const STABLE: Duration = Duration::from_secs(60);
-/// How long a starting process counts against the limit of starts: the costly part
-/// of a start is over by then, and a child that hangs must not hold up others.
-const START_COSTS: Duration = Duration::from_secs(5);
-/// How long an exit status may take to show after a pipe has closed.
-const EXIT_SHOWS: Duration = Duration::from_millis(500);
+/// Before a list that could not be had is asked for again.
+const REFETCH_PAUSE: Duration = Duration::from_secs(5);
 
 /// What all children have in common.
 #[derive(Clone, Debug)]
@@ -82,7 +69,7 @@ impl Child {
             surroundings,
             shutdown,
             losses,
-            era: None,
+            handshake: Handshake::Either,
             attempt: 0,
             generation: 0,
         };
@@ -97,18 +84,11 @@ struct Supervisor {
     /// Connections that requests have found lost.
     losses: mpsc::UnboundedReceiver<Loss>,
     breaker: Breaker,
-    /// The era that worked last.
-    era: Option<Era>,
+    /// How the next handshake is begun: the way that worked last.
+    handshake: Handshake,
     /// Attempts since the child was last stable.
     attempt: u32,
     generation: u64,
-}
-
-/// A connected child.
-struct Live {
-    connection: Arc<Connection>,
-    listing: Listing,
-    process: Option<Process>,
 }
 
 /// Why a connected child no longer is.
@@ -131,7 +111,7 @@ impl Supervisor {
     async fn run(mut self) {
         while !self.shutdown.is_cancelled() {
             let began = Instant::now();
-            self.enter(Phase::Connecting, None, None);
+            self.enter(Phase::Connecting, |_| {});
             let shutdown = self.shutdown.clone();
             let failure = match shutdown.run_until_cancelled(self.connect()).await {
                 None => break,
@@ -173,113 +153,6 @@ impl Supervisor {
         }
     }
 
-    /// One attempt: way, handshake, list.
-    async fn connect(&mut self) -> Result<Live, Failure> {
-        let permit = match self.child.settings.transport {
-            TransportSettings::Stdio(_) => {
-                self.surroundings.starts.clone().acquire_owned().await.ok()
-            }
-            _ => None,
-        };
-        let (link, inbox, process) = self.open()?;
-        self.generation += 1;
-        let how = self.handshake();
-        let patience = self.child.settings.timeout;
-        let established = async {
-            let connection =
-                Connection::establish(link.clone(), inbox, how, self.generation).await?;
-            let listing = connection.list(patience).await?;
-            Ok((connection, listing))
-        };
-        let established = tokio::time::timeout(patience, established);
-        tokio::pin!(established);
-        let result = tokio::select! {
-            result = &mut established => result,
-            () = tokio::time::sleep(START_COSTS) => {
-                drop(permit);
-                established.await
-            }
-        };
-        match result.unwrap_or_else(|_| Err(Failure::timeout(patience))) {
-            Ok((connection, listing)) => {
-                self.era = Some(connection.era());
-                let connection = Arc::new(connection);
-                let listing = self.filtered(listing);
-                Ok(Live {
-                    connection,
-                    listing,
-                    process,
-                })
-            }
-            Err(failure) => {
-                self.era = None;
-                link.closed().cancel();
-                Err(match process {
-                    Some(process) => post_mortem(process, failure).await,
-                    None => failure,
-                })
-            }
-        }
-    }
-
-    /// The way to the child, on which nothing has been said yet.
-    fn open(&self) -> Result<(Link, mpsc::Receiver<Frame>, Option<Process>), Failure> {
-        let Surroundings { http, messages, .. } = &self.surroundings;
-        let settings = &self.child.settings;
-        let metrics = &self.child.metrics;
-        let (unasked, inbox) = Unasked::new(
-            settings.name.clone(),
-            Arc::clone(&self.child.changed),
-            messages.clone(),
-            metrics.clone(),
-        );
-        match &settings.transport {
-            TransportSettings::Stdio(stdio) => {
-                let (process, stdin, stdout) = Process::start(&settings.name, stdio)?;
-                let pipe = Pipe::new(stdin, stdout, unasked);
-                Ok((Link::Pipe(pipe), inbox, Some(process)))
-            }
-            TransportSettings::Http(remote) => {
-                let uri = remote
-                    .url
-                    .as_str()
-                    .parse()
-                    .map_err(|_| Failure::not_sent("has a URL that cannot be used"))?;
-                let link = HttpLink::new(
-                    http.clone(),
-                    uri,
-                    remote.headers.clone(),
-                    self.identity(remote),
-                    metrics.clone(),
-                    unasked,
-                );
-                Ok((Link::Http(link), inbox, None))
-            }
-            TransportSettings::Sse(_) | TransportSettings::Unusable => {
-                Err(Failure::not_sent("has a transport that is not supported"))
-            }
-        }
-    }
-
-    /// The service token goes to every remote child without a header of its own.
-    fn identity(&self, remote: &HttpSettings) -> Option<Identity> {
-        let own = remote.headers.contains_key(http::header::AUTHORIZATION);
-        let wanted = self.child.settings.auth == AuthSettings::Service;
-        (!own && wanted && self.surroundings.identity.is_on())
-            .then(|| self.surroundings.identity.clone())
-    }
-
-    /// What worked last; else both, and after each failure the other way round: a
-    /// server that hangs on an unknown method still knows `initialize`.
-    fn handshake(&self) -> Handshake {
-        match self.era {
-            Some(Era::Legacy) => Handshake::Legacy,
-            Some(Era::Modern) => Handshake::Modern,
-            None if self.attempt % 2 == 1 => Handshake::Legacy,
-            None => Handshake::Either,
-        }
-    }
-
     /// Until the child is lost.
     async fn serve(&mut self, live: Live) -> End {
         let Live {
@@ -292,6 +165,7 @@ impl Supervisor {
         let follow = connection.follow();
         tokio::pin!(follow);
         let mut following = true;
+        let mut refetch_at = None;
         let end = loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break End::Shutdown,
@@ -314,7 +188,8 @@ impl Supervisor {
                         break End::of(failure);
                     }
                 }
-                () = self.child.changed.notified() => self.refetch(&connection).await,
+                () = self.child.changed.notified() => refetch_at = self.refetch(&connection).await,
+                () = until(refetch_at) => refetch_at = self.refetch(&connection).await,
                 () = self.breaker.probe_due() => {
                     if let Some(failure) = self.probe(&connection).await {
                         break End::of(failure);
@@ -329,8 +204,9 @@ impl Supervisor {
             }
         };
         self.child.connection.send_replace(None);
-        if !matches!(end, End::Lost(_)) {
-            connection.close().await;
+        match end {
+            End::Lost(_) => connection.abandon(),
+            End::Shutdown | End::SessionLost => connection.close().await,
         }
         if let Some(process) = process {
             process.stop().await;
@@ -338,20 +214,22 @@ impl Supervisor {
         end
     }
 
-    /// The child's list has changed. While it cannot be had, the last one stays.
-    async fn refetch(&self, connection: &Connection) {
+    /// The child's list has changed. While it cannot be had, the last one stays, and
+    /// it is asked for again at the moment that is given back.
+    async fn refetch(&self, connection: &Connection) -> Option<Instant> {
         let listed = connection.list(self.child.settings.timeout);
-        match self.shutdown.run_until_cancelled(listed).await {
-            Some(Ok(listing)) => {
-                let listing = self.filtered(listing);
+        match self.shutdown.run_until_cancelled(listed).await? {
+            Ok(listing) => {
                 debug!(child = %self.child.name(), tools = listing.tools.len(), "listed again");
+                let listing = self.filtered(listing);
                 self.child.listing.store(Some(Arc::new(listing)));
                 self.tell();
+                None
             }
-            Some(Err(failure)) => {
+            Err(failure) => {
                 warn!(child = %self.child.name(), reason = %failure, "the changed list cannot be had");
+                Some(Instant::now() + REFETCH_PAUSE)
             }
-            None => {}
         }
     }
 
@@ -369,90 +247,76 @@ impl Supervisor {
         failure.filter(|failure| failure.not_executed && failure.outcome == Outcome::Transport)
     }
 
-    fn filtered(&self, listing: Listing) -> Listing {
-        let ChildSettings {
-            enabled_tools,
-            disabled_tools,
-            ..
-        } = &self.child.settings;
-        match Filter::new(enabled_tools, disabled_tools) {
-            Ok(filter) => listing.filtered(&filter),
-            // The configuration refuses such a pattern before it comes here.
-            Err(_) => listing,
-        }
-    }
-
-    fn announce(&mut self, live: &Live, began: Instant) {
-        let tools = live.listing.tools.len();
-        self.child
-            .listing
-            .store(Some(Arc::new(live.listing.clone())));
+    fn announce(&self, live: &Live, began: Instant) {
+        let Live {
+            connection,
+            listing,
+            process,
+        } = live;
+        self.child.listing.store(Some(Arc::clone(listing)));
         self.breaker.reset();
-        self.enter(
-            Phase::Ready,
-            None,
-            live.process.as_ref().and_then(Process::pid),
-        );
+        self.enter(Phase::Ready, |state| {
+            state.reason = None;
+            state.era = Some(connection.era());
+            state.pid = process.as_ref().and_then(Process::pid);
+        });
         self.child
             .connection
-            .send_replace(Some(Arc::clone(&live.connection)));
+            .send_replace(Some(Arc::clone(connection)));
         self.tell();
         info!(
             child = %self.child.name(), transport = self.child.transport(), state = "ready",
-            era = live.connection.era().as_str(), tools,
+            era = connection.era().as_str(), tools = listing.tools.len(),
             ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "child"
         );
     }
 
     fn down(&self, failure: &Failure, pause: Duration) {
-        let before = self.child.state();
-        self.enter(Phase::Down, Some((failure.reason.clone(), pause)), None);
+        let told = self.child.state().reason.as_ref() == Some(&failure.reason);
+        self.enter(Phase::Down, |state| {
+            state.reason = Some(failure.reason.clone());
+            state.next_retry = Some(Instant::now() + pause);
+        });
         self.tell();
         let (child, transport) = (self.child.name(), self.child.transport());
+        let retry_in = seconds(pause);
         // The same reason again and again is told once.
-        if before.reason.as_ref() == Some(&failure.reason) {
-            debug!(%child, transport, state = "down", reason = %failure, retry_in = %seconds(pause), "child");
+        if told {
+            debug!(%child, transport, state = "down", reason = %failure, %retry_in, "child");
         } else {
-            warn!(%child, transport, state = "down", reason = %failure, retry_in = %seconds(pause), "child");
+            warn!(%child, transport, state = "down", reason = %failure, %retry_in, "child");
         }
     }
 
     fn lost(&self, reason: &'static str) {
         self.child.metrics.restarted(reason);
-        let mut state = State::clone(&self.child.state());
-        state.restarts += 1;
-        self.child.state.send_replace(Arc::new(state));
+        self.change(|state| state.restarts += 1);
     }
 
     fn attempted(&self, outcome: Outcome) {
         self.child.metrics.connect_attempt(outcome);
-        let mut state = State::clone(&self.child.state());
-        state.attempted = true;
-        self.child.state.send_replace(Arc::new(state));
+        self.change(|state| state.attempted = true);
     }
 
-    /// Replaces the state. While an attempt is going on, the reason of the last one
-    /// stays: it is what a caller wants to know.
-    fn enter(&self, phase: Phase, down: Option<(String, Duration)>, pid: Option<u32>) {
-        let before = self.child.state();
-        let (reason, pause) = down.unzip();
-        self.child.state.send_replace(Arc::new(State {
-            phase,
-            reason: match phase {
-                Phase::Connecting => before.reason.clone(),
-                _ => reason,
-            },
-            since: match before.phase == phase {
-                true => before.since,
-                false => SystemTime::now(),
-            },
-            attempt: self.attempt,
-            next_retry: pause.map(|pause| Instant::now() + pause),
-            era: self.era.or(before.era),
-            pid,
-            restarts: before.restarts,
-            attempted: before.attempted,
-        }));
+    /// Enters a phase. The reason of the last failure stays until the child is
+    /// ready: while it is being tried again, that is what a caller wants to know.
+    fn enter(&self, phase: Phase, also: impl FnOnce(&mut State)) {
+        self.change(|state| {
+            if state.phase != phase {
+                state.since = SystemTime::now();
+            }
+            state.phase = phase;
+            state.attempt = self.attempt;
+            state.next_retry = None;
+            state.pid = None;
+            also(state);
+        });
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut State)) {
+        self.child
+            .state
+            .send_modify(|state| edit(Arc::make_mut(state)));
     }
 
     fn tell(&self) {
@@ -470,24 +334,18 @@ fn pause(attempt: u32) -> Duration {
         .mul_f64(rand::rng().random_range(0.8..1.2))
 }
 
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// How a process ended; never, where there is none.
 async fn ended(process: &mut Option<Process>) -> String {
     match process {
         Some(process) => process.ended().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The better reason, if the process has ended by itself; and the end of it.
-async fn post_mortem(mut process: Process, failure: Failure) -> Failure {
-    let closed = failure.outcome == Outcome::Transport;
-    let patience = if closed { EXIT_SHOWS } else { Duration::ZERO };
-    match tokio::time::timeout(patience, process.ended()).await {
-        Ok(reason) => Failure { reason, ..failure },
-        Err(_) => {
-            process.stop().await;
-            failure
-        }
     }
 }
 
