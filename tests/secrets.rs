@@ -7,7 +7,7 @@ use std::fs;
 
 use serde_json::json;
 use support::{
-    Answer, Child, Door, Era, Fleet, Multiplexer, Provider, eventually,
+    Answer, Child, Client, Door, Era, Fleet, Multiplexer, Provider, eventually,
     http::ClosedPort,
     provider::{Mood, fingerprint},
 };
@@ -131,8 +131,7 @@ async fn running(
 }
 
 /// Every way for a call to go well or wrong.
-async fn provoked(mux: &mut Multiplexer, provider: &Provider, era: Era) -> Vec<Answer> {
-    let mut client = mux.client(era).await;
+async fn provoked(mux: &mut Multiplexer, client: &mut Client, provider: &Provider) -> Vec<Answer> {
     let mut answers = vec![client.request("tools/list", "{}").await];
     for tool in [
         "remote__echo",
@@ -176,7 +175,9 @@ async fn a_secret_in_any_setting_is_shown_nowhere() {
         let closed = ClosedPort::pick();
         let mut mux = running(&provider, &closed, door, flags).await;
 
-        let answers = provoked(&mut mux, &provider, era).await;
+        // Held to the end: a stdio server ends with its client.
+        let mut client = mux.client(era).await;
+        let answers = provoked(&mut mux, &mut client, &provider).await;
 
         let mut leaks = Leaks::default();
         for answer in &answers {
