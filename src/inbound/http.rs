@@ -20,7 +20,7 @@ use super::{
     listen, negotiate,
     refused::Refused,
     session::Session,
-    stream::{self, Working},
+    stream,
 };
 use crate::{
     protocol::{
@@ -36,6 +36,9 @@ use crate::{
 /// When nothing has come for this long, the answer becomes an event stream, so that
 /// comments can keep it alive.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every request needs.
 #[derive(Clone, Debug)]
@@ -144,10 +147,10 @@ impl Door {
             biased;
             reply = &mut work => Ok(plain(reply, heard, era)),
             Some(first) = heard.recv() => {
-                Ok(event_stream(stream::events(Some(first), Working { work, asides: heard })))
+                Ok(event_stream(stream::events(Some(first), work, heard)))
             }
             () = tokio::time::sleep(PATIENCE) => {
-                Ok(event_stream(stream::events(None, Working { work, asides: heard })))
+                Ok(event_stream(stream::events(None, work, heard)))
             }
         }
     }
@@ -163,10 +166,7 @@ impl Door {
     ) -> Option<Reply> {
         let Some(session) = session else {
             let from = match From::modern(&params) {
-                Ok(from) => From {
-                    may_stream: true,
-                    ..from
-                },
+                Ok(from) => from,
                 Err(error) => return Some(Reply::Whole(error.answer(frame.id()).into_bytes())),
             };
             return Some(self.dispatch.request(&frame, &params, &from, &asides).await);
@@ -178,7 +178,6 @@ impl Door {
         let from = From {
             caller: session.caller(),
             session: Some(&session),
-            may_stream: true,
         };
         entry
             .unless_cancelled(self.dispatch.request(&frame, &params, &from, &asides))
@@ -188,7 +187,10 @@ impl Door {
     fn initialize(&self, frame: &Frame) -> Answered {
         let answer = answers::initialize(frame)
             .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let (id, _) = self.sessions.begin();
+        let Some((id, _)) = self.sessions.begin() else {
+            let full = "too many sessions are open: try again later";
+            return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
+        };
         let mut response = json(StatusCode::OK, answer);
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(headers::SESSION_ID, id);
@@ -230,13 +232,7 @@ impl Door {
             }
             None
         });
-        Ok(event_stream(stream::events(
-            None,
-            Working {
-                work,
-                asides: heard,
-            },
-        )))
+        Ok(event_stream(stream::events(None, work, heard)))
     }
 
     fn delete(&self, all: &HeaderMap) -> Answered {
@@ -273,7 +269,14 @@ impl Door {
 }
 
 async fn read(body: Body) -> Result<Bytes, Refused> {
-    match Limited::new(body, BODY_LIMIT).collect().await {
+    let body = Limited::new(body, BODY_LIMIT).collect();
+    let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, body).await else {
+        return Err(Refused::plainly(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body took too long",
+        ));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Refused::plainly(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -291,20 +294,14 @@ async fn read(body: Body) -> Result<Bytes, Refused> {
 fn plain(reply: Option<Reply>, heard: mpsc::Receiver<Bytes>, era: Era) -> Response {
     if !heard.is_empty() {
         let work = Box::pin(std::future::ready(reply));
-        return event_stream(stream::events(
-            None,
-            Working {
-                work,
-                asides: heard,
-            },
-        ));
+        return event_stream(stream::events(None, work, heard));
     }
     match reply {
         // Taken back: there is nothing to say (MCP, "Cancellation").
         None => event_stream(Body::empty()),
         Some(Reply::Whole(answer)) => json(status_of(&answer, era), answer),
-        Some(Reply::Long(answer, settlement)) => {
-            let mut response = Response::new(Body::from_stream(stream::long(answer, settlement)));
+        Some(Reply::Long(answer)) => {
+            let mut response = Response::new(stream::long(answer));
             let json = HeaderValue::from_static("application/json");
             response.headers_mut().insert(CONTENT_TYPE, json);
             response

@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Uri, header::AUTHORIZATION};
 use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Supervisor, Surroundings};
 use crate::{
@@ -15,13 +16,12 @@ use crate::{
     outbound::{
         Connection, Failure,
         control::Handshake,
-        http::HttpLink,
+        http::{HttpLink, Remote},
         link::Link,
         stdio::{Pipe, Process},
         unasked::Unasked,
     },
     protocol::{Era, Frame},
-    telemetry::Outcome,
 };
 
 /// How long a starting process counts against the limit of starts: the costly part
@@ -29,12 +29,62 @@ use crate::{
 const START_COSTS: Duration = Duration::from_secs(5);
 /// How long an exit status may take to show after a pipe has closed.
 const EXIT_SHOWS: Duration = Duration::from_millis(500);
+/// How long the answers a process wrote before its end may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// A connected child.
 pub(super) struct Live {
     pub(super) connection: Arc<Connection>,
     pub(super) listing: Arc<Listing>,
     pub(super) process: Option<Process>,
+}
+
+impl Live {
+    /// Ends a child that is there to be told: its session, or its process.
+    pub(super) async fn stop(self) {
+        self.connection.close().await;
+        if let Some(process) = self.process {
+            process.stop().await;
+        }
+    }
+
+    /// Clears up after a child that is lost; gives the better reason, if its process
+    /// has ended by itself.
+    pub(super) async fn release(self, failure: Failure) -> Failure {
+        let Self {
+            connection,
+            process,
+            ..
+        } = self;
+        match process {
+            Some(process) => post_mortem(process, failure, connection.way()).await,
+            None => {
+                connection.way().cancel();
+                failure
+            }
+        }
+    }
+}
+
+/// How a process came to its end, if it has; else the end of it. Closes the `way` to
+/// it, and with that its stdin.
+async fn post_mortem(mut process: Process, failure: Failure, way: &CancellationToken) -> Failure {
+    match tokio::time::timeout(EXIT_SHOWS, process.ended()).await {
+        Ok(reason) => {
+            let told = process.last_words().await;
+            // What it has started goes too. What it wrote before its end is still being
+            // read: the reader closes the way when it is through.
+            drop(process);
+            let _ = tokio::time::timeout(LAST_WORDS, way.cancelled()).await;
+            way.cancel();
+            Failure { reason, ..failure }.with_detail(&told)
+        }
+        Err(_) => {
+            way.cancel();
+            process.stop().await;
+            failure
+        }
+    }
 }
 
 impl Supervisor {
@@ -81,10 +131,12 @@ impl Supervisor {
             }
             Err(failure) => {
                 self.handshake = after_failure(how, &failure);
-                link.closed().cancel();
                 Err(match process {
-                    Some(process) => post_mortem(process, failure).await,
-                    None => failure,
+                    Some(process) => post_mortem(process, failure, link.closed()).await,
+                    None => {
+                        link.give_up();
+                        failure
+                    }
                 })
             }
         }
@@ -103,21 +155,22 @@ impl Supervisor {
         );
         match &settings.transport {
             TransportSettings::Stdio(stdio) => {
-                let (process, stdin, stdout) = Process::start(&settings.name, stdio)?;
+                let (process, stdin, stdout) =
+                    Process::start(&settings.name, stdio, &self.child.mask, self.attempt == 0)?;
                 let pipe = Pipe::new(stdin, stdout, unasked);
                 Ok((Link::Pipe(pipe), inbox, Some(process)))
             }
             TransportSettings::Http(remote) => {
                 let (uri, headers) = target(remote)?;
                 let identity = self.identity(&headers);
-                let link = HttpLink::new(
-                    http.clone(),
+                let remote = Remote {
+                    client: http.clone(),
                     uri,
                     headers,
                     identity,
-                    metrics.clone(),
-                    unasked,
-                );
+                    metrics: metrics.clone(),
+                };
+                let link = HttpLink::new(remote, unasked);
                 Ok((Link::Http(link), inbox, None))
             }
             TransportSettings::Sse(_) | TransportSettings::Unusable => {
@@ -181,19 +234,6 @@ fn target(remote: &HttpSettings) -> Result<(Uri, HeaderMap), Failure> {
     url.set_fragment(None);
     let uri = url.as_str().parse().map_err(|_| unusable())?;
     Ok((uri, headers))
-}
-
-/// The better reason, if the process has ended by itself; and the end of it.
-pub(super) async fn post_mortem(mut process: Process, failure: Failure) -> Failure {
-    let closed = failure.outcome == Outcome::Transport;
-    let patience = if closed { EXIT_SHOWS } else { Duration::ZERO };
-    match tokio::time::timeout(patience, process.ended()).await {
-        Ok(reason) => Failure { reason, ..failure },
-        Err(_) => {
-            process.stop().await;
-            failure
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use rand::Rng;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, watch},
@@ -16,19 +17,29 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::connect::{Live, post_mortem};
+use self::connect::Live;
 use super::{
-    Child, ChildMessage, Connection, Failure, HttpClient, Phase, State, breaker::Breaker,
-    child::Loss, control::Handshake, seconds, stdio::Process,
+    Child, ChildMessage, Failure, HttpClient, Phase, State, breaker::Breaker, child::Loss,
+    control::Handshake, seconds, stdio::Process,
 };
-use crate::{config::ChildSettings, identity::Identity, protocol::LogLevel, telemetry::Outcome};
+use crate::{
+    catalog::Listing,
+    config::{ChildSettings, DISABLED_IN_CONFIG},
+    identity::Identity,
+    protocol::LogLevel,
+    telemetry::Outcome,
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A child that has lived this long starts from the first pause again.
 const STABLE: Duration = Duration::from_secs(60);
+/// A session that was lost after this long is renewed at once, however often.
+const SESSION_SETTLED: Duration = Duration::from_secs(5);
+/// Between two fetches of a list, for a child that announces changes in a stream.
+const LIST_EVERY: Duration = Duration::from_millis(250);
 /// Before a list that could not be had is asked for again.
-const REFETCH_PAUSE: Duration = Duration::from_secs(5);
+const LIST_AGAIN: Duration = Duration::from_secs(5);
 
 /// What all children have in common.
 #[derive(Clone, Debug)]
@@ -48,19 +59,21 @@ pub struct Surroundings {
 }
 
 impl Child {
-    /// Starts supervising a child. The task ends, and the child with it, when
-    /// `shutdown` is cancelled.
-    pub fn start(
+    /// A supervised child, and the task that supervises it. The task ends, and the
+    /// child with it, when `shutdown` is cancelled; a disabled child has none.
+    pub fn supervised(
         settings: ChildSettings,
         surroundings: Surroundings,
         shutdown: CancellationToken,
-    ) -> (Arc<Self>, Option<tokio::task::JoinHandle<()>>) {
+    ) -> (Arc<Self>, Option<impl Future<Output = ()> + Send + 'static>) {
         let (child, losses) = Self::new(settings);
-        if child.state().phase == Phase::Disabled {
-            info!(
-                child = %child.name(), transport = child.transport(), state = "disabled",
-                reason = child.settings.disabled.as_deref(), "child"
-            );
+        if let Some(reason) = &child.settings.disabled {
+            let (name, transport) = (child.name(), child.transport());
+            if reason == DISABLED_IN_CONFIG {
+                info!(child = %name, transport, state = "disabled", "child");
+            } else {
+                warn!(child = %name, transport, state = "disabled", reason = ?reason, "child");
+            }
             return (child, None);
         }
         let supervisor = Supervisor {
@@ -73,7 +86,7 @@ impl Child {
             attempt: 0,
             generation: 0,
         };
-        (child, Some(tokio::spawn(supervisor.run())))
+        (child, Some(supervisor.run()))
     }
 }
 
@@ -94,157 +107,177 @@ struct Supervisor {
 /// Why a connected child no longer is.
 enum End {
     Shutdown,
-    SessionLost,
     Lost(Failure),
 }
 
-impl End {
-    fn of(failure: Failure) -> Self {
-        match failure.session_lost {
-            true => Self::SessionLost,
-            false => Self::Lost(failure),
-        }
-    }
+/// What the child's task does beside watching. One thing at a time, never instead.
+enum Job {
+    Listed(Result<Listing, Failure>),
+    Probed(Result<(), Failure>),
+    Told,
 }
 
 impl Supervisor {
     async fn run(mut self) {
-        while !self.shutdown.is_cancelled() {
+        let shutdown = self.shutdown.clone();
+        while !shutdown.is_cancelled() {
             let began = Instant::now();
             self.enter(Phase::Connecting, |_| {});
-            let shutdown = self.shutdown.clone();
-            let failure = match shutdown.run_until_cancelled(self.connect()).await {
+            let pause = match shutdown.run_until_cancelled(self.connect()).await {
                 None => break,
                 Some(Err(failure)) => {
-                    self.attempted(failure.outcome);
-                    self.child.failed(None, &failure);
-                    failure
+                    self.child.metrics.connect_attempt(failure.outcome);
+                    self.breaker.failed();
+                    let pause = self.next_pause();
+                    self.down(&failure, pause);
+                    pause
                 }
-                Some(Ok(live)) => {
-                    self.attempted(Outcome::Ok);
+                Some(Ok(mut live)) => {
+                    self.child.metrics.connect_attempt(Outcome::Ok);
                     self.announce(&live, began);
                     let ready = Instant::now();
-                    let end = self.serve(live).await;
-                    self.child.connection.send_replace(None);
-                    if ready.elapsed() >= STABLE {
-                        self.attempt = 0;
-                    }
-                    match end {
-                        End::Shutdown => break,
-                        End::SessionLost => {
-                            self.child.metrics.session_renewed();
-                            self.lost("session_lost");
-                            continue;
+                    match self.serve(&mut live).await {
+                        End::Shutdown => {
+                            self.enter(Phase::Down, |_| {});
+                            live.stop().await;
+                            break;
                         }
-                        End::Lost(failure) => {
-                            self.lost("connection_lost");
-                            failure
-                        }
+                        End::Lost(failure) => self.lost(live, failure, ready.elapsed()).await,
                     }
                 }
             };
-            let pause = pause(self.attempt);
-            self.attempt = self.attempt.saturating_add(1);
-            self.down(&failure, pause);
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.shutdown.cancelled() => {}
-            }
+            shutdown
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await;
         }
     }
 
     /// Until the child is lost.
-    async fn serve(&mut self, live: Live) -> End {
-        let Live {
-            connection,
-            mut process,
-            ..
-        } = live;
+    async fn serve(&mut self, live: &mut Live) -> End {
+        let connection = &*live.connection;
+        let patience = self.child.settings.timeout;
         let mut log_level = self.surroundings.log_level.clone();
         log_level.mark_changed();
-        let follow = connection.follow();
+        let follow = connection.follow(&self.child.changed);
         tokio::pin!(follow);
         let mut following = true;
-        let mut refetch_at = None;
-        let end = loop {
+        let mut listed = Instant::now();
+        let mut list_at = None;
+        let mut job: Option<BoxFuture<'_, Job>> = None;
+        loop {
             tokio::select! {
-                () = self.shutdown.cancelled() => break End::Shutdown,
-                reason = ended(&mut process) => break End::Lost(Failure::transport(reason)),
+                () = self.shutdown.cancelled() => return End::Shutdown,
+                reason = ended(&mut live.process) => {
+                    return End::Lost(Failure::transport(reason));
+                }
                 () = connection.closed() => {
-                    let failure = Failure::transport("closed its connection");
-                    break End::Lost(match process.take() {
-                        Some(process) => post_mortem(process, failure).await,
-                        None => failure,
-                    });
+                    return End::Lost(Failure::transport("closed its connection"));
                 }
                 Some(loss) = self.losses.recv() => {
                     if loss.generation == connection.generation {
-                        break End::of(loss.failure);
+                        return End::Lost(loss.failure);
                     }
                 }
                 followed = &mut follow, if following => {
                     following = false;
                     if let Err(failure) = followed {
-                        break End::of(failure);
+                        return End::Lost(failure);
                     }
                 }
-                () = self.child.changed.notified() => refetch_at = self.refetch(&connection).await,
-                () = until(refetch_at) => refetch_at = self.refetch(&connection).await,
-                () = self.breaker.probe_due() => {
-                    if let Some(failure) = self.probe(&connection).await {
-                        break End::of(failure);
+                () = self.child.changed.notified() => {
+                    list_at.get_or_insert(Instant::now().max(listed + LIST_EVERY));
+                }
+                () = until(list_at), if job.is_none() => {
+                    list_at = None;
+                    listed = Instant::now();
+                    job = Some(connection.list(patience).map(Job::Listed).boxed());
+                }
+                () = self.breaker.probe_due(), if job.is_none() => {
+                    job = Some(connection.probe(patience).map(Job::Probed).boxed());
+                }
+                Ok(()) = log_level.changed(), if job.is_none() => {
+                    if let Some(level) = *log_level.borrow_and_update() {
+                        let told = connection.set_log_level(level, patience);
+                        job = Some(told.map(|()| Job::Told).boxed());
                     }
                 }
-                Ok(()) = log_level.changed() => {
-                    let level = *log_level.borrow_and_update();
-                    if let Some(level) = level {
-                        connection.set_log_level(level).await;
+                done = running(&mut job) => {
+                    job = None;
+                    match done {
+                        Job::Listed(Ok(listing)) => self.listed(listing),
+                        Job::Listed(Err(failure)) if failure.session_lost => {
+                            return End::Lost(failure);
+                        }
+                        Job::Listed(Err(failure)) => {
+                            warn!(child = %self.child.name(), reason = ?failure.told_in_full(), "the changed list cannot be had");
+                            list_at = Some(Instant::now() + LIST_AGAIN);
+                        }
+                        Job::Probed(result) => {
+                            self.probed(&result);
+                            if let Err(failure) = result {
+                                return End::Lost(failure);
+                            }
+                        }
+                        Job::Told => {}
                     }
                 }
             }
+        }
+    }
+
+    /// A connected child is lost: say so at once, then clear up, then say what came
+    /// to light. Gives how long to wait before it is tried again.
+    async fn lost(&mut self, live: Live, failure: Failure, lived: Duration) -> Duration {
+        if lived >= STABLE {
+            self.attempt = 0;
+        }
+        let (reason, pause) = match failure.session_lost {
+            true => {
+                self.child.metrics.session_renewed();
+                // At once, unless it was had a moment ago: then something is wrong.
+                let settled = lived >= SESSION_SETTLED || self.attempt == 0;
+                let pause = self.next_pause();
+                ("session_lost", if settled { Duration::ZERO } else { pause })
+            }
+            false => ("connection_lost", self.next_pause()),
         };
-        self.child.connection.send_replace(None);
-        match end {
-            End::Lost(_) => connection.abandon(),
-            End::Shutdown | End::SessionLost => connection.close().await,
+        self.child.metrics.restarted(reason);
+        let phase = match pause {
+            Duration::ZERO => Phase::Connecting,
+            _ => Phase::Down,
+        };
+        self.enter(phase, |state| {
+            state.restarts += 1;
+            state.reason = Some(failure.reason.clone());
+        });
+        self.tell();
+        let failure = live.release(failure).await;
+        if phase == Phase::Down {
+            self.down(&failure, pause);
         }
-        if let Some(process) = process {
-            process.stop().await;
-        }
-        end
+        pause
     }
 
-    /// The child's list has changed. While it cannot be had, the last one stays, and
-    /// it is asked for again at the moment that is given back.
-    async fn refetch(&self, connection: &Connection) -> Option<Instant> {
-        let listed = connection.list(self.child.settings.timeout);
-        match self.shutdown.run_until_cancelled(listed).await? {
-            Ok(listing) => {
-                debug!(child = %self.child.name(), tools = listing.tools.len(), "listed again");
-                let listing = self.filtered(listing);
-                self.child.listing.store(Some(Arc::new(listing)));
-                self.tell();
-                None
-            }
-            Err(failure) => {
-                warn!(child = %self.child.name(), reason = %failure, "the changed list cannot be had");
-                Some(Instant::now() + REFETCH_PAUSE)
-            }
-        }
+    fn next_pause(&mut self) -> Duration {
+        let pause = pause(self.attempt);
+        self.attempt = self.attempt.saturating_add(1);
+        pause
     }
 
-    /// The breaker's one probe, never a client's call. Gives the failure that shows
-    /// that the connection itself is no longer there.
-    async fn probe(&self, connection: &Connection) -> Option<Failure> {
-        let probed = connection.probe(self.child.settings.timeout);
-        let result = self.shutdown.run_until_cancelled(probed).await?;
+    fn listed(&self, listing: Listing) {
+        debug!(child = %self.child.name(), tools = listing.tools.len(), "listed again");
+        let listing = self.filtered(listing);
+        self.child.listing.store(Some(Arc::new(listing)));
+        self.tell();
+    }
+
+    /// The breaker's one probe, never a client's call, has come back.
+    fn probed(&self, result: &Result<(), Failure>) {
         self.breaker.probed(result.is_ok());
-        let failure = result.err();
         info!(
             child = %self.child.name(), breaker = self.breaker.state().as_str(),
-            reason = failure.as_ref().map(|failure| &*failure.reason), "probed"
+            reason = result.as_ref().err().map(Failure::told_in_full), "probed"
         );
-        failure.filter(|failure| failure.not_executed && failure.outcome == Outcome::Transport)
     }
 
     fn announce(&self, live: &Live, began: Instant) {
@@ -256,13 +289,13 @@ impl Supervisor {
         self.child.listing.store(Some(Arc::clone(listing)));
         self.breaker.reset();
         self.enter(Phase::Ready, |state| {
+            state.attempted = true;
             state.reason = None;
+            state.detail = None;
             state.era = Some(connection.era());
             state.pid = process.as_ref().and_then(Process::pid);
+            state.connection = Some(Arc::clone(connection));
         });
-        self.child
-            .connection
-            .send_replace(Some(Arc::clone(connection)));
         self.tell();
         info!(
             child = %self.child.name(), transport = self.child.transport(), state = "ready",
@@ -272,36 +305,34 @@ impl Supervisor {
     }
 
     fn down(&self, failure: &Failure, pause: Duration) {
-        let told = self.child.state().reason.as_ref() == Some(&failure.reason);
+        let told = self.child.state().told.as_ref() == Some(&failure.reason);
+        let detail = failure
+            .detail
+            .as_deref()
+            .map(|detail| self.child.mask.apply(detail));
         self.enter(Phase::Down, |state| {
+            state.attempted = true;
             state.reason = Some(failure.reason.clone());
+            state.told = Some(failure.reason.clone());
+            state.detail = detail.clone();
             state.next_retry = Some(Instant::now() + pause);
         });
         self.tell();
         let (child, transport) = (self.child.name(), self.child.transport());
-        let retry_in = seconds(pause);
+        let (reason, retry_in) = (&failure.reason, seconds(pause));
         // The same reason again and again is told once.
         if told {
-            debug!(%child, transport, state = "down", reason = %failure, %retry_in, "child");
+            debug!(%child, transport, state = "down", ?reason, detail, retry_in, "child");
         } else {
-            warn!(%child, transport, state = "down", reason = %failure, %retry_in, "child");
+            warn!(%child, transport, state = "down", ?reason, detail, retry_in, "child");
         }
-    }
-
-    fn lost(&self, reason: &'static str) {
-        self.child.metrics.restarted(reason);
-        self.change(|state| state.restarts += 1);
-    }
-
-    fn attempted(&self, outcome: Outcome) {
-        self.child.metrics.connect_attempt(outcome);
-        self.change(|state| state.attempted = true);
     }
 
     /// Enters a phase. The reason of the last failure stays until the child is
     /// ready: while it is being tried again, that is what a caller wants to know.
     fn enter(&self, phase: Phase, also: impl FnOnce(&mut State)) {
-        self.change(|state| {
+        self.child.state.send_modify(|state| {
+            let state = Arc::make_mut(state);
             if state.phase != phase {
                 state.since = SystemTime::now();
             }
@@ -309,14 +340,9 @@ impl Supervisor {
             state.attempt = self.attempt;
             state.next_retry = None;
             state.pid = None;
+            state.connection = None;
             also(state);
         });
-    }
-
-    fn change(&self, edit: impl FnOnce(&mut State)) {
-        self.child
-            .state
-            .send_modify(|state| edit(Arc::make_mut(state)));
     }
 
     fn tell(&self) {
@@ -332,6 +358,14 @@ fn pause(attempt: u32) -> Duration {
     pause
         .min(LONGEST_PAUSE)
         .mul_f64(rand::rng().random_range(0.8..1.2))
+}
+
+/// The job that is going on; never, while there is none.
+async fn running(job: &mut Option<BoxFuture<'_, Job>>) -> Job {
+    match job {
+        Some(job) => job.await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn until(at: Option<Instant>) {
