@@ -20,7 +20,8 @@ const BROKEN: [Broken; 10] = [
     ("wrong-version", &["1999-01-01"]),
     ("errors", &["500"]),
     ("locked", &["401"]),
-    ("web-page", &["html"]),
+    // Clients hear our own words alone, operators the child's too.
+    ("web-page", &["html", "no mcp"]),
     ("never-answers", &["no answer"]),
     ("missing", &["not found", "no such file"]),
 ];

