@@ -5,6 +5,8 @@
 
 mod demo;
 mod failure;
+mod not_in_force;
+mod running;
 mod serve;
 
 use clap::{Parser, Subcommand};

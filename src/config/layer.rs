@@ -150,7 +150,7 @@ fn read_prefix(reader: &mut Reader<'_>) -> Option<String> {
     if !prefix::is_valid(&prefix) {
         reader.refuse(
             "prefix",
-            "only ASCII letters, digits, \"_\", \".\" and \"-\" can stand in it",
+            "only ASCII letters, digits, \"_\" and \"-\" can stand in it: model APIs refuse others",
         );
         return None;
     }

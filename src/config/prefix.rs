@@ -27,11 +27,12 @@ fn as_name_character(c: char) -> char {
     if c.is_ascii_alphanumeric() { c } else { '_' }
 }
 
-/// Whether a prefix an operator chose can stand in a public name.
+/// Whether a prefix an operator chose can stand in a public name: in what the model
+/// APIs behind most clients accept, which is less than MCP allows.
 pub(super) fn is_valid(prefix: &str) -> bool {
     prefix
         .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// Gives each prefix to the first usable child in file order and disables the
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_chosen_prefix_may_hold_what_a_public_name_may() {
-        assert!(is_valid("gh.v2-x_Y"));
+        assert!(is_valid("gh-v2-x_Y"));
+        assert!(!is_valid("gh.v2"));
         assert!(is_valid(""));
         assert!(!is_valid("a b"));
         assert!(!is_valid("ü"));

@@ -10,7 +10,7 @@ use crate::{
     catalog::Listing,
     outbound::{BreakerState, Child, Phase},
     protocol::Era,
-    telemetry::ChildGauges,
+    telemetry::{ChildGauge, ChildGauges},
 };
 
 /// One child in `/status`.
@@ -60,17 +60,17 @@ impl Fleet {
         for child in &self.snapshot().children {
             let (in_flight, queued) = child.load();
             let listing = child.listing();
-            gauges.child(
-                child.name(),
-                child.transport(),
-                child.state().phase == Phase::Ready,
-                child.breaker() as u8,
-                child.next_retry_timestamp(),
+            gauges.child(&ChildGauge {
+                child: child.name(),
+                transport: child.transport(),
+                up: child.state().phase == Phase::Ready,
+                breaker: child.breaker() as u8,
+                next_retry: child.next_retry_timestamp(),
                 in_flight,
                 queued,
-                listing.as_ref().map_or(0, |listing| listing.tools.len()),
-                listing.as_ref().map_or(0, |listing| listing.tools_size()),
-            );
+                tools: listing.as_ref().map_or(0, |listing| listing.tools.len()),
+                tools_bytes: listing.as_ref().map_or(0, |listing| listing.tools_size()),
+            });
         }
     }
 }

@@ -47,6 +47,4 @@ pub use handle::Identity;
 pub use status::IdentityStatus;
 pub use token::ServiceToken;
 
-// For whoever installs the recorder.
-#[allow(unused_imports)]
 pub(crate) use series::describe;

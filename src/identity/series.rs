@@ -11,7 +11,6 @@ const MINTS: &str = "mcp_multiplexer_token_mints_total";
 const EXPIRY: &str = "mcp_multiplexer_token_expiry_timestamp_seconds";
 
 /// Tells the recorder what the series mean.
-#[allow(dead_code, reason = "called where the recorder is installed")]
 pub(crate) fn describe() {
     describe_counter!(
         MINTS,

@@ -1,6 +1,6 @@
 //! The HTTP door: `/mcp`, for sessions and for stateless requests alike.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -179,9 +179,8 @@ impl Door {
             caller: session.caller(),
             session: Some(&session),
         };
-        entry
-            .unless_cancelled(self.dispatch.request(&frame, &params, &from, &asides))
-            .await
+        let work = pin!(self.dispatch.request(&frame, &params, &from, &asides));
+        entry.unless_cancelled(work).await
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{Mutex, MutexGuard},
 };
 
@@ -60,8 +61,12 @@ impl InFlight {
 }
 
 impl Entry<'_> {
-    /// Runs the request's work; `None` if it is cancelled first.
-    pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// Runs the request's work; `None` if it is cancelled first. The work comes by
+    /// pointer: by value it would be held, and copied, several times over.
+    pub(super) async fn unless_cancelled<T>(
+        &self,
+        work: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         self.cancelled.run_until_cancelled(work).await
     }
 }
@@ -74,6 +79,8 @@ impl Drop for Entry<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
@@ -84,7 +91,9 @@ mod tests {
         assert!(all.enter("\"7\"").is_some());
         all.cancel("7");
         assert_eq!(
-            entry.unless_cancelled(std::future::pending::<()>()).await,
+            entry
+                .unless_cancelled(pin!(std::future::pending::<()>()))
+                .await,
             None
         );
         drop(entry);

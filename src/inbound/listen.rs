@@ -79,6 +79,7 @@ fn wants_tools(request: &Frame) -> Result<bool, RpcError> {
 /// it is gone.
 pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
     let mut changes = fleet.changes();
+    session.listens_from(*changes.borrow());
     // What changed between the client's list and its listening counts too.
     changes.mark_changed();
     let mut messages = fleet.messages();

@@ -75,10 +75,17 @@ impl Session {
         self.seen.store(generation, Ordering::Relaxed);
     }
 
+    /// The client begins to listen at this generation. One that has seen no list yet
+    /// has missed nothing.
+    pub(super) fn listens_from(&self, generation: u64) {
+        let _ = self
+            .seen
+            .compare_exchange(NEVER, generation, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Whether the client holds a list that is older than this generation.
     pub(super) fn is_behind(&self, generation: u64) -> bool {
-        let seen = self.seen.load(Ordering::Relaxed);
-        seen != NEVER && seen < generation
+        self.seen.load(Ordering::Relaxed) < generation
     }
 
     /// Opens the session's stream; the one before it ends.

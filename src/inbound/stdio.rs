@@ -1,6 +1,6 @@
 //! The stdio door: one client, one line per message, until its end of the pipe.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -136,7 +136,7 @@ impl Door {
             let error = RpcError::new(code::INVALID_REQUEST, "a request with this id is in flight");
             return self.say(error.answer(Some(id)).into_bytes()).await;
         };
-        if let Some(answer) = entry.unless_cancelled(self.answer(&frame)).await {
+        if let Some(answer) = entry.unless_cancelled(pin!(self.answer(&frame))).await {
             self.say(answer).await;
         }
     }

@@ -1,6 +1,9 @@
 //! One call on its way to a child: guard, edit, send, stream back.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    pin::pin,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -100,10 +103,15 @@ impl Call<'_> {
         let mut deadline = self.deadline.take().unwrap_or_else(|| Deadline::new(limit));
         let connection = Arc::clone(self.used.insert(connection));
         let answer = async {
-            let sent = connection.call(&outgoing, Some(slot));
-            let mut exchange = settlement.waiting(deadline.bounds(sent)).await?;
+            let mut exchange = {
+                let sent = pin!(connection.call(&outgoing, Some(slot)));
+                settlement.waiting(deadline.bounds(sent)).await?
+            };
             loop {
-                let part = settlement.waiting(deadline.bounds(exchange.next())).await?;
+                let part = {
+                    let next = pin!(exchange.next());
+                    settlement.waiting(deadline.bounds(next)).await?
+                };
                 match part {
                     Part::Aside(aside) => {
                         if aside.method().as_deref() == Some("notifications/progress") {

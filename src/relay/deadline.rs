@@ -1,6 +1,6 @@
 //! How long a call may take: the child's limit, moved on by progress.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
@@ -35,14 +35,16 @@ impl Deadline {
             .map(|limit| (Instant::now() + limit).min(self.last));
     }
 
-    /// `work`, unless the deadline passes before it is done.
+    /// `work`, unless the deadline passes before it is done. It comes by pointer: by
+    /// value every function it goes through would hold it twice, and a call's future
+    /// would have tens of kilobytes.
     ///
     /// # Errors
     ///
     /// `timeout`, or what the work gives.
     pub(super) async fn bounds<T>(
         &self,
-        work: impl Future<Output = Result<T, Failure>>,
+        work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
     ) -> Result<T, Failure> {
         tokio::select! {
             biased;

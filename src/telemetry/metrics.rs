@@ -93,38 +93,48 @@ impl Recorder {
     }
 }
 
+/// What one child's gauges say at this moment.
+#[derive(Debug)]
+pub struct ChildGauge<'a> {
+    /// Its name in the configuration.
+    pub child: &'a ChildName,
+    /// The word for its transport.
+    pub transport: &'static str,
+    /// Whether it is connected.
+    pub up: bool,
+    /// 0 closed, 1 half-open, 2 open.
+    pub breaker: u8,
+    /// When it is tried next, in seconds since 1970.
+    pub next_retry: Option<f64>,
+    /// Requests it is working on.
+    pub in_flight: usize,
+    /// Requests that wait for a slot.
+    pub queued: usize,
+    /// Tools it offers.
+    pub tools: usize,
+    /// Bytes these take in a list.
+    pub tools_bytes: usize,
+}
+
 /// Writes the gauges that are read from the fleet's snapshot.
 #[derive(Debug)]
 pub struct ChildGauges(());
 
 impl ChildGauges {
-    /// One child's gauges. `breaker` is 0 closed, 1 half-open, 2 open;
-    /// `next_retry` is in seconds since 1970.
-    #[expect(clippy::too_many_arguments, reason = "one argument a series")]
-    pub fn child(
-        &self,
-        child: &ChildName,
-        transport: &'static str,
-        up: bool,
-        breaker: u8,
-        next_retry: Option<f64>,
-        in_flight: usize,
-        queued: usize,
-        tools: usize,
-        tools_bytes: usize,
-    ) {
-        let child = child.to_string();
-        metrics::gauge!(CHILD_UP, "child" => child.clone(), "transport" => transport)
-            .set(f64::from(u8::from(up)));
+    /// One child's gauges.
+    pub fn child(&self, gauge: &ChildGauge<'_>) {
+        let child = gauge.child.to_string();
+        metrics::gauge!(CHILD_UP, "child" => child.clone(), "transport" => gauge.transport)
+            .set(f64::from(u8::from(gauge.up)));
         let set = |name: &'static str, value: f64| {
             metrics::gauge!(name, "child" => child.clone()).set(value);
         };
-        set(BREAKER_STATE, f64::from(breaker));
-        set(IN_FLIGHT, in_flight as f64);
-        set(QUEUED, queued as f64);
-        set(TOOLS, tools as f64);
-        set(TOOLS_BYTES, tools_bytes as f64);
-        if let Some(at) = next_retry {
+        set(BREAKER_STATE, f64::from(gauge.breaker));
+        set(IN_FLIGHT, gauge.in_flight as f64);
+        set(QUEUED, gauge.queued as f64);
+        set(TOOLS, gauge.tools as f64);
+        set(TOOLS_BYTES, gauge.tools_bytes as f64);
+        if let Some(at) = gauge.next_retry {
             set(NEXT_RETRY, at);
         }
     }

@@ -35,7 +35,8 @@ use self::{
 };
 use super::{
     CliError,
-    serve::{Running, Serve, Transport, signalled},
+    running::{Running, signalled},
+    serve::{Serve, Transport},
 };
 use crate::{
     config::Settings,

@@ -1,0 +1,48 @@
+//! What the multiplexer costs, beside a proxy that only moves bytes.
+//!
+//! Everything that is measured runs in a process of its own, so that the kernel can
+//! tell what each of them used: the [`child`], the [`bare`] proxy, the multiplexer
+//! itself, and the [`load`]. The first three live in this program, as commands; what
+//! starts them in turn and makes the table is [`bench`].
+
+mod bare;
+mod bench;
+mod child;
+mod load;
+mod message;
+mod processes;
+mod report;
+mod usage;
+mod web;
+
+use clap::Parser;
+use tokio::runtime::Builder;
+
+/// What the multiplexer costs, beside a proxy that only moves bytes.
+#[derive(Debug, Parser)]
+enum Cli {
+    Bench(bench::Bench),
+    #[command(hide = true)]
+    Child(child::Child),
+    #[command(hide = true)]
+    Bare(bare::Bare),
+    #[command(hide = true)]
+    Load(load::Load),
+}
+
+fn main() -> Result<(), web::Error> {
+    match Cli::parse() {
+        Cli::Bench(bench) => one_thread()?.block_on(bench.run()),
+        Cli::Child(child) => one_thread()?.block_on(child.run()),
+        Cli::Load(load) => one_thread()?.block_on(load.run()),
+        // The runtime that the multiplexer has.
+        Cli::Bare(bare) => Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(bare.run()),
+    }
+}
+
+fn one_thread() -> std::io::Result<tokio::runtime::Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,182 @@
+//! Starting and ending the processes that are measured.
+
+use std::{path::Path, process::Stdio};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdout, Command},
+};
+
+use crate::{
+    bench::Cell,
+    load::Measured,
+    message::{Era, PREFIX, tool},
+    web::Error,
+};
+
+/// A running server. Its drop kills it.
+pub struct Server {
+    pub url: String,
+    pub pid: u32,
+    _process: Child,
+}
+
+/// How a proxy reaches its child.
+pub enum Way {
+    /// Over HTTP, at this address.
+    Http(String),
+    /// Over stdio, with this command line.
+    Stdio(Vec<String>),
+}
+
+/// The command line of the child.
+pub fn child(transport: &str, era: Era, lengths: &[usize]) -> Result<Vec<String>, Error> {
+    let program = std::env::current_exe()?.display().to_string();
+    let lengths: Vec<_> = lengths.iter().map(usize::to_string).collect();
+    let era = match era {
+        Era::Legacy => "legacy",
+        Era::Modern => "modern",
+    };
+    let arguments = [&program, "child", "--transport", transport, "--era", era];
+    let mut line: Vec<_> = arguments.map(str::to_owned).into();
+    line.extend(["--bytes".to_owned(), lengths.join(",")]);
+    Ok(line)
+}
+
+/// Starts a server that says its URL on stdout.
+pub async fn start(line: &[String]) -> Result<Server, Error> {
+    let (mut process, pid) = spawn(command(line))?;
+    let stdout = process.stdout.take().ok_or("no stdout")?;
+    let url = BufReader::new(stdout).lines().next_line().await?;
+    let url = format!("{}/mcp", url.ok_or("it ended at once")?);
+    Ok(Server {
+        url,
+        pid,
+        _process: process,
+    })
+}
+
+/// Starts a bare proxy.
+pub async fn start_bare(way: &Way) -> Result<Server, Error> {
+    let program = std::env::current_exe()?.display().to_string();
+    let mut line = vec![program, "bare".to_owned()];
+    match way {
+        Way::Http(url) => line.extend(["--to".to_owned(), url.clone()]),
+        Way::Stdio(child) => {
+            line.push("--".to_owned());
+            line.extend_from_slice(child);
+        }
+    }
+    start(&line).await
+}
+
+/// Starts a multiplexer in its usual settings: logs, metrics, the breaker, and for a
+/// remote child the service token, which `issuer` gives.
+pub async fn start_multiplexer(
+    program: &Path,
+    folder: &Path,
+    way: &Way,
+    issuer: &str,
+) -> Result<Server, Error> {
+    let entry = match way {
+        Way::Http(url) => json!({"url": url}),
+        Way::Stdio(line) => json!({"command": line[0], "args": line[1..]}),
+    };
+    let name = PREFIX.trim_end_matches('_');
+    let config = folder.join("mcp_config.json");
+    std::fs::write(&config, json!({"mcpServers": {name: entry}}).to_string())?;
+    let mut command = Command::new(program);
+    command
+        .args(["--transport", "http", "--port", "0", "--config"])
+        .arg(config)
+        .env("MCP_CLIENT_AUTH", "oidc-client-credentials")
+        .env("OIDC_TOKEN_URL", issuer.replace("/mcp", "/token"))
+        .env("OIDC_CLIENT_ID", "benches")
+        .env("OIDC_CLIENT_SECRET", "benches")
+        .env_remove("RUST_LOG")
+        .stderr(Stdio::piped());
+    let (mut process, pid) = spawn(command)?;
+    let mut log = BufReader::new(process.stderr.take().ok_or("no stderr")?).lines();
+    let url = listening(&mut log).await?;
+    // A log that nobody reads would block it one day.
+    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    Ok(Server {
+        url,
+        pid,
+        _process: process,
+    })
+}
+
+/// The URL in the log line of a multiplexer that listens.
+async fn listening(log: &mut Lines<BufReader<ChildStderr>>) -> Result<String, Error> {
+    let mut seen = String::new();
+    while let Some(line) = log.next_line().await? {
+        if let Some((_, url)) = line.split_once("listening url=") {
+            return Ok(url.split(' ').next().unwrap_or(url).to_owned());
+        }
+        seen.push_str(&line);
+        seen.push('\n');
+    }
+    Err(format!("the multiplexer ended:\n{seen}").into())
+}
+
+/// A process that makes load, warm and waiting.
+pub struct Load {
+    process: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Load {
+    /// Starts one.
+    pub async fn start(
+        url: &str,
+        era: Era,
+        prefix: &str,
+        cell: Cell,
+        millis: u64,
+    ) -> Result<Self, Error> {
+        let program = std::env::current_exe()?.display().to_string();
+        let mut load = Command::new(program);
+        load.args(["load", "--url", url, "--era"])
+            .arg(match era {
+                Era::Legacy => "legacy",
+                Era::Modern => "modern",
+            })
+            .arg("--tool")
+            .arg(format!("{prefix}{}", tool(cell.bytes)))
+            .args(["--bytes", &cell.bytes.to_string()])
+            .args(["--concurrency", &cell.concurrency.to_string()])
+            .args(["--millis", &millis.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let (mut process, _) = spawn(load)?;
+        let stdout = process.stdout.take().ok_or("no stdout")?;
+        let mut said = BufReader::new(stdout).lines();
+        match said.next_line().await? {
+            Some(line) if line == "warm" => Ok(Self { process, said }),
+            _ => Err(format!("no load can be made on {url}").into()),
+        }
+    }
+
+    /// Lets it begin, and waits for what it measured.
+    pub async fn measure(mut self) -> Result<Measured, Error> {
+        if let Some(stdin) = &mut self.process.stdin {
+            stdin.write_all(b"go\n").await?;
+        }
+        let line = self.said.next_line().await?;
+        Ok(serde_json::from_str(&line.ok_or("the load failed")?)?)
+    }
+}
+
+fn command(line: &[String]) -> Command {
+    let mut command = Command::new(&line[0]);
+    command.args(&line[1..]).stdout(Stdio::piped());
+    command
+}
+
+fn spawn(mut command: Command) -> Result<(Child, u32), Error> {
+    let process = command.kill_on_drop(true).spawn()?;
+    let pid = process.id().ok_or("it ended at once")?;
+    Ok((process, pid))
+}

@@ -1,0 +1,144 @@
+//! Samples, and the table made of them.
+
+use std::{collections::BTreeMap, fmt::Write, fs};
+
+use serde::Serialize;
+
+use crate::load::Measured;
+
+/// The first word of the yardstick's rows: what follows it is the way that the other
+/// proxies' rows share.
+pub const BARE: &str = "bare proxy";
+
+/// One subject, measured once.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sample {
+    pub subject: String,
+    pub bytes: usize,
+    pub concurrency: usize,
+    pub round: usize,
+    pub calls_per_second: f64,
+    /// Of the proxy, in microseconds a call.
+    pub cpu: Option<f64>,
+    /// Of the proxy, in bytes.
+    pub memory: Option<u64>,
+    #[serde(flatten)]
+    pub measured: Measured,
+}
+
+/// What the numbers were measured on.
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model
+        .unwrap_or_default()
+        .trim_start_matches(['\t', ':', ' ']);
+    let compiler = std::env::var("BENCH_RUSTC").unwrap_or_default();
+    format!(
+        "{cores} cores ({model}), Linux {}, {compiler}\n",
+        kernel.trim()
+    )
+}
+
+/// One row for each subject, in blocks of one payload and concurrency.
+pub fn table(samples: &[Sample]) -> String {
+    let mut blocks: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    for sample in samples.iter().filter(|sample| sample.round == 0) {
+        let block = blocks.entry((sample.bytes, sample.concurrency));
+        block.or_default().push(&sample.subject);
+    }
+    let mut out = String::new();
+    for ((bytes, concurrency), subjects) in blocks {
+        let _ = writeln!(
+            out,
+            "\n{:<29}{:>14}{:>9}{:>9}{:>15}{:>8}{:>9}",
+            format!("{bytes} bytes, c={concurrency}"),
+            "calls/s",
+            "p50 µs",
+            "p99 µs",
+            "CPU µs/call",
+            "× bare",
+            "RSS MiB"
+        );
+        for subject in subjects {
+            let of = |subject: &str| -> Vec<&Sample> {
+                let all = samples.iter().filter(|sample| {
+                    (sample.bytes, sample.concurrency) == (bytes, concurrency)
+                        && sample.subject == subject
+                });
+                all.collect()
+            };
+            let bare = subject.split_once(" → ");
+            let bare = bare.map(|(_, way)| of(&format!("{BARE} → {way}")));
+            let _ = writeln!(
+                out,
+                "{}",
+                row(subject, &of(subject), &bare.unwrap_or_default())
+            );
+        }
+    }
+    out
+}
+
+fn row(subject: &str, samples: &[&Sample], bare: &[&Sample]) -> String {
+    let all = |value: &dyn Fn(&Sample) -> Option<f64>| -> Vec<f64> {
+        samples.iter().filter_map(|sample| value(sample)).collect()
+    };
+    let cpu = all(&|sample| sample.cpu);
+    // Round by round: what slowed one of them then, slowed both.
+    let ratios: Vec<_> = samples
+        .iter()
+        .zip(bare)
+        .filter_map(|(one, bare)| Some(one.cpu? / bare.cpu?))
+        .collect();
+    let shown = |values: &[f64], digits: usize| match median(values) {
+        Some(median) => format!("{median:.digits$}"),
+        None => "–".to_owned(),
+    };
+    let spread = |values: &[f64]| match half_range(values) {
+        Some(half) => format!(" ±{:>2.0}%", half * 100.0),
+        None => String::new(),
+    };
+    let rate = all(&|sample| Some(sample.calls_per_second));
+    format!(
+        "{subject:<29}{:>14}{:>9}{:>9}{:>15}{:>8}{:>9}",
+        shown(&rate, 0) + &spread(&rate),
+        shown(&all(&|sample| Some(sample.measured.p50)), 0),
+        shown(&all(&|sample| Some(sample.measured.p99)), 0),
+        shown(&cpu, 1) + &spread(&cpu),
+        shown(&ratios, 2),
+        shown(&all(&|sample| Some(sample.memory? as f64 / 1_048_576.0)), 1),
+    )
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let above = sorted.get(sorted.len() / 2)?;
+    let below = sorted.get((sorted.len() - 1) / 2)?;
+    Some(f64::midpoint(*above, *below))
+}
+
+/// Half the way from the least to the greatest, as a share of the median.
+fn half_range(values: &[f64]) -> Option<f64> {
+    let least = values.iter().copied().reduce(f64::min)?;
+    let greatest = values.iter().copied().reduce(f64::max)?;
+    Some((greatest - least) / 2.0 / median(values)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_and_the_spread_around_it() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[1.0, 2.0]), Some(1.5));
+        assert_eq!(median(&[]), None);
+        assert_eq!(half_range(&[9.0, 10.0, 11.0]), Some(0.1));
+    }
+}
