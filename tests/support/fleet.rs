@@ -14,6 +14,7 @@ use super::{
     child::{Child, Remote, program},
     client::Door,
     multiplexer::{Multiplexer, Output},
+    provider::Provider,
     wire::quoted,
 };
 
@@ -22,8 +23,20 @@ pub struct Fleet {
     folder: TempDir,
     entries: Vec<(String, Entry)>,
     top: Map<String, Value>,
+    text: Option<String>,
+    place: Place,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+}
+
+/// Where the config is, and who says so.
+enum Place {
+    /// In the fleet's folder, named by `--config`.
+    Named,
+    /// Here in the fleet's folder; the multiplexer finds it by itself.
+    Found(PathBuf),
+    /// Nowhere.
+    Missing,
 }
 
 enum Entry {
@@ -38,6 +51,8 @@ impl Default for Fleet {
             folder: TempDir::with_prefix("fleet-").expect("a folder"),
             entries: Vec::new(),
             top: Map::new(),
+            text: None,
+            place: Place::Named,
             flags: Vec::new(),
             environment: Vec::new(),
         }
@@ -82,6 +97,25 @@ impl Fleet {
         self
     }
 
+    /// Writes this text as the config, in place of one made of the entries.
+    pub fn config_text(mut self, text: &str) -> Self {
+        self.text = Some(text.to_owned());
+        self
+    }
+
+    /// Puts the config here in the fleet's folder, which is also the folder the
+    /// multiplexer starts in and its user's home, and leaves it to be found.
+    pub fn config_found_at(mut self, place: &str) -> Self {
+        self.place = Place::Found(place.into());
+        self
+    }
+
+    /// Writes no config at all.
+    pub fn without_config(mut self) -> Self {
+        self.place = Place::Missing;
+        self
+    }
+
     /// Starts the multiplexer with these words on its command line.
     pub fn flags(mut self, flags: &[&str]) -> Self {
         self.flags
@@ -93,6 +127,14 @@ impl Fleet {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Gives the multiplexer an identity at this provider.
+    pub fn identity(self, provider: &Provider) -> Self {
+        self.env("MCP_CLIENT_AUTH", "oidc-client-credentials")
+            .env("OIDC_CLIENT_ID", "multiplexer")
+            .env("OIDC_CLIENT_SECRET", "s3cret")
+            .env("OIDC_TOKEN_URL", &provider.token_url())
     }
 
     /// A path in the fleet's own folder.
@@ -140,12 +182,11 @@ impl Fleet {
             .iter()
             .map(|(key, value)| format!(",\n  {}: {value}", quoted(key)))
             .collect();
-        let config = self.folder.path().join("mcp_config.json");
-        let text = format!(
-            "{{\n  \"mcpServers\": {{\n{}\n  }}{top}\n}}\n",
-            entries.join(",\n")
-        );
-        fs::write(&config, text).expect("the config can be written");
+        let text = self.text.unwrap_or_else(|| {
+            let entries = entries.join(",\n");
+            format!("{{\n  \"mcpServers\": {{\n{entries}\n  }}{top}\n}}\n")
+        });
+        let config = written(self.folder.path(), self.place, &text);
         Started {
             folder: self.folder,
             config,
@@ -160,11 +201,25 @@ impl Fleet {
 /// The folder, the config in it, and the children that the test itself started.
 pub struct Started {
     pub(super) folder: TempDir,
-    pub(super) config: PathBuf,
+    /// What `--config` says, where it stands on the command line.
+    pub(super) config: Option<PathBuf>,
     pub(super) names: Vec<String>,
     pub(super) remotes: HashMap<String, Remote>,
     pub(super) flags: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
+}
+
+/// Writes the config; the path is the one to name, if it is to be named.
+fn written(folder: &Path, place: Place, text: &str) -> Option<PathBuf> {
+    let (path, named) = match place {
+        Place::Named => (folder.join("mcp_config.json"), true),
+        Place::Found(path) => (folder.join(path), false),
+        Place::Missing => return None,
+    };
+    let parent = path.parent().expect("a folder");
+    fs::create_dir_all(parent).expect("the config's folder can be made");
+    fs::write(&path, text).expect("the config can be written");
+    named.then_some(path)
 }
 
 /// Keys of the test's own win over ours.

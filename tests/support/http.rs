@@ -12,6 +12,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 use sse_stream::SseStream;
+use tokio::net::TcpSocket;
 
 use super::{
     wait::soon,
@@ -190,5 +191,25 @@ impl Events {
                 _ => {}
             }
         }
+    }
+}
+
+/// A port on which every connection is refused, for as long as this is held: bound,
+/// so that nobody else gets it, and never listening.
+pub struct ClosedPort(TcpSocket);
+
+impl ClosedPort {
+    /// One that the system picks.
+    pub fn pick() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let any = "127.0.0.1:0".parse().expect("an address");
+        socket.bind(any).expect("a port");
+        Self(socket)
+    }
+
+    /// An address of it.
+    pub fn url(&self, path: &str) -> String {
+        let address = self.0.local_addr().expect("a bound socket");
+        format!("http://{address}{path}")
     }
 }

@@ -31,12 +31,14 @@ pub mod monster;
 pub mod multiplexer;
 pub mod pipe;
 pub mod process;
+pub mod provider;
 pub mod wait;
 pub mod wire;
 
 pub use child::Child;
 pub use client::{Client, Door, Era};
 pub use fleet::Fleet;
-pub use multiplexer::Multiplexer;
+pub use multiplexer::{Multiplexer, Output};
+pub use provider::Provider;
 pub use wait::eventually;
 pub use wire::Answer;

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     thread,
@@ -48,20 +50,31 @@ impl Multiplexer {
     /// Starts the program and waits until it listens.
     pub(super) async fn start(fleet: Started, door: Door) -> Self {
         let mut command = command(&fleet);
-        command.arg("serve").arg("--config").arg(&fleet.config);
+        command.arg("serve").args(config_flag(&fleet));
         match door {
-            Door::Http => command.args(["--transport", "http", "--port", "0"]),
+            Door::Http => command.args(["--transport", "http"]),
             Door::Stdio => command.args(["--admin-addr", "127.0.0.1:0"]),
         };
+        if door == Door::Http && !fleet.flags.iter().any(|flag| flag == "--port") {
+            command.args(["--port", "0"]);
+        }
         command
             .args(&fleet.flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut process = command.spawn().expect("the multiplexer starts");
-        let (log, log_end) = Log::gather(process.stderr.take().expect("stderr is piped"));
+        let (log, mut log_end) = Log::gather(process.stderr.take().expect("stderr is piped"));
         let stdin = process.stdin.take().expect("stdin is piped");
         let stdout = process.stdout.take().expect("stdout is piped");
-        let origin = listening(&log, &mut process, door).await;
+        let listening = listening(&log, &mut process, door).await;
+        let origin = match listening {
+            Ok(origin) => origin,
+            Err(status) => {
+                // Its last words may still be on their way.
+                let _ = soon("the end of stderr", &mut log_end).await;
+                panic!("the multiplexer ended with {status}:\n{}", log.text());
+            }
+        };
         Self {
             log,
             log_end: Some(log_end),
@@ -245,8 +258,7 @@ impl Output {
         let mut command = command(&fleet);
         command
             .args(words)
-            .arg("--config")
-            .arg(&fleet.config)
+            .args(config_flag(&fleet))
             .args(&fleet.flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let output = soon("the end of a run", command.output())
@@ -272,23 +284,28 @@ fn command(fleet: &Started) -> Command {
     command
 }
 
-/// The origin that the log names once the program listens.
-async fn listening(log: &Log, process: &mut Process, door: Door) -> String {
+fn config_flag(fleet: &Started) -> Vec<&OsStr> {
+    let config = fleet.config.iter();
+    config
+        .flat_map(|path| [OsStr::new("--config"), path.as_os_str()])
+        .collect()
+}
+
+/// The origin that the log names once the program listens, unless it ends before.
+async fn listening(log: &Log, process: &mut Process, door: Door) -> Result<String, ExitStatus> {
     let wanted = |line: &str| match door {
         Door::Http => line.contains("listening") && !line.contains("admin listening"),
         Door::Stdio => line.contains("admin listening"),
     };
     let line = eventually("a line that says where it listens", async || {
-        let found = log.find(wanted);
-        if found.is_none()
-            && let Ok(Some(status)) = process.try_wait()
-        {
-            panic!("the multiplexer ended with {status}:\n{}", log.text());
+        match (log.find(wanted), process.try_wait()) {
+            (Some(line), _) => Some(Ok(line)),
+            (None, Ok(Some(status))) => Some(Err(status)),
+            (None, _) => None,
         }
-        found
     })
-    .await;
-    origin(&line).unwrap_or_else(|| panic!("no url in {line}"))
+    .await?;
+    Ok(origin(&line).unwrap_or_else(|| panic!("no url in {line}")))
 }
 
 /// `http://host:port` out of a log line of either format.

@@ -96,6 +96,14 @@ impl Answer {
         serde_json::from_str(self.structured()).expect("structuredContent is JSON")
     }
 
+    /// The text of the first part of `result.content`.
+    pub fn content_text(&self) -> String {
+        let result: Value = serde_json::from_str(self.result()).expect("result is JSON");
+        let text = result["content"][0]["text"].as_str();
+        text.unwrap_or_else(|| panic!("no text: {}", self.frame))
+            .to_owned()
+    }
+
     /// The bytes of the arguments with which the tool `received` was reached.
     pub fn arguments_received(&self) -> String {
         let params = self.params_received();

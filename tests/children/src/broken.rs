@@ -39,6 +39,8 @@ pub fn answer(behaviour: Behaviour) -> Option<Answer> {
         | Behaviour::WrongVersion
         | Behaviour::ServerError
         | Behaviour::Unauthorized
+        | Behaviour::Forbidden
+        | Behaviour::TooMany
         | Behaviour::NeverInitializes => None,
     }
 }
@@ -48,7 +50,10 @@ pub fn burden(server: &Server) -> io::Result<()> {
     let options = &server.options;
     let over_http = matches!(
         options.behaviour,
-        Behaviour::ServerError | Behaviour::Unauthorized
+        Behaviour::ServerError
+            | Behaviour::Unauthorized
+            | Behaviour::Forbidden
+            | Behaviour::TooMany
     );
     if over_http && options.transport == Transport::Stdio {
         return Err(io::Error::other("an HTTP status needs --transport http"));

@@ -103,6 +103,11 @@ async fn misbehave(State(http): State<Arc<Http>>, request: Request, next: Next) 
             return (StatusCode::INTERNAL_SERVER_ERROR, "told to be broken").into_response();
         }
         Behaviour::Unauthorized => return unauthorized(),
+        Behaviour::Forbidden => return StatusCode::FORBIDDEN.into_response(),
+        Behaviour::TooMany => {
+            let later = [(header::RETRY_AFTER, "7")];
+            return (StatusCode::TOO_MANY_REQUESTS, later).into_response();
+        }
         _ => {}
     }
     match broken::answer(behaviour) {

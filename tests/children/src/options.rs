@@ -106,6 +106,10 @@ pub enum Behaviour {
     ServerError,
     /// Answers every HTTP request with status 401.
     Unauthorized,
+    /// Answers every HTTP request with status 403.
+    Forbidden,
+    /// Answers every HTTP request with status 429 and says when to come back.
+    TooMany,
     /// Answers every HTTP request with a web page and status 200.
     Html,
     /// Refuses `server/discover` and never answers `initialize`.
