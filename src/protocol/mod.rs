@@ -1,2 +1,22 @@
 //! Frames and the few edits made to them; the words everybody else speaks.
+//!
+//! Owns: how a message is read, spliced and answered, versions and eras, the
+//! types of the names. Must never know who sends a message or where it goes.
+
+pub mod answer;
+pub mod caller;
+pub mod error;
+pub mod frame;
+pub mod headers;
+pub mod json;
+pub mod lines;
 pub mod names;
+pub mod request;
+pub mod splice;
+pub mod version;
+
+pub use caller::{Caller, LogLevel};
+pub use frame::{Frame, Kind};
+pub use names::{ChildName, OwnName, PublicName};
+pub use rmcp::model;
+pub use version::Era;

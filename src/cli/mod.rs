@@ -1,0 +1,66 @@
+//! The command line: one file per command.
+//!
+//! Owns: flags, what goes to stdout and stderr, exit codes. Must never know how
+//! anything is done.
+
+mod failure;
+mod serve;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::CliError;
+
+use crate::outbound::watchdog;
+
+/// One MCP server in front of many.
+///
+/// Reads mcp_config.json, starts or connects every server in it, and serves them
+/// all as one, over stdio or HTTP.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcp-multiplexer",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve all configured servers as one (the default).
+    Serve(serve::Serve),
+    /// End process groups when the parent is gone.
+    #[command(name = watchdog::COMMAND, hide = true)]
+    Watchdog,
+}
+
+/// Reads the command line and runs one command to its end.
+///
+/// # Errors
+///
+/// What to tell the user before exiting with a failure.
+pub fn run() -> Result<(), CliError> {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(serve) => block_on(serve.run())?,
+        Command::Watchdog => {
+            watchdog::watch(std::io::stdin().lock()).map_err(CliError::io("the watchdog's pipe"))
+        }
+    }
+}
+
+/// Runs a command's future on the runtime.
+fn block_on<T>(command: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::io("the runtime"))?;
+    let done = runtime.block_on(command);
+    // A read of stdin that never ends must not keep the process.
+    runtime.shutdown_background();
+    Ok(done)
+}

@@ -1,0 +1,54 @@
+//! `mcp_config.json` and the environment, read into one validated [`Settings`].
+//!
+//! **What it is for.** Everything an operator can write is parsed and checked
+//! here, once, so that no other folder asks again whether a number is in range
+//! or a header is well formed. A mistake in one entry disables that entry and
+//! says so in a sentence; only a mistake that concerns the whole stops the start
+//! ([`ConfigError`]). What is odd but harmless is a [`Warning`].
+//!
+//! **What it owns.** The names of the keys and variables, their defaults and
+//! ranges, the `${VAR}` expansion, the rule that turns an entry's name into a
+//! prefix, and the order of precedence: entry, then `defaults`, then
+//! environment, then built in.
+//!
+//! **What it must never know.** What a child answers, whether it runs, how a
+//! token is minted, what a public name finally looks like. It opens no
+//! connection and starts no process. And it never shows a value that came from
+//! the environment, a header or a URL's userinfo: not in an error, not in
+//! `Debug`.
+
+mod child;
+mod collections;
+mod document;
+mod duration;
+mod entry;
+mod environment;
+mod error;
+mod expand;
+mod file;
+mod groups;
+mod headers;
+mod identity;
+mod keys;
+mod layer;
+mod locate;
+mod prefix;
+mod reader;
+mod scalars;
+mod self_reference;
+mod settings;
+mod shown;
+mod transport;
+mod warning;
+
+pub use child::{
+    AuthSettings, BreakerSettings, ChildSettings, DISABLED_IN_CONFIG, HttpSettings, SessionMode,
+    StdioSettings, TransportSettings,
+};
+pub use environment::{Environment, ProcessEnvironment};
+pub use error::ConfigError;
+pub use identity::{IdentityMode, IdentitySettings};
+pub use locate::locate;
+pub use settings::{Mode, Settings};
+pub use shown::ShownUrl;
+pub use warning::Warning;

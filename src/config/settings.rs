@@ -1,0 +1,198 @@
+//! All settings together.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use url::Url;
+
+use super::{
+    child::ChildSettings, document, environment::Environment, error::ConfigError, file,
+    identity::IdentitySettings, self_reference, shown::ShownUrl, warning::Warning,
+};
+use crate::protocol::names::ChildName;
+
+/// Everything the configuration file and the environment say, checked.
+///
+/// `Debug` shows no secret.
+#[derive(Clone)]
+pub struct Settings {
+    /// The file these settings come from.
+    pub path: PathBuf,
+    /// Every entry of `mcpServers` in file order, disabled and broken ones
+    /// included. No two usable ones have the same prefix, the empty one aside.
+    pub children: Vec<ChildSettings>,
+    /// Longest public name, in characters.
+    pub max_name_length: usize,
+    /// What `tools/list` shows.
+    pub mode: Mode,
+    /// The address clients know this multiplexer by, `http` or `https`.
+    pub public_url: Option<Url>,
+    /// The top-level `auth` as it stands in the file, variables expanded.
+    pub auth: Option<serde_json::Value>,
+    /// Groups in file order, each with the children it names; all of them exist.
+    pub groups: Vec<(String, Vec<ChildName>)>,
+    /// Whether meta-tools are offered in eager mode too.
+    pub meta_tools: bool,
+    /// Globs on public names of tools that dynamic mode always lists.
+    pub always_load: Vec<String>,
+    /// The service identity.
+    pub identity: IdentitySettings,
+    /// What the operator should look at, one sentence each.
+    pub warnings: Vec<Warning>,
+}
+
+/// What `tools/list` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Every tool.
+    #[default]
+    Eager,
+    /// A few tools that find and load the others.
+    Dynamic,
+}
+
+impl Settings {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not JSON, or a setting that concerns the whole
+    /// is wrong. A broken entry is no error: its child is disabled.
+    pub fn load(path: &Path, env: &dyn Environment) -> Result<Self, ConfigError> {
+        let bytes = fs::read(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_json(path, document::decode(path, &bytes)?, env)
+    }
+
+    /// Checks a file's text; `path` only names it.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), reading aside.
+    pub fn from_json(path: &Path, text: &str, env: &dyn Environment) -> Result<Self, ConfigError> {
+        file::read(path, text, env)
+    }
+
+    /// Disables every child whose URL `is_me` recognizes as this multiplexer's
+    /// own address, with a warning. Only the caller knows where it listens.
+    pub fn disable_self(&mut self, is_me: impl Fn(&Url) -> bool) {
+        self_reference::skip_own_urls(&mut self.children, is_me, &mut self.warnings);
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("path", &self.path)
+            .field("children", &self.children)
+            .field("max_name_length", &self.max_name_length)
+            .field("mode", &self.mode)
+            .field("public_url", &self.public_url.as_ref().map(ShownUrl))
+            .field("auth", &self.auth.as_ref().map(|_| "[redacted]"))
+            .field("groups", &self.groups)
+            .field("meta_tools", &self.meta_tools)
+            .field("always_load", &self.always_load)
+            .field("identity", &self.identity)
+            .field("warnings", &self.warnings)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::config::{AuthSettings, TransportSettings};
+
+    fn env(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_example_loads_without_a_warning() {
+        let text = include_str!("../../mcp_config.example.json");
+        let env = env(&[("GITHUB_TOKEN", "hunter2")]);
+        let settings = Settings::from_json(Path::new("example"), text, &env).expect("valid");
+        assert_eq!(settings.warnings, []);
+        assert!(
+            settings
+                .children
+                .iter()
+                .all(|child| child.disabled.is_none())
+        );
+        let prefixes: Vec<_> = settings
+            .children
+            .iter()
+            .map(|c| c.prefix.as_str())
+            .collect();
+        assert_eq!(prefixes, ["time", "container_manager", "gh"]);
+        assert_eq!(settings.children[1].auth, AuthSettings::Service);
+        assert!(!settings.children[2].enabled_tools.is_empty());
+    }
+
+    #[test]
+    fn an_address_of_our_own_is_disabled_with_a_warning() {
+        let text = r#"{"mcpServers": {
+            "me": {"url": "http://localhost:8000/mcp"},
+            "other": {"url": "http://localhost:9000/mcp"}
+        }}"#;
+        let mut settings =
+            Settings::from_json(Path::new("c.json"), text, &env(&[])).expect("valid");
+        settings.disable_self(|url| url.port() == Some(8000));
+        assert!(settings.children[0].disabled.is_some());
+        assert!(settings.children[1].disabled.is_none());
+        assert_eq!(settings.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let error = Settings::load(Path::new("/nowhere/c.json"), &env(&[])).expect_err("missing");
+        assert!(error.to_string().starts_with("cannot read /nowhere/c.json"));
+        let error = Settings::load(&std::env::temp_dir(), &env(&[])).expect_err("a folder");
+        assert!(matches!(error, ConfigError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn a_secret_in_any_place_is_shown_nowhere() {
+        let text = r#"{
+            "auth": {"introspection": {"clientSecret": "${S}"}},
+            "publicUrl": "https://me:${S}@host",
+            "mcpServers": {
+                "a": {"command": "x", "args": ["--key=${S}"], "env": {"K": "${S}"}},
+                "b": {"url": "https://u:${S}@h/mcp?key=${S}", "headers": {"X-K": "${S}"}},
+                "c": {"url": "${S}", "timeout": "${S}", "type": "${S}", "lazy": "${S}",
+                      "prefix": "${S} ", "session": "${S}", "enabledTools": ["[${S}"]},
+                "d": {"url": "https://h", "headers": {"X-K": "${S}\n", "X-\n": "${S}"}},
+                "e": {"url": "https://h", "auth": {"clientSecret": "${S}", "${S}": 1}},
+                "f": {"command": "x", "env": {"K": "${S}\u0000"}, "cwd": "${S}", "args": "${S}"}
+            },
+            "groups": {"g": ["${S}"]}
+        }"#;
+        let env = env(&[
+            ("S", "hunter2"),
+            ("MCP_CLIENT_AUTH", "oidc-client-credentials"),
+            ("OIDC_CLIENT_ID", "mux"),
+            ("OIDC_CLIENT_SECRET", "hunter2"),
+            ("OIDC_TOKEN_URL", "https://u:hunter2@h/token"),
+        ]);
+        let settings = Settings::from_json(Path::new("c.json"), text, &env).expect("valid");
+        let warnings: Vec<_> = settings.warnings.iter().map(Warning::to_string).collect();
+        for shown in [format!("{settings:?}"), warnings.join("\n")] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+        let broken = |child: &&ChildSettings| child.disabled.is_some();
+        assert_eq!(settings.children.iter().filter(broken).count(), 3);
+        assert!(matches!(
+            settings.children[1].transport,
+            TransportSettings::Http(_)
+        ));
+    }
+}

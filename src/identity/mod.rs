@@ -1,0 +1,52 @@
+//! The service identity: one token for the fleet.
+//!
+//! **What it is for.** Children that check JWTs stay reachable without anyone
+//! touching a token: it is minted with the OAuth 2.0 client-credentials grant,
+//! refreshed before it runs out, and minted anew when a child refuses it.
+//!
+//! **What it owns.** The token, the client secret and the connection to the
+//! identity provider. One task, the keeper, owns the token and does
+//! every mint; whoever needs the token holds an [`Identity`], which reads an
+//! immutable snapshot. So any number of callers cause one mint.
+//!
+//! **What it must never know.** Children, requests, clients. Who gets the
+//! header (a remote child without an `Authorization` of its own) is decided
+//! where requests are sent.
+//!
+//! The promises, in the order in which they matter:
+//!
+//! - No call hangs on the identity provider: with a valid token
+//!   [`Identity::header`] returns without waiting, without one it waits 2 s at
+//!   most and then goes without.
+//! - A token serves until it expires, whatever happens to its refresh.
+//! - The provider is never hammered: one mint at a time, a backoff after every
+//!   failure, at most one forced mint in 5 s.
+//! - No token and no secret is in any log line, error, status or `Debug`.
+//!
+//! Time is monotonic: setting the clock does not matter. A machine that was
+//! asleep may hold a token for valid which is not; the child's 401 heals that.
+
+mod answer;
+mod backoff;
+mod discovery;
+mod error;
+mod handle;
+mod keeper;
+mod lifetime;
+mod mint;
+mod provider;
+mod secret;
+mod series;
+mod status;
+#[cfg(test)]
+mod testing;
+mod token;
+
+pub use error::IdentityError;
+pub use handle::Identity;
+pub use status::IdentityStatus;
+pub use token::ServiceToken;
+
+// For whoever installs the recorder.
+#[allow(unused_imports)]
+pub(crate) use series::describe;

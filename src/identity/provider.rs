@@ -1,0 +1,242 @@
+//! One exchange with the identity provider over HTTP: bounded in time and size,
+//! never redirected, and its failures told apart.
+
+use std::{error::Error, net::IpAddr, pin::Pin, time::Duration};
+
+use http::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
+};
+use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
+use reqwest::redirect;
+use serde::Deserialize;
+use url::{Host, Url};
+
+use super::error::{IdentityError, quoted};
+
+/// For the connection, and for the whole exchange with it.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A token answer is a few KiB; a token with hundreds of roles may reach 20.
+const MAX_BODY: usize = 64 * 1024;
+
+/// What went wrong on the way to a JSON answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProviderError {
+    #[error("the identity provider cannot be reached: {cause}")]
+    Unreachable { cause: String },
+    #[error("the identity provider did not answer within {:?}", .after)]
+    Timeout { after: Duration },
+    #[error("the identity provider redirects ({status}); redirects are not followed")]
+    Redirect { status: StatusCode },
+    #[error("the identity provider answered {status}")]
+    Status {
+        status: StatusCode,
+        retry_after: Option<Duration>,
+    },
+    #[error("the answer of the identity provider is `{content_type}`, not JSON")]
+    NotJson { content_type: String },
+    #[error("the answer of the identity provider is not a JSON object")]
+    NotAnObject,
+    #[error("the answer of the identity provider is over {} KiB", MAX_BODY / 1024)]
+    TooLarge,
+}
+
+/// The identity provider, as seen from here.
+pub(super) struct Provider {
+    client: reqwest::Client,
+    timeout: Duration,
+}
+
+impl Provider {
+    /// `at` is any of its addresses.
+    pub(super) fn new(
+        at: &Url,
+        tls_verify: bool,
+        timeout: Duration,
+    ) -> Result<Self, IdentityError> {
+        let mut client = reqwest::Client::builder()
+            // A redirect would take the client secret to whoever it names.
+            .redirect(redirect::Policy::none())
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            // Mints are minutes apart: a kept connection would mostly be a dead one.
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("mcp-multiplexer/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(at) {
+            client = client.no_proxy();
+        }
+        if !tls_verify {
+            tracing::warn!(
+                provider = at.host_str(),
+                "TLS certificates of the identity provider are NOT checked: \
+                 whoever is on the way there can take the client secret and the tokens"
+            );
+            client = client.danger_accept_invalid_certs(true);
+        }
+        let client = client
+            .build()
+            .map_err(|error| IdentityError::Tls(root_cause(&error)))?;
+        Ok(Self { client, timeout })
+    }
+
+    /// Fetches a document.
+    pub(super) async fn get(&self, url: &Url) -> Result<HttpResponse, ProviderError> {
+        let mut request = HttpRequest::new(Vec::new());
+        *request.uri_mut() = url
+            .as_str()
+            .parse()
+            .map_err(|_| ProviderError::Unreachable {
+                cause: "its address is not one".into(),
+            })?;
+        self.send(request).await
+    }
+
+    /// Sends a request. The answer is a JSON object with status 200, or
+    /// an OAuth error.
+    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, ProviderError> {
+        if let Some(credentials) = request.headers_mut().get_mut(AUTHORIZATION) {
+            credentials.set_sensitive(true);
+        }
+        let answer = self
+            .exchange(request)
+            .await
+            .map_err(|error| self.explain(error))?;
+        let (head, body) = self.read(answer).await?;
+        check(&head, &body)?;
+        let mut answer = HttpResponse::new(body);
+        *answer.status_mut() = head.status;
+        *answer.headers_mut() = head.headers;
+        Ok(answer)
+    }
+
+    async fn exchange(&self, request: HttpRequest) -> reqwest::Result<reqwest::Response> {
+        self.client.execute(request.try_into()?).await
+    }
+
+    async fn read(&self, mut answer: reqwest::Response) -> Result<(Head, Vec<u8>), ProviderError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.explain(error))? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(ProviderError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let head = Head {
+            status: answer.status(),
+            headers: std::mem::take(answer.headers_mut()),
+        };
+        Ok((head, body))
+    }
+
+    fn explain(&self, error: reqwest::Error) -> ProviderError {
+        if error.is_timeout() {
+            return ProviderError::Timeout {
+                after: self.timeout,
+            };
+        }
+        ProviderError::Unreachable {
+            cause: root_cause(&error.without_url()),
+        }
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for Provider {
+    type Error = ProviderError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, ProviderError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
+
+struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
+}
+
+fn check(head: &Head, body: &[u8]) -> Result<(), ProviderError> {
+    let status = head.status;
+    if status.is_redirection() {
+        return Err(ProviderError::Redirect { status });
+    }
+    if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS && is_oauth_error(body) {
+        return Ok(());
+    }
+    if status != StatusCode::OK {
+        return Err(ProviderError::Status {
+            status,
+            retry_after: retry_after(&head.headers),
+        });
+    }
+    match head.headers.get(CONTENT_TYPE) {
+        Some(content_type) if !is_json(content_type.as_bytes()) => Err(ProviderError::NotJson {
+            content_type: quoted(&String::from_utf8_lossy(content_type.as_bytes())),
+        }),
+        _ if !is_object(body) => Err(ProviderError::NotAnObject),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it can be one. Asked here, since serde takes a list for a struct.
+fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
+}
+
+fn is_json(content_type: &[u8]) -> bool {
+    const JSON: &[u8] = b"application/json";
+    content_type
+        .get(..JSON.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(JSON))
+}
+
+fn is_oauth_error(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct OAuthError {
+        #[serde(rename = "error")]
+        _code: String,
+    }
+    is_object(body) && serde_json::from_slice::<OAuthError>(body).is_ok()
+}
+
+/// Only as seconds: the form with a date depends on two clocks that agree.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    Some(Duration::from_secs(seconds.parse().ok()?))
+}
+
+fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    quoted(&cause.to_string())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (url, loopback) in [
+            ("http://localhost:1/", true),
+            ("http://kc.localhost/", true),
+            ("http://127.8.0.1/", true),
+            ("http://[::1]:8080/", true),
+            ("http://localhost.example.com/", false),
+            ("http://10.0.0.1/", false),
+        ] {
+            assert_eq!(is_loopback(&url.parse().unwrap()), loopback, "{url}");
+        }
+    }
+}

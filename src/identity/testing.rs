@@ -1,0 +1,75 @@
+//! What the tests of this folder share.
+
+use std::{fs, ops::Deref, path::PathBuf};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Response, header::CONTENT_TYPE},
+};
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::config::{IdentityMode, IdentitySettings};
+
+/// A secret that must be seen nowhere but at the token endpoint.
+pub(super) const SECRET: &str = "canary-secret";
+
+pub(super) fn settings(token_url: &str) -> IdentitySettings {
+    IdentitySettings {
+        mode: IdentityMode::ClientCredentials,
+        client_id: Some("mcp-multiplexer".into()),
+        client_secret: Some(SECRET.into()),
+        client_secret_file: None,
+        audience: Some("agent-services".into()),
+        scope: None,
+        token_url: Some(token_url.parse().unwrap()),
+        issuer: None,
+        tls_verify: true,
+    }
+}
+
+/// Serves `router` on a free port for as long as the test runs.
+pub(super) async fn serve(router: Router) -> Url {
+    serve_at(|_| router).await
+}
+
+/// The same, for a router that must know where it is served (without a slash at the end).
+pub(super) async fn serve_at(router: impl FnOnce(&str) -> Router) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let router = router(&base);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    base.parse().unwrap()
+}
+
+pub(super) fn json_answer(status: u16, body: &str) -> Response<Body> {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "application/json; charset=utf-8")
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+/// A file that goes with its value.
+pub(super) struct TempFile(PathBuf);
+
+pub(super) fn temp_file(content: &str) -> TempFile {
+    let path = std::env::temp_dir().join(format!("identity-{}", uuid::Uuid::new_v4()));
+    fs::write(&path, content).unwrap();
+    TempFile(path)
+}
+
+impl Deref for TempFile {
+    type Target = PathBuf;
+
+    fn deref(&self) -> &PathBuf {
+        &self.0
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}

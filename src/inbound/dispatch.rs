@@ -1,0 +1,171 @@
+//! What happens to a request, whichever door it came through.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{answers, listen, session::Session};
+use crate::{
+    fleet::Fleet,
+    protocol::{
+        Caller, Era, Frame, LogLevel,
+        error::{RpcError, code},
+        json,
+        request::Params,
+        version::MODERN,
+    },
+    relay::{Relay, Reply},
+};
+
+/// Answers requests: from the snapshot what it can, by a child what it must.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    pub(super) fleet: Arc<Fleet>,
+    relay: Relay,
+    shutdown: CancellationToken,
+}
+
+/// Who sent a request.
+#[derive(Debug)]
+pub(super) struct From<'a> {
+    pub(super) caller: Caller,
+    /// A legacy client's session.
+    pub(super) session: Option<&'a Session>,
+    /// Whether it can take an answer that is still arriving.
+    pub(super) may_stream: bool,
+}
+
+impl From<'_> {
+    /// The sender of a modern request: it says everything itself.
+    ///
+    /// # Errors
+    ///
+    /// What it says is not enough, or of a version that is not spoken here.
+    pub(super) fn modern(params: &Params) -> Result<Self, RpcError> {
+        let version = params.version.as_deref().unwrap_or_default();
+        if version != MODERN.as_str() {
+            return Err(RpcError::new(
+                code::UNSUPPORTED_VERSION,
+                format!("protocol version {version:?} is not supported"),
+            )
+            .with_data(serde_json::json!({
+                "supported": [MODERN.as_str()],
+                "requested": version,
+            })));
+        }
+        if !params.has_capabilities {
+            return Err(missing_meta());
+        }
+        Ok(Self {
+            caller: Caller {
+                era: Era::Modern,
+                log_level: params.log_level.as_deref().and_then(LogLevel::read),
+            },
+            session: None,
+            may_stream: false,
+        })
+    }
+}
+
+/// A modern request without the `_meta` that it must carry.
+pub(super) fn missing_meta() -> RpcError {
+    RpcError::new(
+        code::INVALID_PARAMS,
+        "params._meta must hold io.modelcontextprotocol/protocolVersion and \
+         io.modelcontextprotocol/clientCapabilities",
+    )
+}
+
+impl Dispatch {
+    /// Answers over these children, until `shutdown`.
+    pub fn new(fleet: Arc<Fleet>, shutdown: CancellationToken) -> Self {
+        Self {
+            relay: Relay::new(Arc::clone(&fleet)),
+            fleet,
+            shutdown,
+        }
+    }
+
+    /// The same, until something narrower than the end of the program.
+    pub(super) fn until(self, shutdown: CancellationToken) -> Self {
+        Self { shutdown, ..self }
+    }
+
+    /// Cancelled when the program is to end.
+    pub(super) fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Answers one request. What comes before the answer goes to `asides`; the drop
+    /// of the future takes the request back.
+    pub(super) async fn request(
+        &self,
+        frame: &Frame,
+        params: &Params,
+        from: &From<'_>,
+        asides: &mpsc::Sender<Bytes>,
+    ) -> Reply {
+        let method = frame.method().unwrap_or_default();
+        let era = from.caller.era;
+        let answered = match (&*method, era) {
+            ("tools/call", _) => {
+                return self
+                    .relay
+                    .tool_call(frame, params, &from.caller, from.may_stream, asides)
+                    .await;
+            }
+            ("tools/list", _) => {
+                self.fleet.settled().await;
+                answers::tool_list(frame, era, &self.fleet)
+            }
+            ("ping", Era::Legacy) => Ok(answers::empty(frame)),
+            ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, from.session),
+            ("server/discover", Era::Modern) => Ok(answers::discover(frame)),
+            ("subscriptions/listen", Era::Modern) => {
+                listen::subscription(frame, &self.fleet, &self.shutdown, asides).await
+            }
+            _ => Err(RpcError::new(
+                code::METHOD_NOT_FOUND,
+                format!("Method not found: {}", shown(&method)),
+            )),
+        };
+        Reply::Whole(answered.unwrap_or_else(|error| error.answer(frame.id()).into_bytes()))
+    }
+
+    /// Takes a notification: only cancelling means anything here yet.
+    pub(super) fn notification(&self, frame: &Frame, session: &Session) {
+        if frame.method().as_deref() == Some("notifications/cancelled")
+            && let Some(params) = frame.body_object()
+            && let Some(id) = params.get("requestId")
+        {
+            session.in_flight.cancel(id);
+        }
+    }
+
+    fn set_log_level(&self, frame: &Frame, session: Option<&Session>) -> Result<Bytes, RpcError> {
+        let params = frame.body_object();
+        let level = params
+            .as_ref()
+            .and_then(|params| params.get("level"))
+            .and_then(|raw| LogLevel::read(&json::unquote(raw)))
+            .ok_or_else(|| {
+                RpcError::new(
+                    code::INVALID_PARAMS,
+                    "params.level must be one of debug, info, notice, warning, error, critical, \
+                     alert, emergency",
+                )
+            })?;
+        if let Some(session) = session {
+            session.set_log_level(level);
+        }
+        self.fleet.want_log_level(level);
+        Ok(answers::empty(frame))
+    }
+}
+
+/// As much of a client's text as an error repeats.
+fn shown(text: &str) -> String {
+    text.chars().take(128).collect()
+}

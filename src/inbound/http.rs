@@ -1,0 +1,453 @@
+//! The HTTP door: `/mcp`, for sessions and for stateless requests alike.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ACCEPT, ALLOW, CONTENT_TYPE},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::{
+    ASIDES, BODY_LIMIT, Entrance, Sessions, answers,
+    dispatch::{Dispatch, From, missing_meta},
+    listen,
+    session::Session,
+    stream::{self, Working},
+};
+use crate::{
+    protocol::{
+        Era, Frame, Kind,
+        error::{RpcError, code},
+        headers,
+        request::{Params, name_key},
+        version::{MODERN, known_version},
+    },
+    relay::Reply,
+};
+
+/// When nothing has come for this long, the answer becomes an event stream, so that
+/// comments can keep it alive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What every request needs.
+#[derive(Clone, Debug)]
+struct Door {
+    dispatch: Dispatch,
+    sessions: Sessions,
+    entrance: Arc<Entrance>,
+}
+
+/// Serves `/mcp`, and `open` beside it, on a listener until `dispatch` is to end.
+/// Returns when the last answer has been sent.
+///
+/// # Errors
+///
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    dispatch: Dispatch,
+    sessions: Sessions,
+    entrance: Entrance,
+    open: Router,
+) -> std::io::Result<()> {
+    use axum::serve::ListenerExt;
+    let shutdown = dispatch.shutdown().clone();
+    let door = Door {
+        dispatch,
+        sessions,
+        entrance: Arc::new(entrance),
+    };
+    let router = Router::new()
+        .route("/mcp", any(handle))
+        .with_state(door)
+        .merge(open);
+    let listener = listener.tap_io(|stream| {
+        // Small answers must not wait for the client's acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+}
+
+async fn handle(State(door): State<Door>, request: Request) -> Response {
+    if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
+        return (StatusCode::FORBIDDEN, reason).into_response();
+    }
+    let answered = match *request.method() {
+        Method::POST => door.post(request).await,
+        Method::GET => door.get(request.headers()),
+        Method::DELETE => door.delete(request.headers()),
+        _ => Err(not_allowed("GET, POST, DELETE")),
+    };
+    answered.unwrap_or_else(|refused| refused)
+}
+
+/// A request that was let in.
+type Answered = Result<Response, Response>;
+
+impl Door {
+    async fn post(self, request: Request) -> Answered {
+        let (parts, body) = request.into_parts();
+        negotiate(&parts.headers)?;
+        let frame = Frame::read(read(body).await?)
+            .map_err(|error| json(StatusCode::BAD_REQUEST, error.answer().into_bytes()))?;
+        match frame.kind() {
+            Kind::Request => self.request(&parts.headers, frame).await,
+            Kind::Notification => self.notification(&parts.headers, &frame),
+            // No request of ours is open to be answered.
+            Kind::Result | Kind::Error => Ok(StatusCode::ACCEPTED.into_response()),
+        }
+    }
+
+    async fn request(self, all: &HeaderMap, frame: Frame) -> Answered {
+        let method = frame.method().unwrap_or_default().into_owned();
+        if method == "initialize" {
+            return self.initialize(&frame);
+        }
+        let refuse = |status| {
+            let frame = &frame;
+            move |error: RpcError| refused(status, &error, frame.id())
+        };
+        let speaks_modern = all
+            .get(headers::PROTOCOL_VERSION)
+            .is_some_and(|v| v == MODERN.as_str());
+        let params = Params::read(&frame, &method).map_err(refuse(StatusCode::OK))?;
+        let session = match params.era() {
+            Era::Modern => {
+                From::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;
+                check_headers(all, &method, &params).map_err(refuse(StatusCode::BAD_REQUEST))?;
+                None
+            }
+            Era::Legacy if speaks_modern => {
+                return Err(refused(
+                    StatusCode::BAD_REQUEST,
+                    &missing_meta(),
+                    frame.id(),
+                ));
+            }
+            Era::Legacy => Some(self.session(all, frame.id())?),
+        };
+        let era = params.era();
+        let (asides, mut heard) = mpsc::channel(ASIDES);
+        let mut work = Box::pin(self.work(frame, params, session, asides));
+        // The answer is plain JSON if it is the first thing to come.
+        tokio::select! {
+            biased;
+            reply = &mut work => Ok(plain(reply, heard, era)),
+            Some(first) = heard.recv() => {
+                Ok(event_stream(stream::events(Some(first), Working { work, asides: heard })))
+            }
+            () = tokio::time::sleep(PATIENCE) => {
+                Ok(event_stream(stream::events(None, Working { work, asides: heard })))
+            }
+        }
+    }
+
+    /// The work a request means; `None` if the client has taken it back. Owns all
+    /// it needs: it may go on in the body of the response.
+    async fn work(
+        self,
+        frame: Frame,
+        params: Params,
+        session: Option<Arc<Session>>,
+        asides: mpsc::Sender<Bytes>,
+    ) -> Option<Reply> {
+        let Some(session) = session else {
+            let from = match From::modern(&params) {
+                Ok(from) => From {
+                    may_stream: true,
+                    ..from
+                },
+                Err(error) => return Some(Reply::Whole(error.answer(frame.id()).into_bytes())),
+            };
+            return Some(self.dispatch.request(&frame, &params, &from, &asides).await);
+        };
+        let Some(entry) = session.in_flight.enter(frame.id().unwrap_or("null")) else {
+            let error = RpcError::new(code::INVALID_REQUEST, "a request with this id is in flight");
+            return Some(Reply::Whole(error.answer(frame.id()).into_bytes()));
+        };
+        let from = From {
+            caller: session.caller(),
+            session: Some(&session),
+            may_stream: true,
+        };
+        entry
+            .unless_cancelled(self.dispatch.request(&frame, &params, &from, &asides))
+            .await
+    }
+
+    fn initialize(&self, frame: &Frame) -> Answered {
+        let answer = answers::initialize(frame)
+            .map_err(|error| refused(StatusCode::OK, &error, frame.id()))?;
+        let (id, _) = self.sessions.begin();
+        let mut response = json(StatusCode::OK, answer);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(headers::SESSION_ID, id);
+        }
+        Ok(response)
+    }
+
+    fn notification(&self, all: &HeaderMap, frame: &Frame) -> Answered {
+        let modern = all
+            .get(headers::PROTOCOL_VERSION)
+            .is_some_and(|v| v == MODERN.as_str());
+        // A modern client takes requests back by closing their streams.
+        if !modern {
+            let session = self.session(all, None)?;
+            self.dispatch.notification(frame, &session);
+        }
+        Ok(StatusCode::ACCEPTED.into_response())
+    }
+
+    /// The stream on which a legacy client hears of what belongs to no request.
+    fn get(&self, all: &HeaderMap) -> Answered {
+        if all
+            .get(headers::PROTOCOL_VERSION)
+            .is_some_and(|v| v == MODERN.as_str())
+        {
+            return Err(not_allowed("POST"));
+        }
+        if !accepts(all, "text/event-stream") {
+            return Err((
+                StatusCode::NOT_ACCEPTABLE,
+                "Accept must include text/event-stream",
+            )
+                .into_response());
+        }
+        let mut open = self.session(all, None)?.open_stream();
+        let (asides, heard) = mpsc::channel(ASIDES);
+        let Dispatch { fleet, .. } = self.dispatch.clone();
+        let shutdown = self.dispatch.shutdown().clone();
+        let work = Box::pin(async move {
+            let session = Arc::clone(open.session());
+            tokio::select! {
+                () = listen::session(&fleet, &session, &asides) => {}
+                () = open.superseded() => {}
+                () = shutdown.cancelled() => {}
+            }
+            None
+        });
+        Ok(event_stream(stream::events(
+            None,
+            Working {
+                work,
+                asides: heard,
+            },
+        )))
+    }
+
+    fn delete(&self, all: &HeaderMap) -> Answered {
+        self.session(all, None)?;
+        let ended = session_id(all).is_some_and(|id| self.sessions.end(id));
+        match ended {
+            true => Ok(StatusCode::NO_CONTENT.into_response()),
+            false => Err(unknown_session(None)),
+        }
+    }
+
+    /// The session a legacy request names.
+    fn session(&self, all: &HeaderMap, id: Option<&str>) -> Result<Arc<Session>, Response> {
+        let bad = |reason: &str| {
+            let error = RpcError::new(code::INVALID_REQUEST, reason);
+            refused(StatusCode::BAD_REQUEST, &error, id)
+        };
+        if let Some(version) = all.get(headers::PROTOCOL_VERSION)
+            && version.to_str().ok().and_then(known_version).is_none()
+        {
+            return Err(bad(
+                "MCP-Protocol-Version names a version that is not supported",
+            ));
+        }
+        let Some(session) = session_id(all) else {
+            return Err(bad(
+                "Mcp-Session-Id is missing: begin with initialize, or send the _meta of 2026-07-28",
+            ));
+        };
+        self.sessions
+            .get(session)
+            .ok_or_else(|| unknown_session(id))
+    }
+}
+
+/// Checks the content types: a client must be able to take both kinds of answer.
+fn negotiate(all: &HeaderMap) -> Result<(), Response> {
+    let content_type = all.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or_default().split(';').next();
+    if !essence.is_some_and(|e| e.trim().eq_ignore_ascii_case("application/json")) {
+        return Err((
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be application/json",
+        )
+            .into_response());
+    }
+    if !accepts(all, "application/json") || !accepts(all, "text/event-stream") {
+        return Err((
+            StatusCode::NOT_ACCEPTABLE,
+            "Accept must include application/json and text/event-stream",
+        )
+            .into_response());
+    }
+    Ok(())
+}
+
+/// Whether `Accept` lets a type through. Absent, it lets through everything (RFC
+/// 9110, 12.5.1).
+fn accepts(all: &HeaderMap, wanted: &str) -> bool {
+    let mut values = all.get_all(ACCEPT).iter().peekable();
+    let kind = wanted.split('/').next().unwrap_or_default();
+    values.peek().is_none()
+        || values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|range| range.split(';').next())
+            .map(str::trim)
+            .any(|range| {
+                range == "*/*"
+                    || range.eq_ignore_ascii_case(wanted)
+                    || range
+                        .strip_suffix("/*")
+                        .is_some_and(|r| r.eq_ignore_ascii_case(kind))
+            })
+}
+
+async fn read(body: Body) -> Result<Bytes, Response> {
+    match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err((
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a message may have at most {} MiB", BODY_LIMIT >> 20),
+        )
+            .into_response()),
+        Err(_) => Err((StatusCode::BAD_REQUEST, "the body was cut").into_response()),
+    }
+}
+
+/// The standard headers of a modern request must say what its body says (MCP
+/// 2026-07-28, SEP-2243).
+fn check_headers(all: &HeaderMap, method: &str, params: &Params) -> Result<(), RpcError> {
+    let says = |name: &http::HeaderName, expected: &str| {
+        let mut values = all.get_all(name).iter();
+        match (values.next().and_then(headers::decode), values.next()) {
+            (Some(value), None) if value == expected => Ok(()),
+            (None, _) => Err(mismatch(format!(
+                "the header {name} is missing or cannot be read"
+            ))),
+            _ => Err(mismatch(format!(
+                "the header {name} does not say what the body says"
+            ))),
+        }
+    };
+    says(
+        &headers::PROTOCOL_VERSION,
+        params.version.as_deref().unwrap_or_default(),
+    )?;
+    says(&headers::METHOD, method)?;
+    match (name_key(method), &params.name) {
+        (Some(_), Some(name)) => says(&headers::NAME, name),
+        _ => Ok(()),
+    }
+}
+
+fn mismatch(message: String) -> RpcError {
+    RpcError::new(code::HEADER_MISMATCH, message)
+}
+
+/// A whole answer as JSON; what was said before it, if it came in the same moment,
+/// makes an event stream of it.
+fn plain(reply: Option<Reply>, heard: mpsc::Receiver<Bytes>, era: Era) -> Response {
+    if !heard.is_empty() {
+        let work = Box::pin(std::future::ready(reply));
+        return event_stream(stream::events(
+            None,
+            Working {
+                work,
+                asides: heard,
+            },
+        ));
+    }
+    match reply {
+        // Taken back: there is nothing to say (MCP, "Cancellation").
+        None => event_stream(Body::empty()),
+        Some(Reply::Whole(answer)) => json(status_of(&answer, era), answer),
+        Some(Reply::Long(answer, settlement)) => {
+            let mut response = Response::new(Body::from_stream(stream::long(answer, settlement)));
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            response
+        }
+    }
+}
+
+/// The HTTP status of an answer. Legacy errors come with 200, and so do most modern
+/// ones; these come with their own (MCP 2026-07-28, "Error handling").
+fn status_of(answer: &Bytes, era: Era) -> StatusCode {
+    // An answer that is no error is not looked at twice.
+    if era == Era::Legacy
+        || memchr::memmem::find(&answer[..answer.len().min(256)], b"\"error\"").is_none()
+    {
+        return StatusCode::OK;
+    }
+    let error = Frame::read(answer.clone()).ok();
+    let body = error
+        .as_ref()
+        .filter(|f| f.kind() == Kind::Error)
+        .and_then(Frame::body_object);
+    let told = body.and_then(|body| body.get("code")?.parse::<i64>().ok());
+    match told {
+        Some(code::UNSUPPORTED_VERSION | code::MISSING_CAPABILITY | code::HEADER_MISMATCH) => {
+            StatusCode::BAD_REQUEST
+        }
+        Some(code::METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    }
+}
+
+fn session_id(all: &HeaderMap) -> Option<&str> {
+    all.get(headers::SESSION_ID)?.to_str().ok()
+}
+
+fn unknown_session(id: Option<&str>) -> Response {
+    let error = RpcError::new(
+        code::INVALID_REQUEST,
+        "unknown session: begin again with initialize",
+    );
+    refused(StatusCode::NOT_FOUND, &error, id)
+}
+
+fn refused(status: StatusCode, error: &RpcError, id: Option<&str>) -> Response {
+    json(status, error.answer(id).into_bytes())
+}
+
+fn not_allowed(allowed: &'static str) -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, allowed)]).into_response()
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn event_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let all = response.headers_mut();
+    all.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    all.insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache"),
+    );
+    // Proxies that gather what they pass on would hold back every event.
+    all.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,28 @@
+//! Clients come in: over HTTP or stdio, with or without a session.
+//!
+//! Owns: the two doors, who may enter, what a client has told of itself, and the
+//! answers that need no child. Speaks frames only. Must never know how a child is
+//! connected.
+
+mod admin;
+mod answers;
+mod dispatch;
+mod entrance;
+mod http;
+mod in_flight;
+mod listen;
+mod session;
+mod stdio;
+mod stream;
+
+pub use admin::{About, Admin};
+pub use dispatch::Dispatch;
+pub use entrance::Entrance;
+pub use http::serve as serve_http;
+pub use session::Sessions;
+pub use stdio::serve as serve_stdio;
+
+/// The largest message taken from a client, in bytes.
+const BODY_LIMIT: usize = 4 << 20;
+/// How many messages before an answer may wait for a client to take them.
+const ASIDES: usize = 64;

@@ -1,0 +1,199 @@
+//! What a legacy client has told of itself, for as long as it is here.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use dashmap::DashMap;
+use tokio::{sync::watch, time::Instant};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::in_flight::InFlight;
+use crate::{
+    protocol::{Caller, Era, LogLevel},
+    telemetry::set_sessions,
+};
+
+/// A session nobody has used for this long is forgotten.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How often forgotten sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its requests that are being worked on.
+    pub(super) in_flight: InFlight,
+    log_level: Mutex<Option<LogLevel>>,
+    last_used: Mutex<Instant>,
+    /// Streams open now: a session with one is in use.
+    streams: AtomicUsize,
+    /// The newest stream for messages outside of any request: each is sent on one
+    /// stream only, so the older ones end.
+    newest_stream: watch::Sender<u64>,
+}
+
+impl Session {
+    pub(super) fn new() -> Self {
+        Self {
+            in_flight: InFlight::default(),
+            log_level: Mutex::default(),
+            last_used: Mutex::new(Instant::now()),
+            streams: AtomicUsize::new(0),
+            newest_stream: watch::Sender::new(0),
+        }
+    }
+
+    /// The client's wish for log messages.
+    pub(super) fn set_log_level(&self, level: LogLevel) {
+        *lock(&self.log_level) = Some(level);
+    }
+
+    /// The caller of a request in this session.
+    pub(super) fn caller(&self) -> Caller {
+        Caller {
+            era: Era::Legacy,
+            log_level: *lock(&self.log_level),
+        }
+    }
+
+    /// Opens the session's stream; the one before it ends.
+    pub(super) fn open_stream(self: &Arc<Self>) -> OpenStream {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        self.newest_stream.send_modify(|newest| *newest += 1);
+        OpenStream {
+            newest: self.newest_stream.subscribe(),
+            session: Arc::clone(self),
+        }
+    }
+
+    fn touch(&self) {
+        *lock(&self.last_used) = Instant::now();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) == 0
+            && self.in_flight.is_empty()
+            && lock(&self.last_used).elapsed() >= IDLE
+    }
+}
+
+/// The stream of a session, while it is open.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    session: Arc<Session>,
+    newest: watch::Receiver<u64>,
+}
+
+impl OpenStream {
+    /// Whose it is.
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Resolves when a newer stream has taken its place.
+    pub(super) async fn superseded(&mut self) {
+        // The session, and with it the sender, is held here.
+        let _ = self.newest.changed().await;
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.session.streams.fetch_sub(1, Ordering::Relaxed);
+        self.session.touch();
+    }
+}
+
+/// The sessions of all HTTP clients; clones are the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions(Arc<DashMap<String, Arc<Session>>>);
+
+impl Sessions {
+    /// A new session, and its id: 122 random bits.
+    pub(super) fn begin(&self) -> (String, Arc<Session>) {
+        let id = Uuid::new_v4().simple().to_string();
+        let session = Arc::new(Session::new());
+        self.0.insert(id.clone(), Arc::clone(&session));
+        self.count();
+        (id, session)
+    }
+
+    /// The session of this id.
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Session>> {
+        let session = Arc::clone(&*self.0.get(id)?);
+        session.touch();
+        Some(session)
+    }
+
+    /// Ends a session; whether there was one.
+    pub(super) fn end(&self, id: &str) -> bool {
+        let ended = self.0.remove(id);
+        if let Some((_, session)) = &ended {
+            session.in_flight.cancel_all();
+            session.newest_stream.send_modify(|newest| *newest += 1);
+        }
+        self.count();
+        ended.is_some()
+    }
+
+    /// Forgets idle sessions, for ever.
+    pub async fn sweep(self) {
+        let mut every = tokio::time::interval(SWEEP);
+        loop {
+            every.tick().await;
+            let before = self.0.len();
+            self.0.retain(|_, session| !session.is_idle());
+            let forgotten = before.saturating_sub(self.0.len());
+            if forgotten > 0 {
+                debug!(forgotten, "idle sessions");
+                self.count();
+            }
+        }
+    }
+
+    fn count(&self) {
+        set_sessions("http", Era::Legacy.as_str(), self.0.len());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_session_is_forgotten_and_one_with_a_stream_is_not() {
+        let sessions = Sessions::default();
+        let (idle, _) = sessions.begin();
+        let (streaming, session) = sessions.begin();
+        let stream = session.open_stream();
+        tokio::spawn(sessions.clone().sweep());
+        tokio::time::sleep(IDLE + SWEEP).await;
+        assert!(sessions.get(&idle).is_none());
+        assert!(sessions.get(&streaming).is_some());
+        drop(stream);
+        tokio::time::sleep(IDLE + SWEEP).await;
+        assert!(sessions.get(&streaming).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_newer_stream_takes_the_place_of_an_older() {
+        let session = Arc::new(Session::new());
+        let mut first = session.open_stream();
+        let mut second = session.open_stream();
+        first.superseded().await;
+        let still = tokio::time::timeout(Duration::from_millis(1), second.superseded());
+        assert!(still.await.is_err());
+    }
+}

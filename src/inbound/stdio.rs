@@ -1,0 +1,195 @@
+//! The stdio door: one client, one line per message, until its end of the pipe.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ASIDES, BODY_LIMIT, answers,
+    dispatch::{Dispatch, From},
+    listen,
+    session::Session,
+    stream,
+};
+use crate::{
+    protocol::{
+        Era, Frame, Kind,
+        error::{RpcError, code},
+        lines::{Line, LineReader},
+        request::Params,
+        splice::on_one_line,
+    },
+    relay::Reply,
+};
+
+/// How long requests may go on after the client has closed its end: a script that
+/// pipes its requests in still wants the answers.
+const AFTER_EOF: Duration = Duration::from_secs(5);
+
+/// Serves the client at the other end of these pipes, until its end of input or
+/// until the program is to end.
+pub async fn serve(
+    dispatch: Dispatch,
+    stdin: impl AsyncRead + Unpin,
+    stdout: impl AsyncWrite + Send + Unpin + 'static,
+) {
+    let (out, messages) = mpsc::channel(ASIDES);
+    let gone = CancellationToken::new();
+    let writer = tokio::spawn(write(stdout, messages, gone.clone()));
+    let closing = dispatch.shutdown().child_token();
+    let door = Door {
+        dispatch: dispatch.until(closing.clone()),
+        session: Session::new(),
+        out,
+        closing,
+    };
+    // A client that no longer reads takes everything back.
+    gone.run_until_cancelled(door.run(stdin)).await;
+    drop(door);
+    // What is written is written; a client that does not read holds up nothing.
+    let _ = tokio::time::timeout(AFTER_EOF, writer).await;
+}
+
+struct Door {
+    dispatch: Dispatch,
+    session: Session,
+    out: mpsc::Sender<Bytes>,
+    /// Ends what would go on for as long as the client is here.
+    closing: CancellationToken,
+}
+
+impl Door {
+    async fn run(&self, stdin: impl AsyncRead + Unpin) {
+        let mut lines = LineReader::new(stdin, BODY_LIMIT);
+        let mut work: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                line = lines.next() => match line {
+                    Ok(Some(line)) => {
+                        if let Some(request) = self.take(line).await {
+                            work.push(request);
+                        }
+                    }
+                    Ok(None) | Err(_) => break,
+                },
+                Some(()) = work.next() => {}
+                () = self.closing.cancelled() => break,
+            }
+        }
+        self.closing.cancel();
+        let rest = async { while work.next().await.is_some() {} };
+        let _ = tokio::time::timeout(AFTER_EOF, rest).await;
+    }
+
+    /// Takes one line; gives the work that it means.
+    async fn take(&self, line: Line) -> Option<BoxFuture<'_, ()>> {
+        let Line::Whole(line) = line else {
+            let error = RpcError::new(
+                code::INVALID_REQUEST,
+                format!("a message may have at most {} MiB", BODY_LIMIT >> 20),
+            );
+            self.say(error.answer(None).into_bytes()).await;
+            return None;
+        };
+        let frame = match Frame::read(line) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.say(error.answer().into_bytes()).await;
+                return None;
+            }
+        };
+        match (frame.kind(), frame.method().as_deref()) {
+            (Kind::Request, Some("initialize")) => {
+                // Never cancelled, and answered before anything that comes after it.
+                let answer = answers::initialize(&frame);
+                self.say(answer.unwrap_or_else(|error| error.answer(frame.id()).into_bytes()))
+                    .await;
+                None
+            }
+            (Kind::Request, _) => Some(Box::pin(self.request(frame))),
+            (Kind::Notification, Some("notifications/initialized")) => {
+                let told = listen::session(&self.dispatch.fleet, &self.session, &self.out);
+                Some(Box::pin(async {
+                    self.closing.run_until_cancelled(told).await.unwrap_or(())
+                }))
+            }
+            (Kind::Notification, _) => {
+                self.dispatch.notification(&frame, &self.session);
+                None
+            }
+            // No request of ours is open to be answered.
+            (Kind::Result | Kind::Error, _) => None,
+        }
+    }
+
+    async fn request(&self, frame: Frame) {
+        let id = frame.id().unwrap_or("null");
+        let Some(entry) = self.session.in_flight.enter(id) else {
+            let error = RpcError::new(code::INVALID_REQUEST, "a request with this id is in flight");
+            return self.say(error.answer(Some(id)).into_bytes()).await;
+        };
+        if let Some(answer) = entry.unless_cancelled(self.answer(&frame)).await {
+            self.say(answer).await;
+        }
+    }
+
+    async fn answer(&self, frame: &Frame) -> Bytes {
+        let method = frame.method().unwrap_or_default();
+        let refused = |error: RpcError| error.answer(frame.id()).into_bytes();
+        let params = match Params::read(frame, &method) {
+            Ok(params) => params,
+            Err(error) => return refused(error),
+        };
+        let from = match params.era() {
+            Era::Legacy => From {
+                caller: self.session.caller(),
+                session: Some(&self.session),
+                may_stream: false,
+            },
+            Era::Modern => match From::modern(&params) {
+                Ok(from) => from,
+                Err(error) => return refused(error),
+            },
+        };
+        match self
+            .dispatch
+            .request(frame, &params, &from, &self.out)
+            .await
+        {
+            Reply::Whole(answer) => answer,
+            Reply::Long(long, settlement) => stream::gather(long, settlement, frame.id()).await,
+        }
+    }
+
+    async fn say(&self, message: Bytes) {
+        // A writer that has ended takes everything else down with it.
+        let _ = self.out.send(message).await;
+    }
+}
+
+async fn write(
+    stdout: impl AsyncWrite + Unpin,
+    mut messages: mpsc::Receiver<Bytes>,
+    gone: CancellationToken,
+) {
+    let mut stdout = BufWriter::new(stdout);
+    let written = async {
+        while let Some(message) = messages.recv().await {
+            stdout.write_all(&on_one_line(message)).await?;
+            stdout.write_all(b"\n").await?;
+            if messages.is_empty() {
+                stdout.flush().await?;
+            }
+        }
+        stdout.flush().await
+    };
+    if written.await.is_err() {
+        gone.cancel();
+    }
+}

@@ -1,0 +1,329 @@
+//! The circuit breaker of one child.
+//!
+//! Built on `failsafe`, which half-open lets every call through and has no getter
+//! for its state. So calls read an atomic that its instrument sets, and only the
+//! child's task ever asks the machine for permission: for its own probe.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use failsafe::{FailurePolicy, Instrument, StateMachine, failure_policy};
+use rand::Rng;
+use serde::Serialize;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{config::BreakerSettings, telemetry::ChildMetrics};
+
+/// The requests in a window below which a failure rate says nothing.
+const RATE_NEEDS: u32 = 10;
+
+/// Where a breaker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum BreakerState {
+    /// Calls pass.
+    Closed = 0,
+    /// Calls are refused while one background probe is on its way.
+    HalfOpen = 1,
+    /// Calls are refused.
+    Open = 2,
+}
+
+impl BreakerState {
+    /// The word used in metrics, status and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// The breaker; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    machine: Option<StateMachine<Policy, Gauge>>,
+    gauge: Gauge,
+    reopens: watch::Receiver<Option<Instant>>,
+}
+
+impl Breaker {
+    /// A closed breaker. `failures: 0` makes one that never opens.
+    pub fn new(settings: &BreakerSettings, metrics: ChildMetrics) -> Self {
+        let gauge = Gauge {
+            state: Arc::new(AtomicU8::new(BreakerState::Closed as u8)),
+            metrics,
+        };
+        let (opened, reopens) = watch::channel(None);
+        let machine = (settings.failures > 0).then(|| {
+            let policy = Policy {
+                inner: policy(settings),
+                opened,
+            };
+            StateMachine::new(policy, gauge.clone())
+        });
+        Self {
+            machine,
+            gauge,
+            reopens,
+        }
+    }
+
+    /// Where it stands now: one atomic load.
+    pub fn state(&self) -> BreakerState {
+        match self.gauge.state.load(Ordering::Acquire) {
+            0 => BreakerState::Closed,
+            1 => BreakerState::HalfOpen,
+            _ => BreakerState::Open,
+        }
+    }
+
+    /// When an open breaker lets its probe through.
+    pub fn probe_at(&self) -> Option<Instant> {
+        match self.state() {
+            BreakerState::Closed => None,
+            _ => *self.reopens.borrow(),
+        }
+    }
+
+    /// A call has succeeded. A late answer to a call from before the breaker opened
+    /// decides nothing.
+    pub fn succeeded(&self) {
+        if let (Some(machine), BreakerState::Closed) = (&self.machine, self.state()) {
+            machine.on_success();
+        }
+    }
+
+    /// A call, or an attempt to connect, has failed in a way that counts.
+    pub fn failed(&self) {
+        if let (Some(machine), BreakerState::Closed) = (&self.machine, self.state()) {
+            machine.on_error();
+        }
+    }
+
+    /// The child is connected anew: whatever was, is over.
+    pub fn reset(&self) {
+        if let Some(machine) = &self.machine {
+            machine.reset();
+        }
+    }
+
+    /// Waits until a probe is due and turns half-open. For the child's task alone.
+    /// Never returns while the breaker is closed.
+    pub async fn probe_due(&mut self) {
+        loop {
+            let due = self.probe_at();
+            let changed = self.reopens.changed();
+            match due {
+                None => {
+                    if changed.await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+                Some(due) => {
+                    tokio::time::sleep_until(due).await;
+                    if self
+                        .machine
+                        .as_ref()
+                        .is_some_and(StateMachine::is_call_permitted)
+                    {
+                        return;
+                    }
+                    // The machine's own clock is a hair behind ours.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
+    /// What the probe has shown.
+    pub fn probed(&self, alive: bool) {
+        match (&self.machine, alive) {
+            (Some(machine), true) => machine.on_success(),
+            (Some(machine), false) => machine.on_error(),
+            (None, _) => {}
+        }
+    }
+}
+
+/// Keeps the state where calls can read it, and tells metrics of changes.
+#[derive(Clone, Debug)]
+struct Gauge {
+    state: Arc<AtomicU8>,
+    metrics: ChildMetrics,
+}
+
+impl Gauge {
+    fn set(&self, state: BreakerState) {
+        if self.state.swap(state as u8, Ordering::AcqRel) != state as u8 {
+            self.metrics.breaker_transition(state.as_str());
+        }
+    }
+}
+
+impl Instrument for Gauge {
+    fn on_call_rejected(&self) {}
+
+    fn on_open(&self) {
+        self.set(BreakerState::Open);
+    }
+
+    fn on_half_open(&self) {
+        self.set(BreakerState::HalfOpen);
+    }
+
+    fn on_closed(&self) {
+        self.set(BreakerState::Closed);
+    }
+}
+
+type Inner = failure_policy::OrElse<
+    failure_policy::ConsecutiveFailures<Rests>,
+    failure_policy::SuccessRateOverTimeWindow<Rests>,
+>;
+
+/// `failsafe`'s policies, and the moment at which the breaker they opened is due
+/// for its probe: the machine keeps that to itself.
+#[derive(Debug)]
+struct Policy {
+    inner: Inner,
+    opened: watch::Sender<Option<Instant>>,
+}
+
+impl FailurePolicy for Policy {
+    fn record_success(&mut self) {
+        self.inner.record_success();
+    }
+
+    fn mark_dead_on_failure(&mut self) -> Option<Duration> {
+        let rest = self.inner.mark_dead_on_failure()?;
+        self.opened.send_replace(Some(Instant::now() + rest));
+        Some(rest)
+    }
+
+    fn revived(&mut self) {
+        self.inner.revived();
+        self.opened.send_replace(None);
+    }
+}
+
+fn policy(settings: &BreakerSettings) -> Inner {
+    let rate = settings.failure_rate.unwrap_or(1.0).clamp(0.0, 1.0);
+    let rests = Rests {
+        next: settings.cooldown,
+        longest: settings.max_cooldown.max(settings.cooldown),
+    };
+    failure_policy::consecutive_failures(settings.failures, rests.clone()).or_else(
+        failure_policy::success_rate_over_time_window(
+            // A rate of 1 can never be exceeded: it turns this half off.
+            1.0 - rate,
+            RATE_NEEDS,
+            // The window is counted in whole seconds.
+            settings.window.max(Duration::from_secs(1)),
+            rests,
+        ),
+    )
+}
+
+/// The cool-downs: doubling up to the longest, each up to a tenth longer, so that
+/// children that failed together are not probed together.
+#[derive(Clone, Debug)]
+struct Rests {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Iterator for Rests {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let rest = self.next;
+        self.next = rest.saturating_mul(2).min(self.longest);
+        Some(rest.mul_f64(1.0 + rand::rng().random_range(0.0..0.1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker(failures: u32, cooldown_ms: u64) -> Breaker {
+        let settings = BreakerSettings {
+            failures,
+            cooldown: Duration::from_millis(cooldown_ms),
+            ..BreakerSettings::default()
+        };
+        Breaker::new(&settings, ChildMetrics::new(&"child".into()))
+    }
+
+    #[test]
+    fn it_opens_at_the_last_of_n_failures_in_a_row() {
+        let breaker = breaker(3, 1000);
+        for _ in 0..2 {
+            breaker.failed();
+        }
+        breaker.succeeded();
+        for _ in 0..2 {
+            breaker.failed();
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        breaker.failed();
+        assert_eq!(breaker.state(), BreakerState::Open);
+        assert!(breaker.probe_at().is_some());
+    }
+
+    #[test]
+    fn a_late_answer_does_not_close_an_open_breaker() {
+        let breaker = breaker(1, 1000);
+        breaker.failed();
+        breaker.succeeded();
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[tokio::test]
+    async fn the_probe_alone_decides() {
+        let mut breaker = breaker(1, 5);
+        breaker.failed();
+        breaker.probe_due().await;
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        breaker.failed();
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        breaker.probed(false);
+        assert_eq!(breaker.state(), BreakerState::Open);
+        breaker.probe_due().await;
+        breaker.probed(true);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert_eq!(breaker.probe_at(), None);
+    }
+
+    #[test]
+    fn zero_failures_turns_it_off() {
+        let breaker = breaker(0, 5);
+        for _ in 0..100 {
+            breaker.failed();
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+
+    #[test]
+    fn rests_double_up_to_the_longest() {
+        let rests = Rests {
+            next: Duration::from_secs(15),
+            longest: Duration::from_secs(300),
+        };
+        let whole: Vec<_> = rests.take(7).map(|rest| rest.as_secs_f64()).collect();
+        for (rest, base) in whole
+            .iter()
+            .zip([15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0])
+        {
+            assert!((base..=base * 1.1).contains(rest), "{rest} for {base}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A child as everybody above sees it: may I call, and through what.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    BreakerState, Connection, Failure, Phase, Slot, State, breaker::Breaker, slots::Slots,
+};
+use crate::{
+    catalog::Listing,
+    config::{ChildSettings, TransportSettings},
+    protocol::ChildName,
+    telemetry::{ChildMetrics, Outcome},
+};
+
+/// A request has found that a connection no longer holds.
+#[derive(Debug)]
+pub(super) struct Loss {
+    /// The connection it was sent on.
+    pub(super) generation: u64,
+    /// What it found.
+    pub(super) failure: Failure,
+}
+
+/// One entry of the configuration, supervised by a task of its own.
+#[derive(Debug)]
+pub struct Child {
+    /// What the configuration says.
+    pub settings: ChildSettings,
+    /// Its counters.
+    pub metrics: ChildMetrics,
+    pub(super) breaker: Breaker,
+    pub(super) state: watch::Sender<Arc<State>>,
+    pub(super) connection: watch::Sender<Option<Arc<Connection>>>,
+    pub(super) listing: ArcSwapOption<Listing>,
+    pub(super) changed: Arc<Notify>,
+    pub(super) lost: mpsc::UnboundedSender<Loss>,
+    slots: Slots,
+}
+
+impl Child {
+    /// A child that nothing has been done for yet, and where its task learns of
+    /// lost sessions.
+    pub(super) fn new(settings: ChildSettings) -> (Arc<Self>, mpsc::UnboundedReceiver<Loss>) {
+        let metrics = ChildMetrics::new(&settings.name);
+        let (lost, losses) = mpsc::unbounded_channel();
+        let child = Self {
+            breaker: Breaker::new(&settings.breaker, metrics.clone()),
+            state: watch::Sender::new(Arc::new(State::first(settings.disabled.clone()))),
+            connection: watch::Sender::new(None),
+            listing: ArcSwapOption::empty(),
+            changed: Arc::default(),
+            lost,
+            slots: Slots::new(settings.max_concurrency, settings.queue_timeout),
+            metrics,
+            settings,
+        };
+        (Arc::new(child), losses)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &ChildName {
+        &self.settings.name
+    }
+
+    /// The word for its transport in metrics, status and logs.
+    pub fn transport(&self) -> &'static str {
+        match self.settings.transport {
+            TransportSettings::Stdio(_) => "stdio",
+            TransportSettings::Http(_) => "http",
+            TransportSettings::Sse(_) => "sse",
+            TransportSettings::Unusable => "none",
+        }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.borrow())
+    }
+
+    /// What it offers; the last known while it is down, `None` before the first.
+    pub fn listing(&self) -> Option<Arc<Listing>> {
+        self.listing.load_full()
+    }
+
+    /// Where its breaker stands.
+    pub fn breaker(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
+    /// Requests it is working on, and requests that wait for a slot.
+    pub fn load(&self) -> (usize, usize) {
+        (self.slots.in_flight(), self.slots.queued())
+    }
+
+    /// When it is tried next: a connect attempt, or the breaker's probe.
+    pub fn next_retry(&self) -> Option<Instant> {
+        let state = self.state();
+        match state.phase {
+            Phase::Down => state.next_retry,
+            Phase::Ready => self.breaker.probe_at(),
+            _ => None,
+        }
+    }
+
+    /// The same in Unix time, for metrics.
+    pub fn next_retry_timestamp(&self) -> Option<f64> {
+        let wait = self.next_retry()?.saturating_duration_since(Instant::now());
+        let at = SystemTime::now() + wait;
+        at.duration_since(SystemTime::UNIX_EPOCH)
+            .ok()
+            .map(|since| since.as_secs_f64())
+    }
+
+    /// Whether a request may be sent now. The one predicate behind every refusal.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` or `circuit_open`, with the reason and when to try again.
+    pub fn callable(&self) -> Result<Arc<Connection>, Failure> {
+        let retry_after = || {
+            self.next_retry()
+                .map(|at| at.saturating_duration_since(Instant::now()))
+        };
+        let Some(connection) = self.connection.borrow().clone() else {
+            let state = self.state();
+            let reason = match &state.reason {
+                Some(reason) => reason.clone(),
+                None => "is still being connected".to_owned(),
+            };
+            return Err(Failure::unavailable(reason, retry_after()));
+        };
+        match self.breaker() {
+            BreakerState::Closed => Ok(connection),
+            _ => Err(Failure::circuit_open(retry_after())),
+        }
+    }
+
+    /// A slot for one request.
+    ///
+    /// # Errors
+    ///
+    /// `busy`.
+    pub async fn slot(&self) -> Result<Slot, Failure> {
+        self.slots.take().await
+    }
+
+    /// The connection that takes the place of `lost`, once a request has reported
+    /// it lost. However many wait, the child's task connects once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::callable`], when there is none within `patience`.
+    pub async fn renewed(
+        &self,
+        lost: &Connection,
+        patience: Duration,
+    ) -> Result<Arc<Connection>, Failure> {
+        let mut connections = self.connection.subscribe();
+        let newer = connections.wait_for(|connection| {
+            connection
+                .as_ref()
+                .is_some_and(|connection| connection.generation > lost.generation)
+        });
+        let _ = tokio::time::timeout(patience, newer).await;
+        let connection = self.callable()?;
+        if connection.generation > lost.generation {
+            Ok(connection)
+        } else {
+            Err(Failure::session_lost())
+        }
+    }
+
+    /// Waits until the first attempt to connect is over, at most `patience`.
+    pub async fn attempted(&self, patience: Duration) {
+        let mut states = self.state.subscribe();
+        let over = states.wait_for(|state| state.attempted && state.phase != Phase::Connecting);
+        let _ = tokio::time::timeout(patience, over).await;
+    }
+
+    /// A request has got an answer.
+    pub fn succeeded(&self) {
+        self.breaker.succeeded();
+    }
+
+    /// A request on `connection` has failed. A child that has lost our session, or
+    /// cannot be reached any more, is connected anew.
+    pub fn failed(&self, connection: Option<&Connection>, failure: &Failure) {
+        if failure.counts() {
+            self.breaker.failed();
+        }
+        let unreachable = failure.outcome == Outcome::Transport && failure.not_executed;
+        if let Some(connection) = connection.filter(|_| unreachable) {
+            // Without a task there is no connection to be lost.
+            let _ = self.lost.send(Loss {
+                generation: connection.generation,
+                failure: failure.clone(),
+            });
+        }
+    }
+}

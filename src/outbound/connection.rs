@@ -1,0 +1,236 @@
+//! One handshake with a child, and what is done within it.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use rmcp::{Peer, RoleClient, model::ServerPeerInfo};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{
+    Exchange, Failure, Outgoing, Part,
+    control::{self, Control, Handshake},
+    link::Link,
+    slots::Slot,
+};
+use crate::{
+    catalog::{Listing, ListingError, Page},
+    protocol::{Era, Frame, LogLevel, request::meta_key, version::MODERN},
+};
+
+/// Pages of one list. A child that never stops would otherwise be read for ever.
+const MOST_PAGES: usize = 1000;
+
+/// A connection to a child that is ready for requests: one value per handshake.
+#[derive(Debug)]
+pub struct Connection {
+    /// Counts the handshakes with this child: a request that finds its session lost
+    /// names the one it meant.
+    pub(super) generation: u64,
+    /// The era both speak.
+    era: Era,
+    info: ServerPeerInfo,
+    link: Link,
+    peer: Peer<RoleClient>,
+    /// Ends the control plane with the connection.
+    _control: Control,
+}
+
+/// The next number for a request of ours, unique in this process.
+pub(crate) fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Connection {
+    /// Shakes hands over `link`.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed.
+    pub(super) async fn establish(
+        link: Link,
+        inbox: mpsc::Receiver<Frame>,
+        how: Handshake,
+        generation: u64,
+    ) -> Result<Self, Failure> {
+        let (control, info) = control::shake_hands(link.clone(), inbox, how).await?;
+        Ok(Self {
+            generation,
+            era: Era::of(&info.protocol_version),
+            info,
+            peer: control.peer().clone(),
+            link,
+            _control: control,
+        })
+    }
+
+    /// The era both speak.
+    pub fn era(&self) -> Era {
+        self.era
+    }
+
+    /// Whether one id may be used by two clients at once: where each request is a
+    /// world of its own. Then ids and progress tokens pass as they are.
+    pub fn keeps_ids(&self) -> bool {
+        self.era == Era::Modern && matches!(self.link, Link::Http(_))
+    }
+
+    /// Sends a request of a client. `slot` is held until the child is done.
+    ///
+    /// # Errors
+    ///
+    /// When the child did not accept it.
+    pub async fn call(
+        &self,
+        request: &Outgoing<'_>,
+        slot: Option<Slot>,
+    ) -> Result<Exchange, Failure> {
+        self.link.call(request, slot).await
+    }
+
+    /// Fetches the list of tools, page by page.
+    ///
+    /// # Errors
+    ///
+    /// When a page cannot be had. A child without tools has an empty list.
+    pub(super) async fn list(&self, patience: Duration) -> Result<Listing, Failure> {
+        tokio::time::timeout(patience, self.pages())
+            .await
+            .unwrap_or_else(|_| Err(Failure::timeout(patience)))
+    }
+
+    async fn pages(&self) -> Result<Listing, Failure> {
+        let mut listing = Listing::default();
+        let mut cursor: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let page = match Page::read(&self.page(cursor.as_deref()).await?) {
+                Ok(page) => page,
+                Err(ListingError::NotOffered) => return Ok(listing),
+                Err(error) => return Err(Failure::protocol(error.to_string())),
+            };
+            if page.unusable > 0 {
+                tracing::warn!(
+                    entries = page.unusable,
+                    "a list holds entries that are no tools"
+                );
+            }
+            listing.tools.extend(page.tools);
+            if page.next_cursor.is_none() {
+                return Ok(listing);
+            }
+            if page.next_cursor == cursor {
+                return Err(Failure::protocol(
+                    "gives the same page of its tools again and again",
+                ));
+            }
+            cursor = page.next_cursor;
+        }
+        Err(Failure::protocol(format!(
+            "has more than {MOST_PAGES} pages of tools"
+        )))
+    }
+
+    async fn page(&self, cursor: Option<&str>) -> Result<Frame, Failure> {
+        let number = next_number();
+        let id = super::call_id(number);
+        let mut params = Vec::new();
+        params.extend(cursor.map(|cursor| format!(r#""cursor":{cursor}"#)));
+        if self.era == Era::Modern {
+            params.push(format!(r#""_meta":{{{}}}"#, era_keys(None)));
+        }
+        let params = params.join(",");
+        let request = Outgoing {
+            frame: format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{{params}}}}}"#
+            )
+            .into(),
+            id: &id,
+            number,
+            method: "tools/list",
+            name: None,
+            may_stream: false,
+        };
+        let mut exchange = self.call(&request, None).await?;
+        loop {
+            match exchange.next().await? {
+                Part::Answer(answer) => return Ok(answer),
+                Part::Aside(_) | Part::Long(_) => {}
+            }
+        }
+    }
+
+    /// Whether the child answers at all.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, within `patience`.
+    pub(super) async fn probe(&self, patience: Duration) -> Result<(), Failure> {
+        control::probe(&self.peer, self.era, patience).await
+    }
+
+    /// Follows what the child says outside of any request, for as long as the
+    /// connection lasts. Over a pipe the reader does that already; a modern child
+    /// has to be asked.
+    ///
+    /// # Errors
+    ///
+    /// `session_lost` when the connection has to be made anew.
+    pub(super) async fn follow(&self) -> Result<(), Failure> {
+        /// Between two subscriptions, when the child ends them.
+        const PAUSE: Duration = Duration::from_secs(1);
+        let announces = self.info.capabilities.tools.as_ref();
+        match (self.era, &self.link) {
+            (Era::Legacy, Link::Http(http)) => super::http::follow(http.clone()).await?,
+            (Era::Modern, _) if announces.and_then(|t| t.list_changed) == Some(true) => {
+                while control::listen(&self.peer).await.is_ok() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Asks a legacy child for log messages of this level and above.
+    pub(super) async fn set_log_level(&self, level: LogLevel) {
+        let logs = self.info.capabilities.logging.is_some();
+        if self.era == Era::Legacy
+            && logs
+            && let Err(error) = control::set_log_level(&self.peer, level).await
+        {
+            tracing::debug!(%error, "a child refused a log level");
+        }
+    }
+
+    /// Resolves when the connection is gone, from either end.
+    pub(super) async fn closed(&self) {
+        self.link.closed().cancelled().await;
+    }
+
+    /// Ends the connection, and the child's session with it.
+    pub(super) async fn close(&self) {
+        match &self.link {
+            Link::Pipe(pipe) => pipe.closed().cancel(),
+            Link::Http(http) => http.close().await,
+        }
+    }
+}
+
+/// The members of `_meta` that a modern child requires of a request that came
+/// without them (JSON text without braces). No capability is declared: what needs
+/// a client's help cannot be asked of a client that did not offer it.
+pub fn era_keys(log_level: Option<LogLevel>) -> String {
+    let mut keys = json!({
+        meta_key::PROTOCOL_VERSION: MODERN.as_str(),
+        meta_key::CLIENT_INFO: control::client_info(),
+        meta_key::CLIENT_CAPABILITIES: {},
+    });
+    if let Some(level) = log_level {
+        keys[meta_key::LOG_LEVEL] = Value::from(level.as_str());
+    }
+    let text = keys.to_string();
+    text[1..text.len() - 1].to_owned()
+}

@@ -1,0 +1,367 @@
+//! The control plane: rmcp's client, over our own connection.
+//!
+//! rmcp knows the handshakes, `server/discover`, pings and subscriptions. Its
+//! [`Transport`] seam lets it speak them through the same pipe or HTTP link that
+//! carries the clients' requests, so there is one connection, one set of headers
+//! and one reader per child, and nothing of rmcp's is in the way of a frame.
+
+use std::{borrow::Cow, time::Duration};
+
+use futures::StreamExt;
+use http::HeaderMap;
+use rmcp::{
+    RoleClient,
+    handler::client::ClientHandler,
+    model::{
+        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ErrorData, Implementation,
+        ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
+    },
+    service::{
+        ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError,
+    },
+    transport::{DynamicTransportError, Transport},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Failure,
+    http::{
+        HttpLink,
+        body::{self, Shape},
+    },
+    link::Link,
+};
+use crate::protocol::{
+    Era, Frame, Kind, LogLevel,
+    error::{RpcError, code},
+    headers, json,
+    request::Params,
+    version::{MODERN, NEWEST_LEGACY, known_version},
+};
+
+/// The running control plane of one connection. Its drop ends it.
+pub(super) type Control = RunningService<RoleClient, Handler>;
+
+/// How a handshake is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handshake {
+    /// `server/discover`, and `initialize` if the child does not know it.
+    Either,
+    /// What is known to work: `initialize`.
+    Legacy,
+    /// What is known to work: `server/discover`.
+    Modern,
+}
+
+/// Who we are to children. Nothing is declared that needs a client's help.
+pub(super) fn client_info() -> Implementation {
+    Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+}
+
+/// Shakes hands over `link`; what arrives for the control plane comes by `inbox`.
+///
+/// # Errors
+///
+/// The reason as the transport gave it, or `protocol`.
+pub(super) async fn shake_hands(
+    link: Link,
+    inbox: mpsc::Receiver<Frame>,
+    how: Handshake,
+) -> Result<(Control, ServerPeerInfo), Failure> {
+    let mode = match how {
+        Handshake::Either => ClientLifecycleMode::Auto {
+            preferred_versions: vec![MODERN],
+            legacy_version: Some(NEWEST_LEGACY),
+        },
+        Handshake::Legacy => ClientLifecycleMode::Initialize,
+        Handshake::Modern => ClientLifecycleMode::Discover {
+            preferred_versions: vec![MODERN],
+        },
+    };
+    let transport = ControlTransport {
+        link: link.clone(),
+        inbox,
+    };
+    let control = Handler
+        .serve_with_lifecycle(transport, mode)
+        .await
+        .map_err(explain)?;
+    let info = control
+        .peer_info()
+        .map(|info| (*info).clone())
+        .ok_or_else(|| Failure::protocol("said nothing of itself in the handshake"))?;
+    if known_version(info.protocol_version.as_str()).is_none() {
+        return Err(Failure::protocol(format!(
+            "speaks the unknown protocol version {:?}",
+            info.protocol_version.as_str()
+        )));
+    }
+    link.negotiated(info.protocol_version.clone());
+    Ok((control, info))
+}
+
+/// Asks a modern child to tell when its tools change. Returns when it no longer
+/// does; list changes themselves are seen by whoever reads the connection.
+///
+/// # Errors
+///
+/// When the child refuses.
+pub(super) async fn listen(control: &rmcp::Peer<RoleClient>) -> Result<(), ServiceError> {
+    let filter = SubscriptionFilter::builder().tools_list_changed().build();
+    let mut subscription = control.listen(filter).await?;
+    while subscription.next().await?.is_some() {}
+    Ok(())
+}
+
+/// Asks a legacy child for log messages of this level and above.
+///
+/// # Errors
+///
+/// When the child refuses.
+#[expect(deprecated, reason = "the legacy era's way, for legacy children")]
+pub(super) async fn set_log_level(
+    control: &rmcp::Peer<RoleClient>,
+    level: LogLevel,
+) -> Result<(), ServiceError> {
+    use rmcp::model::{LoggingLevel, SetLevelRequestParams};
+    let level = match level {
+        LogLevel::Debug => LoggingLevel::Debug,
+        LogLevel::Info => LoggingLevel::Info,
+        LogLevel::Notice => LoggingLevel::Notice,
+        LogLevel::Warning => LoggingLevel::Warning,
+        LogLevel::Error => LoggingLevel::Error,
+        LogLevel::Critical => LoggingLevel::Critical,
+        LogLevel::Alert => LoggingLevel::Alert,
+        LogLevel::Emergency => LoggingLevel::Emergency,
+    };
+    control.set_level(SetLevelRequestParams::new(level)).await
+}
+
+/// Whether the child answers at all: any answer will do, an error too.
+///
+/// # Errors
+///
+/// When none came within `patience`.
+pub(super) async fn probe(
+    control: &rmcp::Peer<RoleClient>,
+    era: Era,
+    patience: Duration,
+) -> Result<(), Failure> {
+    use rmcp::model::{ClientRequest, DiscoverRequest, DiscoverRequestParams, PingRequest};
+    let request = match era {
+        Era::Legacy => ClientRequest::PingRequest(PingRequest::default()),
+        Era::Modern => {
+            ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}))
+        }
+    };
+    match tokio::time::timeout(patience, control.send_request(request)).await {
+        Ok(Ok(_) | Err(ServiceError::McpError(_) | ServiceError::UnexpectedResponse)) => Ok(()),
+        Ok(Err(ServiceError::TransportSend(error))) => Err(sent(error)),
+        Ok(Err(error)) => Err(Failure::transport(error.to_string())),
+        Err(_) => Err(Failure::timeout(patience)),
+    }
+}
+
+/// Answers what rmcp asks of a client: who it is. Notifications are sorted before
+/// they come here.
+#[derive(Debug)]
+pub(super) struct Handler;
+
+impl ClientHandler for Handler {
+    fn get_info(&self) -> ClientConfig {
+        ClientConfig::new(ClientCapabilities::default(), client_info())
+            .with_protocol_version(NEWEST_LEGACY)
+    }
+}
+
+struct ControlTransport {
+    link: Link,
+    inbox: mpsc::Receiver<Frame>,
+}
+
+impl Transport<RoleClient> for ControlTransport {
+    type Error = Failure;
+
+    fn name() -> Cow<'static, str> {
+        "mcp-multiplexer".into()
+    }
+
+    fn send(
+        &mut self,
+        message: ClientJsonRpcMessage,
+    ) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
+        let link = self.link.clone();
+        async move {
+            let text = serde_json::to_string(&message)
+                .map_err(|error| Failure::protocol(error.to_string()))?;
+            let frame = Frame::made(text);
+            match link {
+                Link::Http(http) => post(http, frame).await,
+                Link::Pipe(pipe) => match pipe.send(frame.into_bytes()) {
+                    true => Ok(()),
+                    false => Err(Failure::not_sent("has closed its connection")),
+                },
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = self.inbox.recv() => frame?,
+                () = self.link.closed().cancelled() => return None,
+            };
+            if let Some(message) = decode(&frame, &self.link) {
+                return Some(message);
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Failure> {
+        self.link.closed().cancel();
+        Ok(())
+    }
+}
+
+/// A frame in rmcp's types. An answer they cannot hold becomes an error: rmcp
+/// would otherwise wait for it for ever.
+fn decode(frame: &Frame, link: &Link) -> Option<ServerJsonRpcMessage> {
+    if let (Kind::Result, Some(version)) = (frame.kind(), negotiated(frame)) {
+        // Needed by the very next message, before rmcp has told us.
+        link.negotiated(version);
+    }
+    match serde_json::from_slice(frame.bytes()) {
+        Ok(message) => Some(message),
+        Err(error) if matches!(frame.kind(), Kind::Result | Kind::Error) => {
+            let id = serde_json::from_str(frame.id()?).ok()?;
+            let error = ErrorData::internal_error(format!("cannot be understood: {error}"), None);
+            Some(ServerJsonRpcMessage::error(error, id))
+        }
+        Err(_) => None,
+    }
+}
+
+fn negotiated(initialized: &Frame) -> Option<crate::protocol::model::ProtocolVersion> {
+    let body = initialized.body_object()?;
+    body.get("serverInfo")?;
+    known_version(&json::unquote(body.get("protocolVersion")?))
+}
+
+/// Sends one message of rmcp's over HTTP; its answers go to the inbox.
+async fn post(link: HttpLink, message: Frame) -> Result<(), Failure> {
+    let method = message.method().unwrap_or_default().into_owned();
+    let response = link
+        .post(message.bytes().clone(), modern_headers(&message, &method))
+        .await?;
+    if !response.status().is_success() {
+        return refused(&link, response, &message, &method).await;
+    }
+    if method == "initialize" {
+        link.began(&response);
+    }
+    match body::shape(&response)? {
+        Shape::Accepted => {}
+        Shape::Message if message.kind() == Kind::Request => {
+            link.unasked()
+                .to_control(body::message(&mut response.into_body()).await?);
+        }
+        Shape::Message => {}
+        Shape::Events => {
+            tokio::spawn(pump(link, body::events(response.into_body()), message));
+        }
+    }
+    Ok(())
+}
+
+/// Passes a stream's messages on. A stream that ends without the answer answers
+/// with an error, so that rmcp does not wait for it.
+async fn pump(link: HttpLink, mut events: body::Events, request: Frame) {
+    let closed = link.closed().clone();
+    let passed = async {
+        while let Some(Ok(event)) = events.next().await {
+            let Some(frame) = event.frame else { continue };
+            let answered = matches!(frame.kind(), Kind::Result | Kind::Error);
+            if let Some(refusal) = link.unasked().sort(frame) {
+                link.post_aside(refusal);
+            }
+            if answered {
+                return true;
+            }
+        }
+        false
+    };
+    let answered = closed.run_until_cancelled(passed).await.unwrap_or(true);
+    if !answered && request.kind() == Kind::Request {
+        let error = RpcError::new(code::INTERNAL, "the stream ended before the answer");
+        link.unasked().to_control(error.answer(request.id()));
+    }
+}
+
+/// A refused message. A child that refuses `server/discover` with a 4xx is a legacy
+/// one: rmcp learns that from an error to this request, not from a broken transport.
+async fn refused(
+    link: &HttpLink,
+    mut response: http::Response<hyper::body::Incoming>,
+    message: &Frame,
+    method: &str,
+) -> Result<(), Failure> {
+    let refused = link.refused(&response);
+    let told = Frame::read(body::error_body(response.body_mut()).await).ok();
+    let error = told
+        .as_ref()
+        .filter(|frame| frame.kind() == Kind::Error)
+        .and_then(Frame::body);
+    let discovering = method == "server/discover"
+        && response.status().is_client_error()
+        && response.status() != http::StatusCode::FORBIDDEN
+        && refused.retry_after.is_none();
+    match (error, message.id()) {
+        (error, Some(id)) if discovering => {
+            let error = error.unwrap_or(r#"{"code":-32601,"message":"unknown method"}"#);
+            link.unasked().to_control(Frame::made(format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#
+            )));
+            Ok(())
+        }
+        _ => Err(refused),
+    }
+}
+
+/// The headers of a modern message; none for a legacy one.
+fn modern_headers(message: &Frame, method: &str) -> HeaderMap {
+    let mut extra = HeaderMap::new();
+    let version = Params::read(message, method).ok().and_then(|p| p.version);
+    if let Some(version) = version {
+        extra.insert(headers::PROTOCOL_VERSION, headers::encode(&version));
+        extra.insert(headers::METHOD, headers::encode(method));
+    }
+    extra
+}
+
+/// The reason a handshake failed, in our words.
+fn explain(error: ClientInitializeError) -> Failure {
+    match error {
+        ClientInitializeError::TransportError { error, .. } => sent(error),
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => explain(*fallback),
+        ClientInitializeError::ConnectionClosed(_) => {
+            Failure::transport("closed its connection during the handshake")
+        }
+        ClientInitializeError::JsonRpcError(error) => {
+            Failure::protocol(format!("refused the handshake: {}", error.message))
+        }
+        // Some of these hold the child's whole answer.
+        other => Failure::protocol(format!(
+            "failed the handshake: {}",
+            other.to_string().chars().take(160).collect::<String>()
+        )),
+    }
+}
+
+/// The failure that our transport gave rmcp.
+fn sent(error: DynamicTransportError) -> Failure {
+    match error.error.downcast::<Failure>() {
+        Ok(failure) => *failure,
+        Err(other) => Failure::transport(other.to_string()),
+    }
+}

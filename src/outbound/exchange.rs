@@ -1,0 +1,70 @@
+//! One request on its way to a child, and what comes back for it.
+
+use bytes::Bytes;
+
+use super::{Failure, http::HttpExchange, slots::Slot, stdio::PipeExchange};
+use crate::protocol::Frame;
+
+/// One request to send.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// The message, spliced and ready.
+    pub frame: Bytes,
+    /// Its id as it stands in the frame.
+    pub id: &'a str,
+    /// The number this program knows it by; in the id, where that is ours.
+    pub number: u64,
+    /// Its method.
+    pub method: &'a str,
+    /// The child's own name for the thing it is about, if it is about one.
+    pub name: Option<&'a str>,
+    /// Whether the client can take an answer that is still arriving: it must be
+    /// fit to be passed on as it is.
+    pub may_stream: bool,
+}
+
+/// One thing that came back.
+#[derive(Debug)]
+pub enum Part {
+    /// A notification or request of the child for this request.
+    Aside(Frame),
+    /// The answer: the last part.
+    Answer(Frame),
+    /// The answer, too long to be gathered: its first bytes, and the rest.
+    Long(LongAnswer),
+}
+
+/// An answer that is passed on while it arrives.
+#[derive(Debug)]
+pub struct LongAnswer {
+    /// What has arrived.
+    pub head: Bytes,
+    /// What is still to come. Ends with an error if the child cuts it.
+    pub rest: hyper::body::Incoming,
+    /// Held until the answer has passed.
+    pub slot: Option<Slot>,
+}
+
+/// A request that has been sent. Its drop, before the answer has come, cancels the
+/// child's work.
+#[derive(Debug)]
+pub enum Exchange {
+    /// Over pipes.
+    Pipe(PipeExchange),
+    /// Over HTTP.
+    Http(HttpExchange),
+}
+
+impl Exchange {
+    /// The next part. Not to be called after the answer.
+    ///
+    /// # Errors
+    ///
+    /// When no answer can come any more.
+    pub async fn next(&mut self) -> Result<Part, Failure> {
+        match self {
+            Self::Pipe(exchange) => exchange.next().await,
+            Self::Http(exchange) => exchange.next().await,
+        }
+    }
+}

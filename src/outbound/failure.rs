@@ -1,0 +1,160 @@
+//! Why a child gave no answer.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::telemetry::Outcome;
+
+/// A request, or an attempt to connect, that ended without an answer.
+#[derive(Clone, Debug, Error)]
+#[error("{reason}")]
+pub struct Failure {
+    /// The kind, in the words of the metrics. Never one of the answered ones.
+    pub outcome: Outcome,
+    /// What happened, as the end of a sentence that begins with the child's name.
+    /// Holds no secrets, URLs or paths of ours.
+    pub reason: String,
+    /// When to try again, if the child or its breaker said so.
+    pub retry_after: Option<Duration>,
+    /// Whether the child certainly did not execute the request.
+    pub not_executed: bool,
+    /// Whether the child has lost the session the request was sent in.
+    pub session_lost: bool,
+}
+
+impl Failure {
+    fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            reason: reason.into(),
+            retry_after: None,
+            not_executed: false,
+            session_lost: false,
+        }
+    }
+
+    /// The connection failed; the request may have been executed.
+    pub fn transport(reason: impl Into<String>) -> Self {
+        Self::new(Outcome::Transport, reason)
+    }
+
+    /// The connection failed before the request was written.
+    pub fn not_sent(reason: impl Into<String>) -> Self {
+        Self {
+            not_executed: true,
+            ..Self::transport(reason)
+        }
+    }
+
+    /// The child sent something that is no answer.
+    pub fn protocol(reason: impl Into<String>) -> Self {
+        Self::new(Outcome::Protocol, reason)
+    }
+
+    /// No answer in time.
+    pub fn timeout(after: Duration) -> Self {
+        Self::new(
+            Outcome::Timeout,
+            format!("gave no answer within {}", seconds(after)),
+        )
+    }
+
+    /// 401, also to a fresh token.
+    pub fn unauthorized(reason: impl Into<String>) -> Self {
+        Self {
+            not_executed: true,
+            ..Self::new(Outcome::Unauthorized, reason)
+        }
+    }
+
+    /// 403.
+    pub fn denied(reason: impl Into<String>) -> Self {
+        Self::new(Outcome::Denied, reason)
+    }
+
+    /// 404 to a request that carried a session: it was not executed.
+    pub fn session_lost() -> Self {
+        Self {
+            not_executed: true,
+            session_lost: true,
+            ..Self::transport("has lost our session")
+        }
+    }
+
+    /// Not connected: nothing was sent.
+    pub fn unavailable(reason: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        Self {
+            not_executed: true,
+            retry_after,
+            ..Self::new(Outcome::Unavailable, reason)
+        }
+    }
+
+    /// Connected and failing: nothing was sent.
+    pub fn circuit_open(retry_after: Option<Duration>) -> Self {
+        Self {
+            not_executed: true,
+            retry_after,
+            ..Self::new(
+                Outcome::CircuitOpen,
+                "has failed repeatedly and is being given a rest",
+            )
+        }
+    }
+
+    /// No free slot: nothing was sent.
+    pub fn busy(reason: impl Into<String>) -> Self {
+        Self {
+            not_executed: true,
+            ..Self::new(Outcome::Busy, reason)
+        }
+    }
+
+    /// Whether the breaker counts it. What was refused on this side says nothing
+    /// of the child; a 403 or a 429 that names its time shows that it lives.
+    pub fn counts(&self) -> bool {
+        match self.outcome {
+            Outcome::Timeout | Outcome::Protocol | Outcome::Unauthorized => true,
+            Outcome::Transport => !self.session_lost && self.retry_after.is_none(),
+            _ => false,
+        }
+    }
+}
+
+/// A duration as people say it: `250 ms`, `60 s`.
+pub(crate) fn seconds(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        format!("{:.3}", duration.as_secs_f64())
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned()
+            + " s"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let said = |ms| seconds(Duration::from_millis(ms));
+        assert_eq!(
+            [said(250), said(1000), said(1500), said(60_000)],
+            ["250 ms", "1 s", "1.5 s", "60 s"]
+        );
+    }
+
+    #[test]
+    fn only_what_speaks_against_the_child_counts() {
+        assert!(Failure::transport("x").counts());
+        assert!(Failure::timeout(Duration::from_secs(1)).counts());
+        assert!(!Failure::session_lost().counts());
+        assert!(!Failure::denied("x").counts());
+        assert!(!Failure::busy("x").counts());
+        assert!(!Failure::circuit_open(None).counts());
+    }
+}

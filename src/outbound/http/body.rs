@@ -1,0 +1,184 @@
+//! What a child's HTTP response carries: one message, or an event stream.
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, stream::BoxStream};
+use http::{Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use sse_stream::SseStream;
+
+use crate::{
+    outbound::{Failure, MESSAGE_LIMIT},
+    protocol::Frame,
+};
+
+/// How much of an error's body is read.
+const ERROR_LIMIT: usize = 64 * 1024;
+
+/// An event stream's messages. Each holds whole bytes of one event's data.
+pub(in crate::outbound) type Events = BoxStream<'static, Result<Event, Failure>>;
+
+/// One event of a stream.
+#[derive(Debug)]
+pub(in crate::outbound) struct Event {
+    /// The message, if the event carries one.
+    pub(in crate::outbound) frame: Option<Frame>,
+    /// Where to resume after it.
+    pub(in crate::outbound) id: Option<String>,
+}
+
+/// A successful response, by its shape.
+pub(in crate::outbound) enum Shape {
+    /// 202, or nothing in it.
+    Accepted,
+    /// One JSON message.
+    Message,
+    /// `text/event-stream`.
+    Events,
+}
+
+/// The shape of a successful response.
+///
+/// # Errors
+///
+/// `protocol` for any other content type: an HTML page is no MCP server.
+pub(in crate::outbound) fn shape(response: &Response<Incoming>) -> Result<Shape, Failure> {
+    if matches!(
+        response.status(),
+        StatusCode::ACCEPTED | StatusCode::NO_CONTENT
+    ) {
+        return Ok(Shape::Accepted);
+    }
+    match content_type(response) {
+        "application/json" => Ok(Shape::Message),
+        "text/event-stream" => Ok(Shape::Events),
+        other => Err(Failure::protocol(format!(
+            "answered {} with content type {:?}, which is no MCP",
+            response.status().as_u16(),
+            other.chars().take(60).collect::<String>()
+        ))),
+    }
+}
+
+fn content_type(response: &Response<Incoming>) -> &str {
+    let value = response.headers().get(CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok()).unwrap_or("");
+    text.split(';').next().unwrap_or("").trim()
+}
+
+/// What has been read of a body.
+pub(in crate::outbound) enum Gathered {
+    /// All of it.
+    Whole(Bytes),
+    /// More than asked for: the rest is still in the body.
+    Beyond(Bytes),
+}
+
+/// Reads a body until its end or until more than `enough` bytes are there.
+///
+/// # Errors
+///
+/// When the child cuts it.
+pub(in crate::outbound) async fn gather(
+    body: &mut Incoming,
+    enough: usize,
+) -> Result<Gathered, Failure> {
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(cut)?.into_data() else {
+            continue;
+        };
+        // One piece, the common case, is passed on without a copy.
+        match first.take() {
+            None if all.is_empty() => first = Some(data),
+            None => all.extend_from_slice(&data),
+            Some(before) => {
+                all.extend_from_slice(&before);
+                all.extend_from_slice(&data);
+            }
+        }
+        if first.as_ref().map_or(all.len(), Bytes::len) > enough {
+            return Ok(Gathered::Beyond(first.unwrap_or_else(|| all.freeze())));
+        }
+    }
+    Ok(Gathered::Whole(first.unwrap_or_else(|| all.freeze())))
+}
+
+/// Reads one message.
+///
+/// # Errors
+///
+/// When it is cut, too long, or no message.
+pub(in crate::outbound) async fn message(body: &mut Incoming) -> Result<Frame, Failure> {
+    match gather(body, MESSAGE_LIMIT).await? {
+        Gathered::Whole(bytes) => frame(bytes),
+        Gathered::Beyond(_) => Err(too_long()),
+    }
+}
+
+/// The beginning of an error's body.
+pub(in crate::outbound) async fn error_body(body: &mut Incoming) -> Bytes {
+    match gather(body, ERROR_LIMIT).await {
+        Ok(Gathered::Whole(bytes) | Gathered::Beyond(bytes)) => bytes,
+        Err(_) => Bytes::new(),
+    }
+}
+
+/// One message from its bytes.
+///
+/// # Errors
+///
+/// `protocol` when it is none.
+pub(in crate::outbound) fn frame(bytes: Bytes) -> Result<Frame, Failure> {
+    Frame::read(bytes)
+        .map_err(|error| Failure::protocol(format!("sent what is no MCP message: {error}")))
+}
+
+/// The messages of an event stream.
+pub(in crate::outbound) fn events(body: Incoming) -> Events {
+    let limited = EventLimit { since_event: 0 }.apply(body.into_data_stream());
+    SseStream::from_bytes_stream(limited)
+        .map(|event| {
+            let event = event
+                .map_err(|error| Failure::transport(format!("broke its event stream: {error}")))?;
+            let data = event.data.filter(|data| !data.trim().is_empty());
+            Ok(Event {
+                frame: data.map(|data| frame(data.into())).transpose()?,
+                id: event.id,
+            })
+        })
+        .boxed()
+}
+
+/// Ends a stream whose event grows beyond every limit: the parser has none.
+struct EventLimit {
+    since_event: usize,
+}
+
+impl EventLimit {
+    fn apply(
+        mut self,
+        data: impl Stream<Item = Result<Bytes, hyper::Error>> + Send + 'static,
+    ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+        data.map(move |chunk| {
+            let chunk = chunk.map_err(|_| std::io::Error::other("the connection was cut"))?;
+            self.since_event = match memchr::memmem::rfind(&chunk, b"\n\n") {
+                Some(end) => chunk.len() - end,
+                None => self.since_event + chunk.len(),
+            };
+            if self.since_event > MESSAGE_LIMIT {
+                return Err(std::io::Error::other("an event is too long"));
+            }
+            Ok(chunk)
+        })
+    }
+}
+
+fn cut(_: hyper::Error) -> Failure {
+    Failure::transport("cut the connection in the middle of its answer")
+}
+
+fn too_long() -> Failure {
+    Failure::protocol(format!("sent a message over {} MiB", MESSAGE_LIMIT >> 20))
+}

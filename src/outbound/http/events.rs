@@ -1,0 +1,52 @@
+//! The stream on which a legacy child tells what belongs to no request (MCP
+//! 2025-11-25, "Listening for Messages from the Server").
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use http::StatusCode;
+
+use super::{body, link::HttpLink};
+use crate::outbound::Failure;
+
+/// Between two streams, so that a child that ends each at once is not hammered.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Follows the stream until the connection is given up. Returns early when the
+/// child offers none, which is normal, or has lost our session.
+///
+/// # Errors
+///
+/// `session_lost`: the connection has to be made anew.
+pub(in crate::outbound) async fn follow(link: HttpLink) -> Result<(), Failure> {
+    let mut last_event = None;
+    let mut pause = PAUSE;
+    loop {
+        match link.open_events(last_event.as_deref()).await {
+            Ok(response) if response.status() == StatusCode::OK => {
+                pause = PAUSE;
+                let mut events = body::events(response.into_body());
+                // A broken stream is opened again; what it broke on is not told.
+                while let Some(Ok(event)) = events.next().await {
+                    last_event = event.id.or(last_event);
+                    let refusal = event.frame.and_then(|frame| link.unasked().sort(frame));
+                    if let Some(refusal) = refusal {
+                        link.post_aside(refusal);
+                    }
+                }
+            }
+            Ok(response) if response.status().is_client_error() => {
+                let refused = link.refused(&response);
+                return if refused.session_lost {
+                    Err(refused)
+                } else {
+                    Ok(())
+                };
+            }
+            Ok(_) | Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

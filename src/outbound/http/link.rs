@@ -1,0 +1,393 @@
+//! One handshake's worth of HTTP: session, version, and requests within them.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    body::{self, Events, Gathered, Shape},
+    client::HttpClient,
+};
+use crate::{
+    identity::Identity,
+    outbound::{
+        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part,
+        slots::Slot,
+        unasked::{Unasked, refusal},
+    },
+    protocol::{Era, Frame, Kind, error::notification, headers, model::ProtocolVersion},
+    telemetry::ChildMetrics,
+};
+
+/// How long the child may take over a notification, a refusal or the end of a
+/// session: nobody waits for these.
+const ASIDE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What all requests of one connection to a child have in common; clones are the
+/// same one.
+#[derive(Clone, Debug)]
+pub(in crate::outbound) struct HttpLink(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: HttpClient,
+    uri: Uri,
+    /// The entry's own headers.
+    headers: HeaderMap,
+    /// `None` where the entry has an `Authorization` of its own.
+    identity: Option<Identity>,
+    metrics: ChildMetrics,
+    unasked: Unasked,
+    session: std::sync::OnceLock<HeaderValue>,
+    version: std::sync::OnceLock<ProtocolVersion>,
+    closed: CancellationToken,
+}
+
+impl HttpLink {
+    /// A link on which nothing has been said yet.
+    pub(in crate::outbound) fn new(
+        client: HttpClient,
+        uri: Uri,
+        headers: HeaderMap,
+        identity: Option<Identity>,
+        metrics: ChildMetrics,
+        unasked: Unasked,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            client,
+            uri,
+            headers,
+            identity,
+            metrics,
+            unasked,
+            session: std::sync::OnceLock::new(),
+            version: std::sync::OnceLock::new(),
+            closed: CancellationToken::new(),
+        }))
+    }
+
+    /// The version the handshake settled on. Once.
+    pub(in crate::outbound) fn negotiated(&self, version: ProtocolVersion) {
+        let _ = self.0.version.set(version);
+    }
+
+    /// The session the child gave, once it has.
+    pub(in crate::outbound) fn began(&self, response: &Response<Incoming>) {
+        if let Some(session) = response.headers().get(headers::SESSION_ID) {
+            let mut session = session.clone();
+            session.set_sensitive(true);
+            let _ = self.0.session.set(session);
+        }
+    }
+
+    /// Whether the child keeps a session for us.
+    pub(in crate::outbound) fn has_session(&self) -> bool {
+        self.0.session.get().is_some()
+    }
+
+    /// Where messages outside of any request go.
+    pub(in crate::outbound) fn unasked(&self) -> &Unasked {
+        &self.0.unasked
+    }
+
+    /// Cancelled when this connection is given up.
+    pub(in crate::outbound) fn closed(&self) -> &CancellationToken {
+        &self.0.closed
+    }
+
+    /// Sends a request of a client. `slot` is held until its answer has passed.
+    ///
+    /// # Errors
+    ///
+    /// When the child did not accept it.
+    pub(in crate::outbound) async fn call(
+        &self,
+        request: &Outgoing<'_>,
+        slot: Option<Slot>,
+    ) -> Result<HttpExchange, Failure> {
+        let mut extra = HeaderMap::new();
+        if self.is_modern() {
+            extra.insert(headers::METHOD, headers::encode(request.method));
+            if let Some(name) = request.name {
+                extra.insert(headers::NAME, headers::encode(name));
+            }
+        }
+        let mut sent = HttpExchange {
+            link: self.clone(),
+            id: request.id.into(),
+            may_stream: request.may_stream,
+            state: State::Sent,
+            slot,
+        };
+        let response = self.post(request.frame.clone(), extra).await;
+        let response = response.inspect_err(|_| sent.state = State::Done)?;
+        sent.receive(response).await?;
+        Ok(sent)
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    ///
+    /// When no response came, or a second 401.
+    pub(in crate::outbound) async fn post(
+        &self,
+        message: Bytes,
+        extra: HeaderMap,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut request = self.request(Method::POST, Full::new(message));
+        let all = request.headers_mut();
+        all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        all.insert(
+            ACCEPT,
+            HeaderValue::from_static("application/json, text/event-stream"),
+        );
+        all.extend(extra);
+        self.send(request).await
+    }
+
+    /// Opens the legacy stream for messages outside of any request.
+    ///
+    /// # Errors
+    ///
+    /// When no response came, or a second 401.
+    pub(super) async fn open_events(
+        &self,
+        last_event: Option<&str>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut request = self.request(Method::GET, Full::default());
+        let all = request.headers_mut();
+        all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
+            all.insert("last-event-id", id);
+        }
+        self.send(request).await
+    }
+
+    /// Sends a message that nobody waits for.
+    pub(in crate::outbound) fn post_aside(&self, message: Frame) {
+        let link = self.clone();
+        tokio::spawn(async move {
+            let posted = link.post(message.into_bytes(), HeaderMap::new());
+            // The child's loss: it is cleaned up when the connection ends.
+            let _ = tokio::time::timeout(ASIDE_TIMEOUT, posted).await;
+        });
+    }
+
+    /// Ends the connection, and the child's session with it.
+    pub(in crate::outbound) async fn close(&self) {
+        self.0.closed.cancel();
+        if self.has_session() {
+            let request = self.request(Method::DELETE, Full::default());
+            // A child that does not answer forgets us by itself one day.
+            let _ = tokio::time::timeout(ASIDE_TIMEOUT, self.send(request)).await;
+        }
+    }
+
+    fn is_modern(&self) -> bool {
+        let version = self.0.version.get();
+        version.is_some_and(|version| Era::of(version) == Era::Modern)
+    }
+
+    fn request(&self, method: Method, body: Full<Bytes>) -> Request<Full<Bytes>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.0.uri.clone();
+        let all = request.headers_mut();
+        all.clone_from(&self.0.headers);
+        if let Some(session) = self.0.session.get() {
+            all.insert(headers::SESSION_ID, session.clone());
+        }
+        if let Some(version) = self.0.version.get()
+            && let Ok(version) = HeaderValue::from_str(version.as_str())
+        {
+            all.insert(headers::PROTOCOL_VERSION, version);
+        }
+        request
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        let Inner {
+            client,
+            identity,
+            metrics,
+            ..
+        } = &*self.0;
+        client.send(request, identity.as_ref(), metrics).await
+    }
+
+    /// The failure that a status other than 2xx stands for.
+    pub(in crate::outbound) fn refused(&self, response: &Response<Incoming>) -> Failure {
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        match status {
+            StatusCode::NOT_FOUND if self.has_session() => Failure::session_lost(),
+            StatusCode::FORBIDDEN => Failure::denied("answered 403: this identity may not do that"),
+            StatusCode::TOO_MANY_REQUESTS => Failure {
+                retry_after,
+                ..Failure::transport("answered 429: it is being asked too much")
+            },
+            _ if status.is_server_error() => {
+                Failure::transport(format!("answered HTTP {}", status.as_u16()))
+            }
+            _ => Failure::protocol(format!(
+                "answered HTTP {}, which is no MCP",
+                status.as_u16()
+            )),
+        }
+    }
+}
+
+/// A request sent over HTTP. Its drop, before the answer, cancels it: closing the
+/// stream says so to a modern child, a notification to a legacy one.
+#[derive(Debug)]
+pub struct HttpExchange {
+    link: HttpLink,
+    id: Box<str>,
+    may_stream: bool,
+    state: State,
+    slot: Option<Slot>,
+}
+
+enum State {
+    Sent,
+    Message(Incoming),
+    /// The child's JSON-RPC error came with an HTTP error.
+    Refused(Frame),
+    Events(Events),
+    Done,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sent => "Sent",
+            Self::Message(_) => "Message",
+            Self::Refused(_) => "Refused",
+            Self::Events(_) => "Events",
+            Self::Done => "Done",
+        })
+    }
+}
+
+impl HttpExchange {
+    async fn receive(&mut self, mut response: Response<Incoming>) -> Result<(), Failure> {
+        let received = if response.status().is_success() {
+            body::shape(&response).and_then(|shape| match shape {
+                Shape::Message => Ok(State::Message(response.into_body())),
+                Shape::Events => Ok(State::Events(body::events(response.into_body()))),
+                Shape::Accepted => {
+                    Err(Failure::protocol("accepted a request without answering it"))
+                }
+            })
+        } else {
+            let refused = self.link.refused(&response);
+            // The modern era sends JSON-RPC errors with 4xx: those are answers.
+            let is_answer = response.status().is_client_error() && !refused.session_lost;
+            match body::frame(body::error_body(response.body_mut()).await) {
+                Ok(frame)
+                    if is_answer && frame.kind() == Kind::Error && frame.id() == Some(&self.id) =>
+                {
+                    Ok(State::Refused(frame))
+                }
+                _ => Err(refused),
+            }
+        };
+        self.state = State::Done;
+        self.state = received?;
+        Ok(())
+    }
+
+    /// The next part.
+    pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
+        let part = self.part().await;
+        if !matches!(part, Ok(Part::Aside(_))) {
+            self.state = State::Done;
+        }
+        part
+    }
+
+    async fn part(&mut self) -> Result<Part, Failure> {
+        match &mut self.state {
+            State::Message(incoming) => {
+                if !self.may_stream {
+                    return answer(body::message(incoming).await?);
+                }
+                match body::gather(incoming, GATHER_LIMIT).await? {
+                    Gathered::Whole(bytes) => answer(body::frame(bytes)?),
+                    Gathered::Beyond(head) => self.long(head),
+                }
+            }
+            State::Events(events) => loop {
+                let Some(event) = events.next().await else {
+                    return Err(Failure::transport(
+                        "ended its event stream before it answered",
+                    ));
+                };
+                let Some(frame) = event?.frame else { continue };
+                match (frame.kind(), frame.method()) {
+                    (Kind::Result | Kind::Error, _) => return answer(frame),
+                    (Kind::Request, Some(method)) => {
+                        let refusal = refusal(&frame, &method);
+                        self.link.post_aside(refusal);
+                    }
+                    // Not of this request: some servers send it on any stream.
+                    (_, Some(method)) if method.ends_with("/list_changed") => {
+                        self.link.unasked().sort(frame.clone());
+                    }
+                    _ => return Ok(Part::Aside(frame)),
+                }
+            },
+            State::Refused(_) => match std::mem::replace(&mut self.state, State::Done) {
+                State::Refused(frame) => answer(frame),
+                _ => Err(Failure::transport("has been answered")),
+            },
+            State::Sent | State::Done => Err(Failure::transport("has been answered")),
+        }
+    }
+
+    fn long(&mut self, head: Bytes) -> Result<Part, Failure> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Message(rest) => Ok(Part::Long(LongAnswer {
+                head,
+                rest,
+                slot: self.slot.take(),
+            })),
+            _ => Err(Failure::transport("has been answered")),
+        }
+    }
+}
+
+fn answer(frame: Frame) -> Result<Part, Failure> {
+    match frame.kind() {
+        Kind::Result | Kind::Error => Ok(Part::Answer(frame)),
+        _ => Err(Failure::protocol(
+            "sent something else where its answer belongs",
+        )),
+    }
+}
+
+impl Drop for HttpExchange {
+    fn drop(&mut self) {
+        let waiting = !matches!(self.state, State::Done | State::Refused(_));
+        if waiting && !self.link.is_modern() {
+            let id = &self.id;
+            self.link.post_aside(notification(
+                "notifications/cancelled",
+                Some(&format!(r#"{{"requestId":{id}}}"#)),
+            ));
+        }
+    }
+}

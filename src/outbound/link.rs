@@ -1,0 +1,48 @@
+//! The way to a child, whichever it is.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, stdio::Pipe};
+use crate::protocol::model::ProtocolVersion;
+
+/// The way to a child for as long as one handshake holds; clones are the same one.
+#[derive(Clone, Debug)]
+pub(super) enum Link {
+    /// Its stdin and stdout.
+    Pipe(Pipe),
+    /// HTTP requests.
+    Http(HttpLink),
+}
+
+impl Link {
+    /// Sends a request of a client.
+    ///
+    /// # Errors
+    ///
+    /// When the child did not accept it.
+    pub(super) async fn call(
+        &self,
+        request: &Outgoing<'_>,
+        slot: Option<Slot>,
+    ) -> Result<Exchange, Failure> {
+        match self {
+            Self::Pipe(pipe) => pipe.call(request, slot).map(Exchange::Pipe),
+            Self::Http(http) => http.call(request, slot).await.map(Exchange::Http),
+        }
+    }
+
+    /// What the handshake settled on.
+    pub(super) fn negotiated(&self, version: ProtocolVersion) {
+        if let Self::Http(http) = self {
+            http.negotiated(version);
+        }
+    }
+
+    /// Cancelled when the way is closed, from either end.
+    pub(super) fn closed(&self) -> &CancellationToken {
+        match self {
+            Self::Pipe(pipe) => pipe.closed(),
+            Self::Http(http) => http.closed(),
+        }
+    }
+}

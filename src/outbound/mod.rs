@@ -1,0 +1,51 @@
+//! One child: its connection, breaker, limits and supervision.
+//!
+//! Owns: everything between a frame that is ready to be sent and the frames that
+//! come back, and the task that keeps a child connected. The only user of rmcp's
+//! client. Must never know which client a frame came from, or what other children
+//! there are: what must travel upward goes over channels whose types live here.
+
+mod breaker;
+mod child;
+mod connection;
+mod control;
+mod exchange;
+mod failure;
+mod http;
+mod link;
+mod slots;
+mod state;
+mod stdio;
+mod supervisor;
+mod unasked;
+
+pub use breaker::BreakerState;
+pub use child::Child;
+pub use connection::{Connection, era_keys};
+pub use exchange::{Exchange, LongAnswer, Outgoing, Part};
+pub use failure::Failure;
+pub use http::{HttpClient, TlsError};
+pub use slots::Slot;
+pub use state::{Phase, State};
+pub use stdio::watchdog;
+pub use supervisor::Surroundings;
+pub use unasked::ChildMessage;
+
+pub(crate) use connection::next_number;
+pub(crate) use failure::seconds;
+
+/// The largest message taken from a child, in bytes.
+const MESSAGE_LIMIT: usize = 64 << 20;
+/// Up to this an HTTP answer is gathered and sent whole, in bytes.
+const GATHER_LIMIT: usize = 1 << 20;
+
+/// The id, as JSON text, of this program's request of that number. A string, so
+/// that it can never be one of rmcp's, which are numbers.
+pub(crate) fn call_id(number: u64) -> String {
+    format!("\"m{number}\"")
+}
+
+/// The number in an id or progress token (as JSON text) that [`call_id`] made.
+fn call_number(id: &str) -> Option<u64> {
+    id.strip_prefix("\"m")?.strip_suffix('"')?.parse().ok()
+}

@@ -1,0 +1,80 @@
+//! Where a child stands, as operators see it.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::protocol::Era;
+
+/// The states of a child. There is no terminal one: `down` is always tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Being started or connected.
+    Connecting,
+    /// Connected and listed.
+    Ready,
+    /// Not connected; the reason says why, and it will be tried again.
+    Down,
+    /// Stopped until it is needed.
+    Idle,
+    /// Not to be used; the reason says why.
+    Disabled,
+}
+
+impl Phase {
+    /// The word used in status and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Ready => "ready",
+            Self::Down => "down",
+            Self::Idle => "idle",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// The state of a child, replaced whole by its task.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Which one.
+    pub phase: Phase,
+    /// Why it is `down` or `disabled`.
+    pub reason: Option<String>,
+    /// Since when it is in this phase.
+    pub since: SystemTime,
+    /// Attempts to connect since it was last stable.
+    pub attempt: u32,
+    /// When it is tried again.
+    pub next_retry: Option<Instant>,
+    /// The era it speaks, once known.
+    pub era: Option<Era>,
+    /// Its process, if it is one that runs.
+    pub pid: Option<u32>,
+    /// How often it was lost after having been ready.
+    pub restarts: u64,
+    /// Whether its first attempt to connect is over, however it ended.
+    pub attempted: bool,
+}
+
+impl State {
+    /// The first state of a child: not connected yet, or never to be.
+    pub(super) fn first(disabled: Option<String>) -> Self {
+        Self {
+            phase: match disabled {
+                Some(_) => Phase::Disabled,
+                None => Phase::Connecting,
+            },
+            attempted: disabled.is_some(),
+            reason: disabled,
+            since: SystemTime::now(),
+            attempt: 0,
+            next_retry: None,
+            era: None,
+            pid: None,
+            restarts: 0,
+        }
+    }
+}

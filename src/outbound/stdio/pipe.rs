@@ -1,0 +1,418 @@
+//! The pipe to a child: one reader and one writer own it.
+//!
+//! The reader sorts what the child says and never waits for anybody; answers and
+//! progress find their request by the number in our id or token.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter},
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    outbound::{
+        Failure, MESSAGE_LIMIT, Outgoing, Part, call_id, call_number, slots::Slot, unasked::Unasked,
+    },
+    protocol::{
+        Frame, Kind, answer,
+        error::notification,
+        lines::{Line, LineReader},
+        splice::on_one_line,
+    },
+};
+
+/// How many notifications of one request may wait for its client. Beyond that the
+/// client is too slow for them, and they are dropped: the answer never is.
+const ASIDES: usize = 256;
+/// How long a cancelled request keeps its slot if the child does not answer it.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// The pipe to one running child; clones are the same one.
+#[derive(Clone, Debug)]
+pub(in crate::outbound) struct Pipe {
+    out: mpsc::UnboundedSender<Bytes>,
+    pending: Arc<DashMap<u64, Pending>>,
+    /// Cancelled when the child has closed its end, or we have closed ours.
+    closed: CancellationToken,
+}
+
+/// A request the child has not answered yet.
+#[derive(Debug)]
+struct Pending {
+    /// `None` once nobody waits for the answer any more.
+    waiter: Option<Waiter>,
+    /// Free again when the child is done.
+    _slot: Option<Slot>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    answer: oneshot::Sender<Frame>,
+    asides: mpsc::Sender<Frame>,
+}
+
+impl Pipe {
+    /// Starts reader and writer.
+    pub(in crate::outbound) fn new(
+        stdin: impl AsyncWrite + Send + Unpin + 'static,
+        stdout: impl AsyncRead + Send + Unpin + 'static,
+        unasked: Unasked,
+    ) -> Self {
+        let (out, outgoing) = mpsc::unbounded_channel();
+        let pipe = Self {
+            out,
+            pending: Arc::default(),
+            closed: CancellationToken::new(),
+        };
+        tokio::spawn(write(stdin, outgoing, pipe.closed.clone()));
+        tokio::spawn(
+            Reader {
+                pipe: pipe.clone(),
+                unasked,
+            }
+            .run(stdout),
+        );
+        pipe
+    }
+
+    /// Sends a request. `slot` is held until the child is done with it.
+    ///
+    /// # Errors
+    ///
+    /// When the pipe is closed already.
+    pub(in crate::outbound) fn call(
+        &self,
+        request: &Outgoing<'_>,
+        slot: Option<Slot>,
+    ) -> Result<PipeExchange, Failure> {
+        let (answer_to, answer) = oneshot::channel();
+        let (asides_to, asides) = mpsc::channel(ASIDES);
+        let waiter = Waiter {
+            answer: answer_to,
+            asides: asides_to,
+        };
+        let pending = Pending {
+            waiter: Some(waiter),
+            _slot: slot,
+        };
+        self.pending.insert(request.number, pending);
+        let exchange = PipeExchange {
+            pipe: self.clone(),
+            number: request.number,
+            answer,
+            asides,
+            done: false,
+        };
+        // After the insert: the closing reader empties the table once.
+        if self.closed.is_cancelled() || !self.send(request.frame.clone()) {
+            self.pending.remove(&request.number);
+            return Err(Failure::not_sent("has closed its connection"));
+        }
+        Ok(exchange)
+    }
+
+    /// Queues a message; whether the pipe still takes any.
+    pub(in crate::outbound) fn send(&self, message: Bytes) -> bool {
+        self.out.send(on_one_line(message)).is_ok()
+    }
+
+    /// Cancelled when the pipe is closed, from either end.
+    pub(in crate::outbound) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    /// Nobody waits for this request any more: tell the child.
+    fn abandon(&self, number: u64) {
+        let Some(mut pending) = self.pending.get_mut(&number) else {
+            return;
+        };
+        pending.waiter = None;
+        drop(pending);
+        let id = call_id(number);
+        self.send(
+            notification(
+                "notifications/cancelled",
+                Some(&format!(r#"{{"requestId":{id}}}"#)),
+            )
+            .into_bytes(),
+        );
+        let pipe = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = pipe.closed.cancelled() => {}
+                () = tokio::time::sleep(CANCEL_GRACE) => {}
+            }
+            pipe.pending.remove(&number);
+        });
+    }
+}
+
+/// A request sent down a pipe. Its drop, before the answer, cancels it.
+#[derive(Debug)]
+pub struct PipeExchange {
+    pipe: Pipe,
+    number: u64,
+    answer: oneshot::Receiver<Frame>,
+    asides: mpsc::Receiver<Frame>,
+    done: bool,
+}
+
+impl PipeExchange {
+    /// The next part; asides before the answer they preceded.
+    pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
+        tokio::select! {
+            biased;
+            Some(aside) = self.asides.recv() => Ok(Part::Aside(aside)),
+            answer = &mut self.answer => {
+                self.done = true;
+                answer
+                    .map(Part::Answer)
+                    .map_err(|_| Failure::transport("closed its connection before it answered"))
+            }
+        }
+    }
+}
+
+impl Drop for PipeExchange {
+    fn drop(&mut self) {
+        if !self.done {
+            self.pipe.abandon(self.number);
+        }
+    }
+}
+
+struct Reader {
+    pipe: Pipe,
+    unasked: Unasked,
+}
+
+impl Reader {
+    async fn run(self, stdout: impl AsyncRead + Unpin) {
+        let mut lines = LineReader::new(stdout, MESSAGE_LIMIT);
+        loop {
+            let line = tokio::select! {
+                line = lines.next() => line,
+                () = self.pipe.closed.cancelled() => break,
+            };
+            match line {
+                Ok(Some(Line::Whole(line))) => self.take(line),
+                Ok(Some(Line::TooLong)) => {
+                    warn!(
+                        limit = MESSAGE_LIMIT,
+                        "a message over the limit was dropped"
+                    );
+                    self.unasked.dropped();
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.pipe.closed.cancel();
+        // Dropping the waiters tells every request that waits.
+        self.pipe.pending.clear();
+    }
+
+    fn take(&self, line: Bytes) {
+        let frame = match Frame::read(line) {
+            Ok(frame) => frame,
+            Err(error) => {
+                // Servers that print to stdout are common: not worth a warning each.
+                debug!(%error, "a line that is no message was ignored");
+                return self.unasked.dropped();
+            }
+        };
+        match frame.kind() {
+            Kind::Result | Kind::Error => self.answered(frame),
+            Kind::Notification => match frame.method().as_deref() {
+                Some("notifications/progress") => self.progressed(frame),
+                Some("notifications/message") => self.logged(frame),
+                _ => self.unasked_message(frame),
+            },
+            Kind::Request => self.unasked_message(frame),
+        }
+    }
+
+    fn answered(&self, frame: Frame) {
+        match frame.id().and_then(call_number) {
+            Some(number) => match self.pipe.pending.remove(&number) {
+                Some((_, Pending { waiter, .. })) => {
+                    if let Some(waiter) = waiter {
+                        // Its receiver may just have gone: then nobody asks any more.
+                        let _ = waiter.answer.send(frame);
+                    }
+                }
+                None => self.unasked.dropped(),
+            },
+            None => self.unasked.to_control(frame),
+        }
+    }
+
+    fn progressed(&self, frame: Frame) {
+        let number =
+            answer::progress_token(&frame).and_then(|token| call_number(&format!("{token:?}")));
+        match number {
+            Some(number) => self.aside(number, frame),
+            None => self.unasked.dropped(),
+        }
+    }
+
+    /// A log message names no request: with one in flight it is that one's.
+    fn logged(&self, frame: Frame) {
+        let only = {
+            let mut waiting = self.pipe.pending.iter().filter(|p| p.waiter.is_some());
+            waiting
+                .next()
+                .map(|p| *p.key())
+                .filter(|_| waiting.next().is_none())
+        };
+        match only {
+            Some(number) => self.aside(number, frame),
+            None => self.unasked_message(frame),
+        }
+    }
+
+    fn aside(&self, number: u64, frame: Frame) {
+        let taken = self.pipe.pending.get(&number).is_some_and(|pending| {
+            pending
+                .waiter
+                .as_ref()
+                .is_some_and(|waiter| waiter.asides.try_send(frame).is_ok())
+        });
+        if !taken {
+            self.unasked.dropped();
+        }
+    }
+
+    fn unasked_message(&self, frame: Frame) {
+        if let Some(refusal) = self.unasked.sort(frame) {
+            self.pipe.send(refusal.into_bytes());
+        }
+    }
+}
+
+async fn write(
+    stdin: impl AsyncWrite + Unpin,
+    mut outgoing: mpsc::UnboundedReceiver<Bytes>,
+    closed: CancellationToken,
+) {
+    let mut stdin = BufWriter::new(stdin);
+    let written = async {
+        while let Some(message) = outgoing.recv().await {
+            stdin.write_all(&message).await?;
+            stdin.write_all(b"\n").await?;
+            if outgoing.is_empty() {
+                stdin.flush().await?;
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    tokio::select! {
+        _ = written => {}
+        () = closed.cancelled() => {}
+    }
+    closed.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream};
+
+    use super::*;
+    use crate::{outbound::unasked::ChildMessage, telemetry::ChildMetrics};
+
+    /// A pipe, and the child's end of it.
+    fn pipe() -> (
+        Pipe,
+        BufReader<DuplexStream>,
+        DuplexStream,
+        tokio::sync::broadcast::Receiver<ChildMessage>,
+    ) {
+        let (stdin, child_in) = tokio::io::duplex(1 << 16);
+        let (child_out, stdout) = tokio::io::duplex(1 << 16);
+        let (messages, heard) = tokio::sync::broadcast::channel(16);
+        let name: crate::protocol::ChildName = "child".into();
+        let metrics = ChildMetrics::new(&name);
+        let (unasked, _control) = Unasked::new(name, Arc::default(), messages, metrics);
+        (
+            Pipe::new(stdin, stdout, unasked),
+            BufReader::new(child_in),
+            child_out,
+            heard,
+        )
+    }
+
+    fn call(pipe: &Pipe, number: u64) -> PipeExchange {
+        let id = call_id(number);
+        let request = Outgoing {
+            frame: format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call"}}"#).into(),
+            id: &id,
+            number,
+            method: "tools/call",
+            name: None,
+            may_stream: false,
+        };
+        pipe.call(&request, None).unwrap()
+    }
+
+    async fn said(child: &mut BufReader<DuplexStream>) -> String {
+        let mut line = String::new();
+        child.read_line(&mut line).await.unwrap();
+        line
+    }
+
+    #[tokio::test]
+    async fn answers_find_their_request_in_any_order() {
+        let (pipe, _child_in, mut child_out, _heard) = pipe();
+        let (mut one, mut two) = (call(&pipe, 1), call(&pipe, 2));
+        for number in [2, 1] {
+            let id = call_id(number);
+            let line =
+                format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"n\":{number}}}}}\n");
+            child_out.write_all(line.as_bytes()).await.unwrap();
+        }
+        for (exchange, number) in [(&mut one, 1), (&mut two, 2)] {
+            let Part::Answer(answer) = exchange.next().await.unwrap() else {
+                panic!("no answer")
+            };
+            assert_eq!(answer.body(), Some(&*format!("{{\"n\":{number}}}")));
+        }
+        assert!(pipe.pending.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_request_is_cancelled_at_the_child() {
+        let (pipe, mut child_in, _child_out, _heard) = pipe();
+        let exchange = call(&pipe, 7);
+        said(&mut child_in).await;
+        drop(exchange);
+        let cancelled = said(&mut child_in).await;
+        assert!(cancelled.contains("notifications/cancelled"), "{cancelled}");
+        assert!(cancelled.contains(&call_id(7)), "{cancelled}");
+    }
+
+    #[tokio::test]
+    async fn every_waiting_request_learns_that_the_child_is_gone() {
+        let (pipe, _child_in, child_out, _heard) = pipe();
+        let (mut one, mut two) = (call(&pipe, 1), call(&pipe, 2));
+        drop(child_out);
+        assert!(one.next().await.is_err());
+        assert!(two.next().await.is_err());
+        assert!(pipe.closed().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_log_message_is_the_only_calls_or_everybodys() {
+        let (pipe, _child_in, mut child_out, mut heard) = pipe();
+        let log = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n";
+        let mut one = call(&pipe, 1);
+        child_out.write_all(log).await.unwrap();
+        assert!(matches!(one.next().await.unwrap(), Part::Aside(_)));
+        let _two = call(&pipe, 2);
+        child_out.write_all(log).await.unwrap();
+        assert_eq!(heard.recv().await.unwrap().child.as_str(), "child");
+    }
+}

@@ -1,0 +1,201 @@
+//! A child's process: start, stderr, and an end that leaves nothing behind.
+
+use std::{
+    collections::VecDeque,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use secrecy::ExposeSecret;
+use tokio::{
+    io::AsyncRead,
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+use tracing::info;
+
+use super::watchdog::{Watchdog, Watched};
+use crate::{
+    config::StdioSettings,
+    outbound::Failure,
+    protocol::{
+        ChildName,
+        lines::{Line, LineReader},
+    },
+};
+
+/// What a child is given of our environment, beside its entry's `env`.
+const INHERITED: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"];
+const INHERITED_PREFIXES: [&str; 3] = ["LC_", "SSL_CERT_", "XDG_"];
+/// How long a child may take after its stdin is closed, and again after SIGTERM.
+/// Twice this is well under the ten seconds a container runtime waits.
+const GRACE: Duration = Duration::from_secs(2);
+/// How many of the last lines of stderr are kept for the reason of its end.
+const LAST_LINES: usize = 3;
+/// A longer line of stderr is no log line.
+const STDERR_LINE_LIMIT: usize = 16 * 1024;
+const SHOWN_LINE: usize = 300;
+
+/// A running child and everything it has started: one process group.
+#[derive(Debug)]
+pub(in crate::outbound) struct Process {
+    child: Child,
+    group: Group,
+    last_lines: LastLines,
+}
+
+type LastLines = Arc<Mutex<VecDeque<String>>>;
+
+impl Process {
+    /// Starts the process and gives the ends of its pipes.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started: `not_sent`, with the reason.
+    pub(in crate::outbound) fn start(
+        name: &ChildName,
+        settings: &StdioSettings,
+    ) -> Result<(Self, ChildStdin, ChildStdout), Failure> {
+        let mut command = Command::new(&settings.command);
+        command
+            .args(&settings.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if !settings.inherit_env {
+            command.env_clear().envs(minimal_environment());
+        }
+        for (key, value) in &settings.env {
+            command.env(key, value.expose_secret());
+        }
+        if let Some(cwd) = &settings.cwd {
+            command.current_dir(cwd);
+        }
+        let mut child = command.spawn().map_err(|error| {
+            Failure::not_sent(format!(
+                "could not be started: {:?}: {error}",
+                settings.command
+            ))
+        })?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(pid), (Some(stdin), Some(stdout), Some(stderr))) = (pid, pipes) else {
+            return Err(Failure::not_sent("ended while it was being started"));
+        };
+        let last_lines = LastLines::default();
+        tokio::spawn(log_stderr(name.clone(), stderr, Arc::clone(&last_lines)));
+        let group = Group {
+            id: Pid::from_raw(pid),
+            _watched: Watchdog::global().watch(Pid::from_raw(pid)),
+        };
+        let process = Self {
+            child,
+            group,
+            last_lines,
+        };
+        Ok((process, stdin, stdout))
+    }
+
+    /// The process id of the direct child.
+    pub(in crate::outbound) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits for the end of the direct child, and says how it came about.
+    pub(in crate::outbound) async fn ended(&mut self) -> String {
+        let status = self.child.wait().await;
+        let mut reason = match status {
+            Ok(status) => format!("ended with {}", exit(status)),
+            Err(_) => "ended".to_owned(),
+        };
+        let lines = self.last_lines.lock().unwrap_or_else(|p| p.into_inner());
+        if !lines.is_empty() {
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            reason.push_str(&format!("; last on stderr: {}", lines.join(" | ")));
+        }
+        reason
+    }
+
+    /// Ends the process and everything it has started. Its stdin is closed by
+    /// then; it is given time, then SIGTERM, then SIGKILL.
+    pub(in crate::outbound) async fn stop(mut self) {
+        if tokio::time::timeout(GRACE, self.child.wait())
+            .await
+            .is_err()
+        {
+            self.group.signal(Signal::SIGTERM);
+            if tokio::time::timeout(GRACE, self.child.wait())
+                .await
+                .is_err()
+            {
+                self.group.signal(Signal::SIGKILL);
+                // SIGKILL cannot be ignored: this only reaps.
+                let _ = self.child.wait().await;
+            }
+        }
+        // The drop of the group ends what the child has left running.
+    }
+}
+
+/// A process group. Its drop kills whoever is left in it.
+#[derive(Debug)]
+struct Group {
+    id: Pid,
+    _watched: Watched<'static>,
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        // Nobody left in the group is what we want.
+        let _ = killpg(self.id, signal);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+fn minimal_environment() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
+    std::env::vars_os().filter(|(key, _)| {
+        key.to_str().is_some_and(|key| {
+            INHERITED.contains(&key)
+                || INHERITED_PREFIXES
+                    .iter()
+                    .any(|prefix| key.starts_with(prefix))
+        })
+    })
+}
+
+fn exit(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => match Signal::try_from(signal) {
+            Ok(signal) => signal.to_string(),
+            Err(_) => format!("signal {signal}"),
+        },
+        (None, None) => "an unknown status".to_owned(),
+    }
+}
+
+async fn log_stderr(child: ChildName, stderr: impl AsyncRead + Unpin, last: LastLines) {
+    let mut lines = LineReader::new(stderr, STDERR_LINE_LIMIT);
+    while let Ok(Some(line)) = lines.next().await {
+        let Line::Whole(line) = line else { continue };
+        let text = String::from_utf8_lossy(&line);
+        info!(target: "mcp_multiplexer::stderr", child = %child, line = %text, "stderr");
+        let mut last = last.lock().unwrap_or_else(|p| p.into_inner());
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(text.chars().take(SHOWN_LINE).collect());
+    }
+}

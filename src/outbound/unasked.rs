@@ -1,0 +1,99 @@
+//! What a child says outside of any request of a client.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, broadcast, mpsc};
+
+use crate::{
+    protocol::{
+        ChildName, Frame, Kind,
+        error::{RpcError, code},
+    },
+    telemetry::ChildMetrics,
+};
+
+/// How many messages may wait for the control plane. It is rare traffic; a child
+/// that floods loses what is beyond, so that the reader never waits.
+const CONTROL_QUEUE: usize = 64;
+
+/// A log message of a child that belongs to no single request.
+#[derive(Clone, Debug)]
+pub struct ChildMessage {
+    /// Whose it is.
+    pub child: ChildName,
+    /// The `notifications/message`, as the child sent it.
+    pub frame: Frame,
+}
+
+/// Where each kind of unasked message goes; clones lead to the same places.
+#[derive(Clone, Debug)]
+pub(super) struct Unasked {
+    child: ChildName,
+    /// Wakes the child's task; many changes before it looks are one.
+    changed: Arc<Notify>,
+    messages: broadcast::Sender<ChildMessage>,
+    control: mpsc::Sender<Frame>,
+    metrics: ChildMetrics,
+}
+
+impl Unasked {
+    /// The places, and the end at which the control plane receives.
+    pub(super) fn new(
+        child: ChildName,
+        changed: Arc<Notify>,
+        messages: broadcast::Sender<ChildMessage>,
+        metrics: ChildMetrics,
+    ) -> (Self, mpsc::Receiver<Frame>) {
+        let (control, receiver) = mpsc::channel(CONTROL_QUEUE);
+        let unasked = Self {
+            child,
+            changed,
+            messages,
+            control,
+            metrics,
+        };
+        (unasked, receiver)
+    }
+
+    /// Sorts one message by its kind. Never waits. Gives back the answer to a
+    /// request that cannot be served.
+    pub(super) fn sort(&self, frame: Frame) -> Option<Frame> {
+        match (frame.kind(), frame.method().as_deref()) {
+            (Kind::Notification, Some("notifications/tools/list_changed")) => {
+                self.changed.notify_one();
+            }
+            (Kind::Notification, Some("notifications/message")) => {
+                let child = self.child.clone();
+                // Without a receiver nobody listens: not an error.
+                let _ = self.messages.send(ChildMessage { child, frame });
+            }
+            (Kind::Request, Some(method)) if method != "ping" => {
+                return Some(refusal(&frame, method));
+            }
+            _ => self.to_control(frame),
+        }
+        None
+    }
+
+    /// Hands an answer to one of the control plane's requests, or anything it may
+    /// know what to do with, to rmcp.
+    pub(super) fn to_control(&self, frame: Frame) {
+        if self.control.try_send(frame).is_err() {
+            self.dropped();
+        }
+    }
+
+    /// A message nobody could take.
+    pub(super) fn dropped(&self) {
+        self.metrics.message_dropped();
+    }
+}
+
+/// The answer to a child's request that no client is there for.
+pub(super) fn refusal(request: &Frame, method: &str) -> Frame {
+    RpcError::new(
+        code::METHOD_NOT_FOUND,
+        format!("{method} was not declared as a capability of this client"),
+    )
+    .answer(request.id())
+}

@@ -1,0 +1,330 @@
+//! One JSON-RPC message as it stands on the wire, with only its envelope read.
+
+use std::{borrow::Cow, ops::Range};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::{
+    json::{self, Object},
+    splice::Splice,
+};
+
+/// A JSON-RPC 2.0 message: the bytes, and where the parts of its envelope are.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    bytes: Bytes,
+    kind: Kind,
+    id: Option<Range<usize>>,
+    method: Option<Range<usize>>,
+    /// `params`, `result` or `error`, whichever this kind of message has.
+    body: Option<Range<usize>>,
+}
+
+/// What a message is, by its envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A method and an id: wants an answer.
+    Request,
+    /// A method without an id: wants none.
+    Notification,
+    /// An answer that holds a `result`.
+    Result,
+    /// An answer that holds an `error`.
+    Error,
+}
+
+/// Why some bytes are no frame.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum FrameError {
+    /// Not JSON, or not UTF-8 (JSON-RPC: parse error).
+    #[error("the message is not valid JSON")]
+    Syntax,
+    /// JSON, but not one JSON-RPC message (JSON-RPC: invalid request).
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong with it.
+        reason: &'static str,
+        /// The id as it stands, if it could be read: the error answers to it.
+        id: Option<String>,
+    },
+}
+
+impl Frame {
+    /// Reads the envelope of one message.
+    ///
+    /// # Errors
+    ///
+    /// A batch, an envelope key that stands twice (escapes undone), a missing or
+    /// odd `jsonrpc`, an id that is neither string nor integer, and `result`
+    /// beside `error` or `method` are refused: two readers could understand them
+    /// differently.
+    pub fn read(bytes: Bytes) -> Result<Self, FrameError> {
+        let text = std::str::from_utf8(&bytes).map_err(|_| FrameError::Syntax)?;
+        let trimmed = text.trim_ascii_start();
+        if !trimmed.starts_with('{') {
+            return Err(not_an_object(trimmed));
+        }
+        let object = Object::read(text).map_err(|_| FrameError::Syntax)?;
+
+        let [
+            mut version,
+            mut id,
+            mut method,
+            mut params,
+            mut result,
+            mut error,
+        ] = [None; 6];
+        let mut doubled = false;
+        for member in object.members() {
+            let slot = match &*member.key() {
+                "jsonrpc" => &mut version,
+                "id" => &mut id,
+                "method" => &mut method,
+                "params" => &mut params,
+                "result" => &mut result,
+                "error" => &mut error,
+                _ => continue,
+            };
+            doubled |= slot.replace(member.value).is_some();
+        }
+
+        let known_id = id.filter(|id| is_id(id)).map(str::to_owned);
+        let refuse = |reason| {
+            Err(FrameError::Invalid {
+                reason,
+                id: known_id.clone(),
+            })
+        };
+        if doubled {
+            // Which of the two ids an answer should name is open too.
+            return Err(FrameError::Invalid {
+                reason: "a key of the envelope stands twice",
+                id: None,
+            });
+        }
+        if version != Some("\"2.0\"") {
+            return refuse("\"jsonrpc\" must be \"2.0\"");
+        }
+        if method.is_some_and(|m| !json::is_string(m)) {
+            return refuse("\"method\" must be a string");
+        }
+        let kind = match (method, result, error) {
+            (Some(_), None, None) if id.is_some() => Kind::Request,
+            (Some(_), None, None) => Kind::Notification,
+            (None, Some(_), None) => Kind::Result,
+            (None, None, Some(_)) => Kind::Error,
+            _ => {
+                return refuse(
+                    "a message holds either \"method\", or \"result\", or \"error\", and only one of them",
+                );
+            }
+        };
+        let id_may_be_null = kind == Kind::Error;
+        match id {
+            Some("null") if id_may_be_null => {}
+            Some(id) if !is_id(id) => return refuse("\"id\" must be a string or an integer"),
+            None if matches!(kind, Kind::Result) => return refuse("an answer needs an \"id\""),
+            _ => {}
+        }
+        if params.is_some_and(|p| method.is_some() && !json::is_object(p)) {
+            return refuse("\"params\" must be an object");
+        }
+
+        let at = |part: Option<&str>| part.map(|part| object.range_of(part));
+        let (id, method, body) = (at(id), at(method), at(params.or(result).or(error)));
+        Ok(Self {
+            kind,
+            id,
+            method,
+            body,
+            bytes,
+        })
+    }
+
+    /// A frame made by this program, whose parts need no checking.
+    ///
+    /// # Panics
+    ///
+    /// Never: text that is no frame becomes one that answers with an error.
+    pub fn made(text: String) -> Self {
+        Self::read(Bytes::from(text)).unwrap_or_else(|_| Self {
+            bytes: Bytes::from_static(b"{}"),
+            kind: Kind::Error,
+            id: None,
+            method: None,
+            body: None,
+        })
+    }
+
+    /// What kind of message this is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The id as it stands, quotes included.
+    pub fn id(&self) -> Option<&str> {
+        self.id.clone().map(|at| self.part(at))
+    }
+
+    /// The method, escapes undone.
+    pub fn method(&self) -> Option<Cow<'_, str>> {
+        self.method.clone().map(|at| json::unquote(self.part(at)))
+    }
+
+    /// `params`, `result` or `error` as it stands, whichever there is.
+    pub fn body(&self) -> Option<&str> {
+        self.body.clone().map(|at| self.part(at))
+    }
+
+    /// Where the body stands in [`Frame::bytes`].
+    pub fn body_range(&self) -> Option<Range<usize>> {
+        self.body.clone()
+    }
+
+    /// The whole message.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The whole message, owned.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// The body's members, one level deep. `None` if it has none or is no object.
+    pub fn body_object(&self) -> Option<Object<'_>> {
+        self.body().and_then(|body| Object::read(body).ok())
+    }
+
+    /// A splice over this frame with its id already replaced.
+    pub fn with_id<'a>(&'a self, id: &'a str) -> Splice<'a> {
+        let mut splice = Splice::of(&self.bytes);
+        if let Some(at) = self.id.clone() {
+            splice.replace(at, id);
+        }
+        splice
+    }
+
+    /// Where `part`, a slice of this frame, stands in it.
+    pub fn range_of(&self, part: &str) -> Range<usize> {
+        let start = part.as_ptr().addr() - self.bytes.as_ptr().addr();
+        start..start + part.len()
+    }
+
+    fn part(&self, at: Range<usize>) -> &str {
+        // The ranges were cut from valid UTF-8 at token borders.
+        std::str::from_utf8(&self.bytes[at]).unwrap_or_default()
+    }
+}
+
+fn not_an_object(text: &str) -> FrameError {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Err(_) => FrameError::Syntax,
+        Ok(_) => FrameError::Invalid {
+            reason: if text.starts_with('[') {
+                "batches of messages are not supported: send one message at a time"
+            } else {
+                "a message must be a JSON object"
+            },
+            id: None,
+        },
+    }
+}
+
+/// JSON-RPC ids that MCP allows: strings and integers of any size.
+fn is_id(raw: &str) -> bool {
+    json::is_string(raw)
+        || raw
+            .strip_prefix('-')
+            .unwrap_or(raw)
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str) -> Result<Frame, FrameError> {
+        Frame::read(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn the_four_kinds_are_told_apart() {
+        let kind = |text| read(text).unwrap().kind();
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","id":1,"method":"a"}"#),
+            Kind::Request
+        );
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","method":"a"}"#),
+            Kind::Notification
+        );
+        assert_eq!(
+            kind(r#"{"result":{},"jsonrpc":"2.0","id":"x"}"#),
+            Kind::Result
+        );
+        assert_eq!(
+            kind(r#"{"jsonrpc":"2.0","id":null,"error":{}}"#),
+            Kind::Error
+        );
+    }
+
+    #[test]
+    fn envelope_keys_that_stand_twice_are_refused_in_any_spelling() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"a","m\u0065thod":"b"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{},"params":{}}"#,
+        ] {
+            assert!(
+                matches!(read(text), Err(FrameError::Invalid { .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_message_is_refused_with_its_id_where_it_has_one() {
+        let refused = |text| match read(text) {
+            Err(FrameError::Invalid { id, .. }) => id,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(refused("[]"), None);
+        assert_eq!(refused("7"), None);
+        assert_eq!(refused(r#"{"id":7,"method":"a"}"#), Some("7".to_owned()));
+        assert_eq!(
+            refused(r#"{"jsonrpc":"2.0","id":7,"method":1}"#),
+            Some("7".to_owned())
+        );
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#), None);
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#), None);
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#), None);
+        assert_eq!(
+            refused(r#"{"jsonrpc":"2.0","id":1,"method":"a","params":[]}"#),
+            Some("1".to_owned())
+        );
+        assert_eq!(
+            refused(r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#),
+            Some("1".to_owned())
+        );
+        assert_eq!(read("{\"jsonrpc\":").unwrap_err(), FrameError::Syntax);
+        assert_eq!(read("").unwrap_err(), FrameError::Syntax);
+        assert_eq!(
+            Frame::read(Bytes::from_static(b"\xff\xfe")).unwrap_err(),
+            FrameError::Syntax
+        );
+    }
+
+    #[test]
+    fn the_id_is_replaced_and_nothing_else() {
+        let frame = read(r#" {"id" : 12345678901234567890 ,"x":1.10,"result":{},"jsonrpc":"2.0"}"#)
+            .unwrap();
+        assert_eq!(frame.id(), Some("12345678901234567890"));
+        assert_eq!(
+            frame.with_id("\"a\"").finish(),
+            r#" {"id" : "a" ,"x":1.10,"result":{},"jsonrpc":"2.0"}"#
+        );
+    }
+}

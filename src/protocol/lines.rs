@@ -1,0 +1,115 @@
+//! One message per line: how stdio carries frames (MCP, "stdio" transport).
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// What a read from a line-framed pipe gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A line without its line break. Never blank.
+    Whole(Bytes),
+    /// A line over the limit; it has been dropped up to its end.
+    TooLong,
+}
+
+/// Cuts a byte stream into lines without copying them.
+#[derive(Debug)]
+pub struct LineReader<R> {
+    source: R,
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no line break.
+    searched: usize,
+    limit: usize,
+    dropping: bool,
+}
+
+impl<R: AsyncRead + Unpin> LineReader<R> {
+    /// Reads lines of at most `limit` bytes.
+    pub fn new(source: R, limit: usize) -> Self {
+        Self {
+            source,
+            buffer: BytesMut::with_capacity(8 * 1024),
+            searched: 0,
+            limit,
+            dropping: false,
+        }
+    }
+
+    /// The next line; `None` at the end of the stream. What stands after the last
+    /// line break is no line: its end never came. Safe to drop and call again.
+    ///
+    /// # Errors
+    ///
+    /// Whatever reading the source gives.
+    pub async fn next(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            if let Some(line) = self.buffered() {
+                return Ok(Some(line));
+            }
+            self.buffer.reserve(8 * 1024);
+            if self.source.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn buffered(&mut self) -> Option<Line> {
+        while let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
+            let mut line = self.buffer.split_to(self.searched + found + 1);
+            self.searched = 0;
+            if std::mem::take(&mut self.dropping) || line.len() - 1 > self.limit {
+                return Some(Line::TooLong);
+            }
+            line.truncate(line.trim_ascii_end().len());
+            if !line.trim_ascii_start().is_empty() {
+                return Some(Line::Whole(line.freeze()));
+            }
+        }
+        self.searched = self.buffer.len();
+        if self.searched > self.limit {
+            // Not kept until its end comes: that may be never.
+            self.dropping = true;
+        }
+        if self.dropping {
+            self.buffer.clear();
+            self.searched = 0;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines(source: &[u8], limit: usize) -> Vec<Line> {
+        let mut reader = LineReader::new(source, limit);
+        let mut lines = Vec::new();
+        while let Some(line) = reader.next().await.unwrap() {
+            lines.push(line);
+        }
+        lines
+    }
+
+    #[tokio::test]
+    async fn lines_are_cut_and_blank_ones_skipped() {
+        assert_eq!(
+            lines(b"one\r\n\n  \ntwo\nhalf", 100).await,
+            [
+                Line::Whole(Bytes::from_static(b"one")),
+                Line::Whole(Bytes::from_static(b"two")),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_line_over_the_limit_is_dropped_and_the_next_one_read() {
+        let long = [b"x".repeat(100_000), b"\nnext\n".to_vec()].concat();
+        assert_eq!(
+            lines(&long, 1000).await,
+            [Line::TooLong, Line::Whole(Bytes::from_static(b"next"))]
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! The end of a request, told once: to breaker, metrics and log.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::debug;
+
+use crate::{
+    outbound::{Child, Connection, Failure},
+    protocol::OwnName,
+    telemetry::{Outcome, overhead},
+};
+
+/// One request that has not ended yet. Its drop settles what nobody settled: the
+/// client took the request back, or went away.
+#[derive(Debug)]
+pub struct Settlement {
+    child: Arc<Child>,
+    method: &'static str,
+    tool: OwnName,
+    began: Instant,
+    /// Time that was not ours: waiting for a slot, and for the child.
+    waited: Duration,
+    settled: bool,
+}
+
+impl Settlement {
+    pub(super) fn new(
+        child: Arc<Child>,
+        method: &'static str,
+        tool: OwnName,
+        began: Instant,
+    ) -> Self {
+        Self {
+            child,
+            method,
+            tool,
+            began,
+            waited: Duration::ZERO,
+            settled: false,
+        }
+    }
+
+    /// Runs something that takes time which is not ours.
+    pub(super) async fn waiting<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let done = work.await;
+        self.waited += began.elapsed();
+        done
+    }
+
+    /// The child has answered: `ok`, `tool_error` or `rpc_error`. An error of its
+    /// own proves that it lives.
+    pub fn answered(mut self, outcome: Outcome) {
+        self.child.succeeded();
+        self.record(outcome);
+    }
+
+    /// The child gave no answer.
+    pub fn failed(mut self, connection: Option<&Connection>, failure: &Failure) {
+        self.child.failed(connection, failure);
+        self.record(failure.outcome);
+    }
+
+    fn record(&mut self, outcome: Outcome) {
+        self.settled = true;
+        let took = self.began.elapsed();
+        self.child.metrics.request(self.method, outcome, took);
+        self.child.metrics.tool_call(&self.tool, outcome, took);
+        overhead(self.method).record(took.saturating_sub(self.waited).as_secs_f64());
+        debug!(
+            child = %self.child.name(), tool = %self.tool, outcome = outcome.as_str(),
+            us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "call"
+        );
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.record(Outcome::Cancelled);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Every series of the program, under one prefix, in one place.
+//!
+//! Handles are resolved once per child: a call pays for an atomic add, not for a
+//! look-up. Gauges of children are not kept here at all: they are written from the
+//! fleet's snapshot at every scrape, so that a removed child leaves none behind.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use dashmap::DashMap;
+use metrics::{Counter, Histogram, Unit};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::Outcome;
+use crate::protocol::{ChildName, OwnName};
+
+const REQUESTS: &str = "mcp_multiplexer_requests_total";
+const REQUEST_DURATION: &str = "mcp_multiplexer_request_duration_seconds";
+const OVERHEAD: &str = "mcp_multiplexer_overhead_seconds";
+const TOOL_CALLS: &str = "mcp_multiplexer_tool_calls_total";
+const TOOL_CALL_DURATION: &str = "mcp_multiplexer_tool_call_duration_seconds";
+const BREAKER_TRANSITIONS: &str = "mcp_multiplexer_child_breaker_transitions_total";
+const RESTARTS: &str = "mcp_multiplexer_child_restarts_total";
+const CONNECT_ATTEMPTS: &str = "mcp_multiplexer_child_connect_attempts_total";
+const UNAUTHORIZED: &str = "mcp_multiplexer_child_unauthorized_total";
+const SESSION_RENEWALS: &str = "mcp_multiplexer_child_session_renewals_total";
+const DROPPED: &str = "mcp_multiplexer_child_messages_dropped_total";
+const SESSIONS: &str = "mcp_multiplexer_sessions";
+const BUILD_INFO: &str = "mcp_multiplexer_build_info";
+const CHILD_UP: &str = "mcp_multiplexer_child_up";
+const BREAKER_STATE: &str = "mcp_multiplexer_child_breaker_state";
+const NEXT_RETRY: &str = "mcp_multiplexer_child_next_retry_timestamp_seconds";
+const IN_FLIGHT: &str = "mcp_multiplexer_child_in_flight";
+const QUEUED: &str = "mcp_multiplexer_child_queued";
+const TOOLS: &str = "mcp_multiplexer_child_tools";
+const TOOLS_BYTES: &str = "mcp_multiplexer_child_tools_list_bytes";
+const CONFIG_GENERATION: &str = "mcp_multiplexer_config_generation";
+const CONFIG_RELOAD: &str = "mcp_multiplexer_config_last_reload_successful";
+
+/// Seconds. From a call on loopback to the longest deadline there is.
+const DURATION_BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
+];
+/// Seconds. Our own share is microseconds; what is above a millisecond is a find.
+const OVERHEAD_BUCKETS: [f64; 9] = [
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.05,
+];
+/// How often histograms are folded together: the recorder never does it by itself.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The process's metrics.
+#[derive(Clone, Debug)]
+pub struct Recorder(PrometheusHandle);
+
+impl Recorder {
+    /// Makes this process's recorder and starts its upkeep. Once per process,
+    /// inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When a recorder is installed already.
+    pub fn install() -> Result<Self, BuildError> {
+        let handle = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(OVERHEAD.to_owned()), &OVERHEAD_BUCKETS)?
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS)?
+            .install_recorder()?;
+        describe();
+        metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        let upkeep = handle.clone();
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(UPKEEP);
+            loop {
+                every.tick().await;
+                upkeep.run_upkeep();
+            }
+        });
+        Ok(Self(handle))
+    }
+
+    /// The exposition text: what was recorded, and the gauges that `write` sets.
+    pub fn render(&self, write: impl FnOnce(&ChildGauges)) -> String {
+        let scratch = PrometheusBuilder::new().build_recorder();
+        let gauges = scratch.handle();
+        metrics::with_local_recorder(&scratch, || {
+            describe_gauges();
+            write(&ChildGauges(()));
+        });
+        let mut text = self.0.render();
+        text.push_str(&gauges.render());
+        text
+    }
+}
+
+/// Writes the gauges that are read from the fleet's snapshot.
+#[derive(Debug)]
+pub struct ChildGauges(());
+
+impl ChildGauges {
+    /// One child's gauges. `breaker` is 0 closed, 1 half-open, 2 open;
+    /// `next_retry` is in seconds since 1970.
+    #[expect(clippy::too_many_arguments, reason = "one argument a series")]
+    pub fn child(
+        &self,
+        child: &ChildName,
+        transport: &'static str,
+        up: bool,
+        breaker: u8,
+        next_retry: Option<f64>,
+        in_flight: usize,
+        queued: usize,
+        tools: usize,
+        tools_bytes: usize,
+    ) {
+        let child = child.to_string();
+        metrics::gauge!(CHILD_UP, "child" => child.clone(), "transport" => transport)
+            .set(f64::from(u8::from(up)));
+        let set = |name: &'static str, value: f64| {
+            metrics::gauge!(name, "child" => child.clone()).set(value);
+        };
+        set(BREAKER_STATE, f64::from(breaker));
+        set(IN_FLIGHT, in_flight as f64);
+        set(QUEUED, queued as f64);
+        set(TOOLS, tools as f64);
+        set(TOOLS_BYTES, tools_bytes as f64);
+        if let Some(at) = next_retry {
+            set(NEXT_RETRY, at);
+        }
+    }
+
+    /// The configuration's generation, and whether its last reload succeeded.
+    pub fn config(&self, generation: u64, reloaded: bool) {
+        metrics::gauge!(CONFIG_GENERATION).set(generation as f64);
+        metrics::gauge!(CONFIG_RELOAD).set(f64::from(u8::from(reloaded)));
+    }
+}
+
+/// How many sessions of one kind there are now.
+pub fn set_sessions(transport: &'static str, era: &'static str, count: usize) {
+    metrics::gauge!(SESSIONS, "transport" => transport, "era" => era).set(count as f64);
+}
+
+/// The histogram of our own share of requests of one method.
+pub fn overhead(method: &'static str) -> Histogram {
+    metrics::histogram!(OVERHEAD, "method" => method)
+}
+
+/// The counters and histograms of one child.
+#[derive(Clone, Debug)]
+pub struct ChildMetrics(Arc<Handles>);
+
+#[derive(Debug)]
+struct Handles {
+    child: String,
+    methods: DashMap<&'static str, Arc<Series>>,
+    tools: DashMap<OwnName, Arc<Series>>,
+    unauthorized: Counter,
+    session_renewals: Counter,
+    dropped: Counter,
+}
+
+/// One counter per outcome, made when it is first needed, and one histogram.
+#[derive(Debug)]
+struct Series {
+    counters: [OnceLock<Counter>; Outcome::ALL.len()],
+    duration: Histogram,
+}
+
+impl Series {
+    fn record(&self, outcome: Outcome, took: Duration, make: impl FnOnce() -> Counter) {
+        self.counters[outcome as usize]
+            .get_or_init(make)
+            .increment(1);
+        self.duration.record(took.as_secs_f64());
+    }
+
+    fn new(duration: Histogram) -> Arc<Self> {
+        Arc::new(Self {
+            counters: Default::default(),
+            duration,
+        })
+    }
+}
+
+impl ChildMetrics {
+    /// The handles of one child. Its name comes from the configuration only.
+    pub fn new(child: &ChildName) -> Self {
+        let child = child.to_string();
+        Self(Arc::new(Handles {
+            methods: DashMap::new(),
+            tools: DashMap::new(),
+            unauthorized: metrics::counter!(UNAUTHORIZED, "child" => child.clone()),
+            session_renewals: metrics::counter!(SESSION_RENEWALS, "child" => child.clone()),
+            dropped: metrics::counter!(DROPPED, "child" => child.clone()),
+            child,
+        }))
+    }
+
+    /// One request has ended.
+    pub fn request(&self, method: &'static str, outcome: Outcome, took: Duration) {
+        let Handles { child, methods, .. } = &*self.0;
+        let series = match methods.get(method) {
+            Some(series) => Arc::clone(&series),
+            None => Arc::clone(&methods.entry(method).or_insert_with(|| {
+                Series::new(metrics::histogram!(REQUEST_DURATION, "child" => child.clone(), "method" => method))
+            })),
+        };
+        series.record(outcome, took, || {
+            metrics::counter!(REQUESTS, "child" => child.clone(), "method" => method, "outcome" => outcome.as_str())
+        });
+    }
+
+    /// One call of a tool that stands in the catalog has ended.
+    pub fn tool_call(&self, tool: &OwnName, outcome: Outcome, took: Duration) {
+        let Handles { child, tools, .. } = &*self.0;
+        let series = match tools.get(tool) {
+            Some(series) => Arc::clone(&series),
+            None => Arc::clone(&tools.entry(tool.clone()).or_insert_with(|| {
+                Series::new(metrics::histogram!(TOOL_CALL_DURATION, "child" => child.clone(), "tool" => tool.to_string()))
+            })),
+        };
+        series.record(outcome, took, || {
+            metrics::counter!(TOOL_CALLS, "child" => child.clone(), "tool" => tool.to_string(), "outcome" => outcome.as_str())
+        });
+    }
+
+    /// The breaker has changed to `to`.
+    pub fn breaker_transition(&self, to: &'static str) {
+        metrics::counter!(BREAKER_TRANSITIONS, "child" => self.0.child.clone(), "to" => to)
+            .increment(1);
+    }
+
+    /// A child that was ready is being started or connected anew.
+    pub fn restarted(&self, reason: &'static str) {
+        metrics::counter!(RESTARTS, "child" => self.0.child.clone(), "reason" => reason)
+            .increment(1);
+    }
+
+    /// An attempt to connect has ended; `outcome` is `ok` or a failing outcome.
+    pub fn connect_attempt(&self, outcome: Outcome) {
+        metrics::counter!(CONNECT_ATTEMPTS, "child" => self.0.child.clone(), "outcome" => outcome.as_str())
+            .increment(1);
+    }
+
+    /// The child answered 401.
+    pub fn unauthorized(&self) {
+        self.0.unauthorized.increment(1);
+    }
+
+    /// The child had lost our session and was given a new one.
+    pub fn session_renewed(&self) {
+        self.0.session_renewals.increment(1);
+    }
+
+    /// A message of the child that nobody could take was dropped.
+    pub fn message_dropped(&self) {
+        self.0.dropped.increment(1);
+    }
+}
+
+fn describe() {
+    use metrics::{
+        describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram,
+    };
+    counter!(REQUESTS, "Requests to a child that ended, by outcome.");
+    histogram!(
+        REQUEST_DURATION,
+        Unit::Seconds,
+        "Time from a request's arrival to its answer."
+    );
+    histogram!(
+        OVERHEAD,
+        Unit::Seconds,
+        "The multiplexer's own share of a request."
+    );
+    counter!(TOOL_CALLS, "Calls of a tool that ended, by outcome.");
+    histogram!(
+        TOOL_CALL_DURATION,
+        Unit::Seconds,
+        "Time from a call's arrival to its answer."
+    );
+    counter!(
+        BREAKER_TRANSITIONS,
+        "Changes of a child's circuit breaker, by new state."
+    );
+    counter!(
+        RESTARTS,
+        "Times a child that was ready had to be started or connected anew."
+    );
+    counter!(
+        CONNECT_ATTEMPTS,
+        "Attempts to connect to a child, by outcome."
+    );
+    counter!(UNAUTHORIZED, "401 answers of a child.");
+    counter!(
+        SESSION_RENEWALS,
+        "Sessions that a child had lost and that were renewed."
+    );
+    counter!(
+        DROPPED,
+        "Messages of a child outside of any request that nobody could take."
+    );
+    gauge!(SESSIONS, "Sessions and streams of clients now.");
+    gauge!(BUILD_INFO, "Always 1; the version is in the label.");
+}
+
+fn describe_gauges() {
+    use metrics::describe_gauge as gauge;
+    gauge!(CHILD_UP, "Whether a child is connected.");
+    gauge!(
+        BREAKER_STATE,
+        "A child's circuit breaker: 0 closed, 1 half-open, 2 open."
+    );
+    gauge!(
+        NEXT_RETRY,
+        Unit::Seconds,
+        "When a child that is down is tried next, in Unix time."
+    );
+    gauge!(IN_FLIGHT, "Requests a child is working on.");
+    gauge!(QUEUED, "Requests waiting for a free slot of a child.");
+    gauge!(TOOLS, "Tools a child offers.");
+    gauge!(TOOLS_BYTES, "Bytes a child's tools take in a list.");
+    gauge!(
+        CONFIG_GENERATION,
+        "How many configurations have been in force, this one included."
+    );
+    gauge!(
+        CONFIG_RELOAD,
+        "Whether the configuration file was last read without error."
+    );
+}

@@ -1,0 +1,12 @@
+//! Metric handles and logs: the words in which the program tells what it does.
+//!
+//! Owns: every series name and its description, the words of an [`Outcome`], and
+//! the log's shape. Must never know where the numbers come from.
+
+mod logs;
+mod metrics;
+mod outcome;
+
+pub use logs::{LogFormat, init_logs};
+pub use metrics::{ChildGauges, ChildMetrics, Recorder, overhead, set_sessions};
+pub use outcome::Outcome;
