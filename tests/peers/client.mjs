@@ -71,7 +71,8 @@ await client.connect(transport(target));
 show({ server: client.getServerVersion() });
 
 let tools = await everyTool(client);
-while (!calls.every(([name]) => tools.some((tool) => tool.name === name))) {
+for (let missing; (missing = calls.filter(([name]) => !tools.some((tool) => tool.name === name))).length; ) {
+  console.error("waiting for", ...missing.map(([name]) => name));
   await changed();
   tools = await everyTool(client);
 }

@@ -100,7 +100,8 @@ async def main(args: list[str]) -> None:
         show(server=plain(client.server_info), version=client.protocol_version)
         async with news(client, told) as changed:
             tools = await every_tool(client)
-            while not {name for name, _ in calls} <= {tool.name for tool in tools}:
+            while missing := {name for name, _ in calls} - {tool.name for tool in tools}:
+                print("waiting for", *sorted(missing), file=sys.stderr)
                 await changed()
                 tools = await every_tool(client)
         for tool in tools:

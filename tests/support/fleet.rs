@@ -112,6 +112,11 @@ impl Fleet {
         Output::of(started, words).await
     }
 
+    /// Starts the children only: the multiplexer is for a client to start.
+    pub async fn unserved(self) -> Started {
+        self.start().await
+    }
+
     async fn start(self) -> Started {
         let mut remotes = HashMap::new();
         let mut entries = Vec::new();
@@ -165,6 +170,22 @@ pub struct Started {
     pub(super) remotes: HashMap<String, Remote>,
     pub(super) flags: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
+}
+
+impl Started {
+    /// The command line with which a client starts the multiplexer over this fleet.
+    pub fn command_line(&self) -> Vec<String> {
+        let mut words = vec![env!("CARGO_BIN_EXE_mcp-multiplexer").to_owned()];
+        words.extend(["serve", "--config"].map(str::to_owned));
+        words.push(self.config.to_string_lossy().into_owned());
+        words.extend(self.flags.iter().cloned());
+        words
+    }
+
+    /// The variables that the multiplexer is to see, beside PATH.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
 }
 
 /// Keys of the test's own win over ours.
