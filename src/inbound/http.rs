@@ -124,7 +124,10 @@ impl Door {
         let speaks_modern = all
             .get(headers::PROTOCOL_VERSION)
             .is_some_and(|v| v == MODERN.as_str());
-        let params = Params::read(&frame, &method).map_err(refuse(StatusCode::OK))?;
+        let params = Params::read(&frame, &method).map_err(|error| match error.code {
+            code::INVALID_REQUEST => refuse(StatusCode::BAD_REQUEST)(error),
+            _ => refuse(StatusCode::OK)(error),
+        })?;
         let session = match params.era() {
             Era::Modern => {
                 From::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;

@@ -104,8 +104,8 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// A key that is read here and stands twice (escapes undone), or has the
-    /// wrong type: `-32602`.
+    /// A key that is read here and stands twice (escapes undone): `-32600`, for two
+    /// readers could see two requests. One that has the wrong type: `-32602`.
     pub fn read(frame: &Frame, method: &str) -> Result<Self, RpcError> {
         let mut read = Self::default();
         let Some(params) = frame.body_object() else {
@@ -225,7 +225,8 @@ pub(crate) fn replace_member(object: &str, key: &str, value: &str) -> String {
 
 fn single<'a>(object: &Object<'a>, key: &str) -> Result<Option<&'a str>, RpcError> {
     if object.is_doubled(key) {
-        return Err(invalid(format!("the key {key:?} stands twice")));
+        let twice = format!("the key {key:?} stands twice");
+        return Err(RpcError::new(code::INVALID_REQUEST, twice));
     }
     Ok(object.get(key))
 }
@@ -308,6 +309,15 @@ mod tests {
             r#"{"name":"a","n\u0061me":"b"}"#,
             r#"{"name":"a","_meta":{},"_meta":{}}"#,
             r#"{"name":"a","_meta":{"progressToken":1,"progressToken":2}}"#,
+        ] {
+            let error = Params::read(&call(params), "tools/call").unwrap_err();
+            assert_eq!(error.code, code::INVALID_REQUEST, "{params}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_routed_by_must_have_their_type() {
+        for params in [
             r#"{"name":1}"#,
             r#"{}"#,
             r#"{"name":"a","_meta":1}"#,

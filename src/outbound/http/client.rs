@@ -1,6 +1,6 @@
 //! The one HTTP client of the process: a pool of connections to all children.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, header::AUTHORIZATION};
@@ -11,7 +11,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
 use thiserror::Error;
+use tracing::warn;
 
 use crate::{identity::Identity, outbound::Failure, telemetry::ChildMetrics};
 
@@ -33,14 +36,14 @@ pub struct HttpClient {
 /// Why there is no client.
 #[derive(Debug, Error)]
 #[error("TLS cannot be set up: {0}")]
-pub struct TlsError(#[from] std::io::Error);
+pub struct TlsError(#[from] rustls::Error);
 
 impl HttpClient {
     /// A client that trusts what the platform trusts.
     ///
     /// # Errors
     ///
-    /// When the platform's certificates cannot be had.
+    /// When TLS cannot be set up at all.
     pub fn new() -> Result<Self, TlsError> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -48,8 +51,7 @@ impl HttpClient {
         connector.set_keepalive(Some(KEEP_ALIVE));
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(rustls_provider())
-            .map_err(std::io::Error::other)?
+            .with_tls_config(tls()?)
             .https_or_http()
             .enable_http1()
             .enable_http2()
@@ -143,6 +145,21 @@ fn unreachable(error: hyper_util::client::legacy::Error) -> Failure {
     }
 }
 
-fn rustls_provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
-    std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+/// What the platform trusts. A machine without certificates (a container made of one
+/// file, say) can still talk to children over plain HTTP.
+fn tls() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = || {
+        ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+    };
+    match builder()?.with_platform_verifier() {
+        Ok(trusting) => Ok(trusting.with_no_client_auth()),
+        Err(error) => {
+            warn!(%error, "no certificates to trust: children with https URLs cannot be reached");
+            Ok(builder()?
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth())
+        }
+    }
 }
