@@ -32,6 +32,7 @@ async fn uses_every_child(sdk: Sdk, door: Door) {
     let calls = [
         ("everything__echo", message.clone()),
         ("remote__echo", message),
+        ("everything__get-env", json!({})),
         ("time__convert_time", noon),
         ("guarded__whoami", json!({})),
         ("guarded__add", json!({"a": 19, "b": 23})),
@@ -52,6 +53,11 @@ async fn uses_every_child(sdk: Sdk, door: Door) {
     for echo in ["everything__echo", "remote__echo"] {
         assert_eq!(text(heard.result(echo)), "Echo: Grüße, 世界 🦀");
     }
+    let environment = text(heard.result("everything__get-env"));
+    assert!(
+        environment.contains("PATH") && !environment.contains("OIDC"),
+        "{environment}"
+    );
     let converted = &heard.result("time__convert_time")["structuredContent"];
     assert_eq!(converted["time_difference"], "+9.0h");
     let caller = &heard.result("guarded__whoami")["structuredContent"];
