@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::{Listing, naming::public_name};
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
-/// How long a modern client may keep a list, in milliseconds. Short: changes are
+/// What ends a list in the modern era. It may be kept for five seconds: changes are
 /// announced only to those who listen.
-const LIST_TTL_MS: u32 = 5_000;
+const MODERN_END: &str = r#"],"resultType":"complete","ttlMs":5000,"cacheScope":"private"}"#;
 
 /// One child's part in a merge.
 #[derive(Debug)]
@@ -49,9 +49,8 @@ pub struct Collision {
 pub struct Catalog {
     routes: HashMap<PublicName, Route>,
     collisions: Vec<Collision>,
+    /// The entries as they stand in a list, in order, with commas between them.
     tools: Bytes,
-    legacy_list: Bytes,
-    modern_list: Bytes,
 }
 
 impl Catalog {
@@ -59,7 +58,7 @@ impl Catalog {
     pub fn merge(offers: &[Offer<'_>], max_name_length: usize) -> Self {
         let mut routes: HashMap<PublicName, Route> = HashMap::new();
         let mut collisions = Vec::new();
-        let mut tools = vec![b'['];
+        let mut tools = Vec::new();
         for (child, offer) in offers.iter().enumerate() {
             for tool in offer.listing.iter().flat_map(|listing| &listing.tools) {
                 let name = public_name(offer.prefix, tool.own.as_str(), max_name_length);
@@ -71,7 +70,7 @@ impl Catalog {
                     });
                     continue;
                 }
-                if tools.len() > 1 {
+                if !tools.is_empty() {
                     tools.push(b',');
                 }
                 tool.write_as(name.as_str(), &mut tools);
@@ -83,19 +82,7 @@ impl Catalog {
                 routes.insert(name, route);
             }
         }
-        tools.push(b']');
-        let list = |rest: &str| {
-            let mut list = Vec::with_capacity(tools.len() + rest.len() + 10);
-            list.extend_from_slice(b"{\"tools\":");
-            list.extend_from_slice(&tools);
-            list.extend_from_slice(rest.as_bytes());
-            Bytes::from(list)
-        };
         Self {
-            legacy_list: list("}"),
-            modern_list: list(&format!(
-                r#","resultType":"complete","ttlMs":{LIST_TTL_MS},"cacheScope":"private"}}"#
-            )),
             tools: tools.into(),
             routes,
             collisions,
@@ -112,12 +99,19 @@ impl Catalog {
         self.routes.len()
     }
 
-    /// The result of `tools/list`, ready to send.
-    pub fn tool_list(&self, era: Era) -> &Bytes {
-        match era {
-            Era::Legacy => &self.legacy_list,
-            Era::Modern => &self.modern_list,
-        }
+    /// Writes the result of `tools/list`: a copy of what was prepared.
+    pub fn write_tool_list(&self, era: Era, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"tools\":[");
+        out.extend_from_slice(&self.tools);
+        out.extend_from_slice(match era {
+            Era::Legacy => b"]}",
+            Era::Modern => MODERN_END.as_bytes(),
+        });
+    }
+
+    /// How many bytes the tools take in a list.
+    pub fn tool_list_size(&self) -> usize {
+        self.tools.len()
     }
 
     /// The tools left out because their names were taken.
@@ -130,12 +124,19 @@ impl Catalog {
         self.tools == other.tools
     }
 
-    /// Up to three names that are most like `name`, the nearest first.
+    /// Up to three names that are most like `name`, the nearest first. Comparing is
+    /// costly: a long name has none, and a large catalog is not searched to its end.
     pub fn closest(&self, name: &str) -> Vec<&PublicName> {
         const LIKE_ENOUGH: f64 = 0.7;
+        const LONGEST: usize = 64;
+        const MOST: usize = 2_000;
+        if name.len() > LONGEST {
+            return Vec::new();
+        }
         let mut scored: Vec<_> = self
             .routes
             .keys()
+            .take(MOST)
             .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
             .filter(|(score, _)| *score >= LIKE_ENOUGH)
             .collect();
@@ -168,6 +169,12 @@ mod tests {
         Catalog::merge(&offers, 42)
     }
 
+    fn list(catalog: &Catalog, era: Era) -> String {
+        let mut list = Vec::new();
+        catalog.write_tool_list(era, &mut list);
+        String::from_utf8(list).unwrap()
+    }
+
     #[test]
     fn tools_stand_in_file_order_under_their_public_names() {
         let (a, b) = (
@@ -176,7 +183,7 @@ mod tests {
         );
         let catalog = merge(&[("one", "one", &a), ("two", "two", &b)]);
         assert_eq!(
-            catalog.tool_list(Era::Legacy),
+            list(&catalog, Era::Legacy),
             r#"{"tools":[{"name":"one__x"},{"name":"one__y","t":1},{"name":"two__x"}]}"#
         );
         assert_eq!(
@@ -208,7 +215,7 @@ mod tests {
     fn a_modern_list_says_how_long_it_may_be_kept() {
         let catalog = merge(&[]);
         assert_eq!(
-            catalog.tool_list(Era::Modern),
+            list(&catalog, Era::Modern),
             r#"{"tools":[],"resultType":"complete","ttlMs":5000,"cacheScope":"private"}"#
         );
     }
@@ -220,5 +227,10 @@ mod tests {
         let closest = catalog.closest("github__serch_code");
         assert_eq!(closest[0].as_str(), "github__search_code");
         assert!(catalog.closest("qqqqqqqq").is_empty());
+        assert!(
+            catalog
+                .closest(&"github__serch_code".repeat(100_000))
+                .is_empty()
+        );
     }
 }

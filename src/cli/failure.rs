@@ -24,6 +24,14 @@ pub enum CliError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The demo's tour has seen something else than it promised.
+    #[error("the tour stopped at \"{step}\": seen was {seen}")]
+    Tour {
+        /// The step that did not hold.
+        step: &'static str,
+        /// What was seen instead.
+        seen: String,
+    },
     /// The command line asks for what will not be done.
     #[error("{0}")]
     Usage(String),

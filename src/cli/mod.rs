@@ -3,6 +3,7 @@
 //! Owns: flags, what goes to stdout and stderr, exit codes. Must never know how
 //! anything is done.
 
+mod demo;
 mod failure;
 mod serve;
 
@@ -33,6 +34,10 @@ struct Cli {
 enum Command {
     /// Serve all configured servers as one (the default).
     Serve(serve::Serve),
+    Demo(demo::Demo),
+    /// One of the demo's servers.
+    #[command(name = demo::stdio_child::COMMAND, hide = true)]
+    DemoChild,
     /// End process groups when the parent is gone.
     #[command(name = watchdog::COMMAND, hide = true)]
     Watchdog,
@@ -47,6 +52,8 @@ pub fn run() -> Result<(), CliError> {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => block_on(serve.run())?,
+        Command::Demo(demo) => block_on(demo.run())?,
+        Command::DemoChild => block_on(demo::stdio_child::run())?,
         Command::Watchdog => {
             watchdog::watch(std::io::stdin().lock()).map_err(CliError::io("the watchdog's pipe"))
         }

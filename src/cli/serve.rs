@@ -127,7 +127,8 @@ impl Serve {
 pub(super) struct Running {
     /// Where it serves, if over HTTP.
     pub(super) url: Option<Url>,
-    fleet: Arc<Fleet>,
+    /// Its children.
+    pub(super) fleet: Arc<Fleet>,
     door: JoinHandle<std::io::Result<()>>,
     shutdown: CancellationToken,
 }
@@ -213,10 +214,15 @@ impl Running {
     }
 
     /// Serves until a signal or the end of stdin, then drains and ends everything.
-    pub(super) async fn until_ended(mut self) -> Result<(), CliError> {
+    pub(super) async fn until_ended(self) -> Result<(), CliError> {
+        self.until(signalled()).await
+    }
+
+    /// Serves until something is over, then drains and ends everything.
+    pub(super) async fn until(mut self, over: impl Future<Output = ()>) -> Result<(), CliError> {
         let ended = tokio::select! {
             ended = &mut self.door => Some(ended),
-            () = signalled() => None,
+            () = over => None,
         };
         info!(seconds = DRAIN.as_secs(), "draining");
         self.shutdown.cancel();
@@ -277,7 +283,7 @@ fn is_own(url: &Url, own: SocketAddr) -> bool {
 }
 
 /// Resolves at Ctrl-C or SIGTERM.
-async fn signalled() {
+pub(super) async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminated = async {
         match signal(SignalKind::terminate()) {

@@ -6,14 +6,13 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::warn;
 
 use super::{FIRST_ROUND, Fleet, Snapshot};
-use crate::{
-    catalog::{Catalog, Collision, Offer},
-    outbound::Child,
-};
+use crate::catalog::{Catalog, Collision, Offer};
 
 /// Between two announcements of a changed list, so that a fleet that starts does
 /// not make every client fetch it dozens of times.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(250);
+/// How long news is gathered for one merge.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Merges until the children are gone.
 pub(super) async fn run(
@@ -24,23 +23,32 @@ pub(super) async fn run(
     let first_round = Instant::now() + FIRST_ROUND;
     let mut announce_at: Option<Instant> = None;
     let mut last_announced = Instant::now();
-    settle(&fleet, first_round);
     loop {
-        let settled = fleet.is_settled();
+        // Read before the merge: whoever has been tried by now is in it.
+        let round_is_over = all_attempted(&fleet) || Instant::now() >= first_round;
+        let generation = merge(&fleet, max_name_length);
+        if round_is_over {
+            fleet
+                .settled
+                .send_if_modified(|settled| !std::mem::replace(settled, true));
+        }
+        if generation != *fleet.announced.borrow() && announce_at.is_none() {
+            announce_at = Some(Instant::now().max(last_announced + ANNOUNCE_EVERY));
+        }
         tokio::select! {
             told = news.recv() => {
-                let Some(()) = told else { return };
-                while news.try_recv().is_ok() {}
-                if merge(&fleet, max_name_length) && announce_at.is_none() {
-                    announce_at = Some(Instant::now().max(last_announced + ANNOUNCE_EVERY));
+                if told.is_none() {
+                    return;
                 }
-                settle(&fleet, first_round);
+                // A fleet that starts has news by the dozen: one merge serves many.
+                tokio::time::sleep(GATHER).await;
+                while news.try_recv().is_ok() {}
             }
-            () = tokio::time::sleep_until(first_round), if !settled => settle(&fleet, first_round),
+            () = tokio::time::sleep_until(first_round), if !round_is_over => {}
             () = until(announce_at) => {
                 announce_at = None;
                 last_announced = Instant::now();
-                fleet.generation.send_modify(|generation| *generation += 1);
+                fleet.announced.send_replace(generation);
             }
         }
     }
@@ -53,8 +61,8 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Swaps the snapshot; whether clients see another list now.
-fn merge(fleet: &Fleet, max_name_length: usize) -> bool {
+/// Swaps the snapshot; gives its generation.
+fn merge(fleet: &Fleet, max_name_length: usize) -> u64 {
     let before = fleet.snapshot();
     let listings: Vec<_> = before
         .children
@@ -72,17 +80,28 @@ fn merge(fleet: &Fleet, max_name_length: usize) -> bool {
         })
         .collect();
     let catalog = Catalog::merge(&offers, max_name_length);
-    let same = catalog.lists_the_same_as(&before.catalog);
     for collision in catalog.collisions() {
         if !before.catalog.collisions().contains(collision) {
             warn_of(collision);
         }
     }
+    let same = catalog.lists_the_same_as(&before.catalog);
+    let generation = before.generation + u64::from(!same);
     fleet.snapshot.store(Arc::new(Snapshot {
         children: before.children.clone(),
         catalog,
+        generation,
     }));
-    !same
+    fleet.merges.send_replace(());
+    generation
+}
+
+fn all_attempted(fleet: &Fleet) -> bool {
+    let snapshot = fleet.snapshot();
+    snapshot
+        .children
+        .iter()
+        .all(|child| child.state().attempted)
 }
 
 fn warn_of(
@@ -96,22 +115,4 @@ fn warn_of(
         tool = %name, kept = %kept, left_out = %left_out,
         "two tools have the same public name: set another \"prefix\" for one of the children"
     );
-}
-
-fn settle(fleet: &Fleet, first_round: Instant) {
-    let over = Instant::now() >= first_round
-        || fleet
-            .snapshot()
-            .children
-            .iter()
-            .all(|child| is_attempted(child));
-    if over {
-        fleet
-            .settled
-            .send_if_modified(|settled| !std::mem::replace(settled, true));
-    }
-}
-
-fn is_attempted(child: &Child) -> bool {
-    child.state().attempted
 }

@@ -7,21 +7,22 @@
 mod merge;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use futures::FutureExt;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::error;
 
 pub use status::ChildStatus;
 
 use crate::{
     catalog::Catalog,
-    config::{ChildSettings, SessionMode, Settings},
+    config::Settings,
     identity::Identity,
     outbound::{Child, ChildMessage, HttpClient, Surroundings},
-    protocol::LogLevel,
+    protocol::{ChildName, LogLevel},
 };
 
 /// Process starts that may go on at once.
@@ -38,14 +39,18 @@ pub struct Snapshot {
     pub children: Vec<Arc<Child>>,
     /// What they offer.
     pub catalog: Catalog,
+    /// Counts the changes of what clients see.
+    pub generation: u64,
 }
 
 /// All children of this process.
 #[derive(Debug)]
 pub struct Fleet {
     snapshot: ArcSwap<Snapshot>,
-    /// Counts the changes of what clients see.
-    generation: watch::Sender<u64>,
+    /// The generation that clients have been told of.
+    announced: watch::Sender<u64>,
+    /// Moves with every merge.
+    merges: watch::Sender<()>,
     /// Whether the first round of connecting is over.
     settled: watch::Sender<bool>,
     messages: broadcast::Sender<ChildMessage>,
@@ -74,11 +79,10 @@ impl Fleet {
             .children
             .iter()
             .map(|child| {
-                warn_of_what_is_not_in_force(child);
                 let (child, task) =
-                    Child::start(child.clone(), surroundings.clone(), shutdown.clone());
+                    Child::supervised(child.clone(), surroundings.clone(), shutdown.child_token());
                 if let Some(task) = task {
-                    tasks.spawn(task);
+                    tasks.spawn(watched(child.name().clone(), task));
                 }
                 child
             })
@@ -87,8 +91,10 @@ impl Fleet {
             snapshot: ArcSwap::from_pointee(Snapshot {
                 children,
                 catalog: Catalog::merge(&[], settings.max_name_length),
+                generation: 0,
             }),
-            generation: watch::Sender::new(0),
+            announced: watch::Sender::new(0),
+            merges: watch::Sender::new(()),
             settled: watch::Sender::new(false),
             messages,
             log_level,
@@ -108,9 +114,15 @@ impl Fleet {
         self.snapshot.load_full()
     }
 
-    /// Changes whenever clients would see another list.
+    /// The generation of the catalog that clients are to know of; it lags behind the
+    /// snapshot's by what is gathered into one announcement.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+        self.announced.subscribe()
+    }
+
+    /// Moves with every merge, also one that changes nothing.
+    pub fn merges(&self) -> watch::Receiver<()> {
+        self.merges.subscribe()
     }
 
     /// Whether the first round of connecting is over, or has taken long enough: the
@@ -149,12 +161,10 @@ impl Fleet {
     }
 }
 
-fn warn_of_what_is_not_in_force(child: &ChildSettings) {
-    let waiting = [
-        ("session", child.session == SessionMode::Dedicated),
-        ("lazy", child.lazy),
-    ];
-    for (key, _) in waiting.into_iter().filter(|(_, set)| *set) {
-        warn!(child = %child.name, key, "this setting is read but not in force yet");
+/// A child's task, and a word in the log if it ever panics: it cannot be told by the
+/// task itself.
+async fn watched(child: ChildName, task: impl Future<Output = ()>) {
+    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        error!(%child, "the child's supervision has failed; restart the multiplexer");
     }
 }

@@ -85,7 +85,7 @@ fn status(child: &Child, tools_left_out: usize) -> ChildStatus {
         transport: child.transport(),
         era: state.era,
         state: state.phase,
-        reason: state.reason.clone(),
+        reason: state.told_in_full(),
         since: state
             .since
             .duration_since(SystemTime::UNIX_EPOCH)

@@ -8,7 +8,7 @@ use rmcp::model::{
 use serde::Serialize;
 
 use crate::{
-    fleet::Fleet,
+    catalog::Catalog,
     protocol::{
         Era, Frame,
         error::{RpcError, code, result_answer},
@@ -46,20 +46,18 @@ pub(super) fn discover(request: &Frame) -> Bytes {
 
 /// The answer to `tools/list`: what was prepared when the catalog was merged. There
 /// is one page.
-pub(super) fn tool_list(request: &Frame, era: Era, fleet: &Fleet) -> Result<Bytes, RpcError> {
+pub(super) fn tool_list(request: &Frame, era: Era, catalog: &Catalog) -> Result<Bytes, RpcError> {
     let params = request.body_object();
     let cursor = params.as_ref().and_then(|params| params.get("cursor"));
     if cursor.is_some_and(|cursor| cursor != "null") {
         return Err(invalid("unknown cursor: the list has one page"));
     }
-    let snapshot = fleet.snapshot();
-    let list = snapshot.catalog.tool_list(era);
     let id = request.id().unwrap_or("null");
-    let mut answer = Vec::with_capacity(list.len() + id.len() + 40);
+    let mut answer = Vec::with_capacity(catalog.tool_list_size() + id.len() + 128);
     answer.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     answer.extend_from_slice(id.as_bytes());
     answer.extend_from_slice(br#","result":"#);
-    answer.extend_from_slice(list);
+    catalog.write_tool_list(era, &mut answer);
     answer.push(b'}');
     Ok(answer.into())
 }

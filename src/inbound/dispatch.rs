@@ -33,8 +33,6 @@ pub(super) struct From<'a> {
     pub(super) caller: Caller,
     /// A legacy client's session.
     pub(super) session: Option<&'a Session>,
-    /// Whether it can take an answer that is still arriving.
-    pub(super) may_stream: bool,
 }
 
 impl From<'_> {
@@ -64,7 +62,6 @@ impl From<'_> {
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
             },
             session: None,
-            may_stream: false,
         })
     }
 }
@@ -113,12 +110,16 @@ impl Dispatch {
             ("tools/call", _) => {
                 return self
                     .relay
-                    .tool_call(frame, params, &from.caller, from.may_stream, asides)
+                    .tool_call(frame, params, &from.caller, asides)
                     .await;
             }
             ("tools/list", _) => {
                 self.fleet.settled().await;
-                answers::tool_list(frame, era, &self.fleet)
+                let snapshot = self.fleet.snapshot();
+                if let Some(session) = from.session {
+                    session.has_seen(snapshot.generation);
+                }
+                answers::tool_list(frame, era, &snapshot.catalog)
             }
             ("ping", Era::Legacy) => Ok(answers::empty(frame)),
             ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, from.session),

@@ -4,7 +4,9 @@
 //! a name of its own that points at loopback. The `Host` and the `Origin` tell
 //! (MCP, "Security Warning" of Streamable HTTP).
 
-use http::{HeaderMap, Uri, header};
+use std::net::IpAddr;
+
+use http::{HeaderMap, Uri, header, uri::Authority};
 
 /// The hosts and origins that may come in.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,7 @@ impl Entrance {
         let lower = |all: Vec<String>| {
             all.iter()
                 .map(|one| one.trim().to_ascii_lowercase())
+                .filter(|one| !one.is_empty())
                 .collect()
         };
         Self {
@@ -43,7 +46,7 @@ impl Entrance {
             return Err(format!(
                 "Host {:?} is not allowed; start with --allowed-host {} (or set MCP_ALLOWED_HOSTS) to let it in",
                 shown(host),
-                shown(name_of(host)),
+                shown(name_of(host).unwrap_or(host)),
             ));
         }
         let Some(origin) = headers.get(header::ORIGIN) else {
@@ -61,37 +64,44 @@ impl Entrance {
 
     fn knows_host(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
-        let name = name_of(&host);
+        let Some(name) = name_of(&host) else {
+            return false;
+        };
         is_loopback(name)
-            || self
-                .hosts
-                .iter()
-                .any(|allowed| allowed == "*" || *allowed == host || *allowed == name)
+            || self.hosts.iter().any(|allowed| {
+                allowed == "*" || *allowed == host || allowed.trim_matches(BRACKETS) == name
+            })
     }
 
     fn knows_origin(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         let of_loopback = origin
             .split_once("://")
-            .is_some_and(|(_, host)| is_loopback(name_of(host)));
-        of_loopback
-            || self
-                .origins
-                .iter()
-                .any(|allowed| allowed == "*" || *allowed == origin)
+            .and_then(|(_, host)| name_of(host))
+            .is_some_and(is_loopback);
+        let allowed = self.origins.iter();
+        of_loopback || allowed.into_iter().any(|one| one == "*" || *one == origin)
     }
 }
 
-/// A host without its port.
-fn name_of(host: &str) -> &str {
-    if let Some(end) = host.strip_prefix('[').and_then(|rest| rest.find(']')) {
-        return &host[..end + 2];
-    }
-    host.split_once(':').map_or(host, |(name, _)| name)
+const BRACKETS: [char; 2] = ['[', ']'];
+
+/// A host without its port, and an IPv6 address without its brackets. `None` for what
+/// is no host: half of one must not pass for the whole.
+fn name_of(host: &str) -> Option<&str> {
+    let authority: Authority = host.parse().ok()?;
+    let name = authority.host();
+    let with_port = authority.port().map(|port| format!("{name}:{port}"));
+    // No user, and nothing behind the port.
+    let whole = host == name || Some(host) == with_port.as_deref();
+    whole.then(|| {
+        let start = usize::from(name.starts_with('['));
+        &host[start..name.len() - start]
+    })
 }
 
 fn is_loopback(name: &str) -> bool {
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn shown(text: &str) -> String {
@@ -132,6 +142,8 @@ mod tests {
             "127.0.0.1.evil.example:80",
             "",
             "[::2]",
+            "[::1]evil.example",
+            "u@localhost",
         ] {
             let refused = admit(&entrance, host, None).unwrap_err();
             assert!(refused.contains("--allowed-host"), "{refused}");

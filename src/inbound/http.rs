@@ -10,27 +10,25 @@ use axum::{
     routing::any,
 };
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, ALLOW, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
     ASIDES, BODY_LIMIT, Entrance, Sessions, answers,
     dispatch::{Dispatch, From, missing_meta},
-    listen,
+    listen, negotiate,
+    refused::Refused,
     session::Session,
-    stream::{self, Working},
+    stream,
 };
 use crate::{
     protocol::{
         Era, Frame, Kind,
         error::{RpcError, code},
         headers,
-        request::{Params, name_key},
-        version::{MODERN, known_version},
+        request::Params,
+        version::known_version,
     },
     relay::Reply,
 };
@@ -38,6 +36,9 @@ use crate::{
 /// When nothing has come for this long, the answer becomes an event stream, so that
 /// comments can keep it alive.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every request needs.
 #[derive(Clone, Debug)]
@@ -84,26 +85,26 @@ pub async fn serve(
 
 async fn handle(State(door): State<Door>, request: Request) -> Response {
     if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
-        return (StatusCode::FORBIDDEN, reason).into_response();
+        return Refused::plainly(StatusCode::FORBIDDEN, reason).into_response();
     }
     let answered = match *request.method() {
         Method::POST => door.post(request).await,
         Method::GET => door.get(request.headers()),
         Method::DELETE => door.delete(request.headers()),
-        _ => Err(not_allowed("GET, POST, DELETE")),
+        _ => Err(Refused::method("GET, POST, DELETE")),
     };
-    answered.unwrap_or_else(|refused| refused)
+    answered.unwrap_or_else(Refused::into_response)
 }
 
 /// A request that was let in.
-type Answered = Result<Response, Response>;
+type Answered = Result<Response, Refused>;
 
 impl Door {
     async fn post(self, request: Request) -> Answered {
         let (parts, body) = request.into_parts();
-        negotiate(&parts.headers)?;
+        negotiate::content_types(&parts.headers)?;
         let frame = Frame::read(read(body).await?)
-            .map_err(|error| json(StatusCode::BAD_REQUEST, error.answer().into_bytes()))?;
+            .map_err(|error| Refused::with(StatusCode::BAD_REQUEST, error.answer()))?;
         match frame.kind() {
             Kind::Request => self.request(&parts.headers, frame).await,
             Kind::Notification => self.notification(&parts.headers, &frame),
@@ -119,11 +120,9 @@ impl Door {
         }
         let refuse = |status| {
             let frame = &frame;
-            move |error: RpcError| refused(status, &error, frame.id())
+            move |error: RpcError| Refused::rpc(status, &error, frame.id())
         };
-        let speaks_modern = all
-            .get(headers::PROTOCOL_VERSION)
-            .is_some_and(|v| v == MODERN.as_str());
+        let speaks_modern = negotiate::is_modern(all);
         let params = Params::read(&frame, &method).map_err(|error| match error.code {
             code::INVALID_REQUEST => refuse(StatusCode::BAD_REQUEST)(error),
             _ => refuse(StatusCode::OK)(error),
@@ -131,15 +130,12 @@ impl Door {
         let session = match params.era() {
             Era::Modern => {
                 From::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;
-                check_headers(all, &method, &params).map_err(refuse(StatusCode::BAD_REQUEST))?;
+                negotiate::standard_headers(all, &method, &params)
+                    .map_err(refuse(StatusCode::BAD_REQUEST))?;
                 None
             }
             Era::Legacy if speaks_modern => {
-                return Err(refused(
-                    StatusCode::BAD_REQUEST,
-                    &missing_meta(),
-                    frame.id(),
-                ));
+                return Err(refuse(StatusCode::BAD_REQUEST)(missing_meta()));
             }
             Era::Legacy => Some(self.session(all, frame.id())?),
         };
@@ -151,10 +147,10 @@ impl Door {
             biased;
             reply = &mut work => Ok(plain(reply, heard, era)),
             Some(first) = heard.recv() => {
-                Ok(event_stream(stream::events(Some(first), Working { work, asides: heard })))
+                Ok(event_stream(stream::events(Some(first), work, heard)))
             }
             () = tokio::time::sleep(PATIENCE) => {
-                Ok(event_stream(stream::events(None, Working { work, asides: heard })))
+                Ok(event_stream(stream::events(None, work, heard)))
             }
         }
     }
@@ -170,10 +166,7 @@ impl Door {
     ) -> Option<Reply> {
         let Some(session) = session else {
             let from = match From::modern(&params) {
-                Ok(from) => From {
-                    may_stream: true,
-                    ..from
-                },
+                Ok(from) => from,
                 Err(error) => return Some(Reply::Whole(error.answer(frame.id()).into_bytes())),
             };
             return Some(self.dispatch.request(&frame, &params, &from, &asides).await);
@@ -185,7 +178,6 @@ impl Door {
         let from = From {
             caller: session.caller(),
             session: Some(&session),
-            may_stream: true,
         };
         entry
             .unless_cancelled(self.dispatch.request(&frame, &params, &from, &asides))
@@ -194,8 +186,11 @@ impl Door {
 
     fn initialize(&self, frame: &Frame) -> Answered {
         let answer = answers::initialize(frame)
-            .map_err(|error| refused(StatusCode::OK, &error, frame.id()))?;
-        let (id, _) = self.sessions.begin();
+            .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
+        let Some((id, _)) = self.sessions.begin() else {
+            let full = "too many sessions are open: try again later";
+            return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
+        };
         let mut response = json(StatusCode::OK, answer);
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(headers::SESSION_ID, id);
@@ -204,9 +199,7 @@ impl Door {
     }
 
     fn notification(&self, all: &HeaderMap, frame: &Frame) -> Answered {
-        let modern = all
-            .get(headers::PROTOCOL_VERSION)
-            .is_some_and(|v| v == MODERN.as_str());
+        let modern = negotiate::is_modern(all);
         // A modern client takes requests back by closing their streams.
         if !modern {
             let session = self.session(all, None)?;
@@ -217,18 +210,14 @@ impl Door {
 
     /// The stream on which a legacy client hears of what belongs to no request.
     fn get(&self, all: &HeaderMap) -> Answered {
-        if all
-            .get(headers::PROTOCOL_VERSION)
-            .is_some_and(|v| v == MODERN.as_str())
-        {
-            return Err(not_allowed("POST"));
+        if negotiate::is_modern(all) {
+            return Err(Refused::method("POST"));
         }
-        if !accepts(all, "text/event-stream") {
-            return Err((
+        if !negotiate::accepts(all, "text/event-stream") {
+            return Err(Refused::plainly(
                 StatusCode::NOT_ACCEPTABLE,
                 "Accept must include text/event-stream",
-            )
-                .into_response());
+            ));
         }
         let mut open = self.session(all, None)?.open_stream();
         let (asides, heard) = mpsc::channel(ASIDES);
@@ -243,29 +232,23 @@ impl Door {
             }
             None
         });
-        Ok(event_stream(stream::events(
-            None,
-            Working {
-                work,
-                asides: heard,
-            },
-        )))
+        Ok(event_stream(stream::events(None, work, heard)))
     }
 
     fn delete(&self, all: &HeaderMap) -> Answered {
         self.session(all, None)?;
-        let ended = session_id(all).is_some_and(|id| self.sessions.end(id));
+        let ended = negotiate::session_id(all).is_some_and(|id| self.sessions.end(id));
         match ended {
             true => Ok(StatusCode::NO_CONTENT.into_response()),
-            false => Err(unknown_session(None)),
+            false => Err(Refused::unknown_session(None)),
         }
     }
 
     /// The session a legacy request names.
-    fn session(&self, all: &HeaderMap, id: Option<&str>) -> Result<Arc<Session>, Response> {
+    fn session(&self, all: &HeaderMap, id: Option<&str>) -> Result<Arc<Session>, Refused> {
         let bad = |reason: &str| {
             let error = RpcError::new(code::INVALID_REQUEST, reason);
-            refused(StatusCode::BAD_REQUEST, &error, id)
+            Refused::rpc(StatusCode::BAD_REQUEST, &error, id)
         };
         if let Some(version) = all.get(headers::PROTOCOL_VERSION)
             && version.to_str().ok().and_then(known_version).is_none()
@@ -274,98 +257,36 @@ impl Door {
                 "MCP-Protocol-Version names a version that is not supported",
             ));
         }
-        let Some(session) = session_id(all) else {
+        let Some(session) = negotiate::session_id(all) else {
             return Err(bad(
                 "Mcp-Session-Id is missing: begin with initialize, or send the _meta of 2026-07-28",
             ));
         };
         self.sessions
             .get(session)
-            .ok_or_else(|| unknown_session(id))
+            .ok_or_else(|| Refused::unknown_session(id))
     }
 }
 
-/// Checks the content types: a client must be able to take both kinds of answer.
-fn negotiate(all: &HeaderMap) -> Result<(), Response> {
-    let content_type = all.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.unwrap_or_default().split(';').next();
-    if !essence.is_some_and(|e| e.trim().eq_ignore_ascii_case("application/json")) {
-        return Err((
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type must be application/json",
-        )
-            .into_response());
-    }
-    if !accepts(all, "application/json") || !accepts(all, "text/event-stream") {
-        return Err((
-            StatusCode::NOT_ACCEPTABLE,
-            "Accept must include application/json and text/event-stream",
-        )
-            .into_response());
-    }
-    Ok(())
-}
-
-/// Whether `Accept` lets a type through. Absent, it lets through everything (RFC
-/// 9110, 12.5.1).
-fn accepts(all: &HeaderMap, wanted: &str) -> bool {
-    let mut values = all.get_all(ACCEPT).iter().peekable();
-    let kind = wanted.split('/').next().unwrap_or_default();
-    values.peek().is_none()
-        || values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|range| range.split(';').next())
-            .map(str::trim)
-            .any(|range| {
-                range == "*/*"
-                    || range.eq_ignore_ascii_case(wanted)
-                    || range
-                        .strip_suffix("/*")
-                        .is_some_and(|r| r.eq_ignore_ascii_case(kind))
-            })
-}
-
-async fn read(body: Body) -> Result<Bytes, Response> {
-    match Limited::new(body, BODY_LIMIT).collect().await {
+async fn read(body: Body) -> Result<Bytes, Refused> {
+    let body = Limited::new(body, BODY_LIMIT).collect();
+    let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, body).await else {
+        return Err(Refused::plainly(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body took too long",
+        ));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err((
+        Err(error) if error.is::<LengthLimitError>() => Err(Refused::plainly(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("a message may have at most {} MiB", BODY_LIMIT >> 20),
-        )
-            .into_response()),
-        Err(_) => Err((StatusCode::BAD_REQUEST, "the body was cut").into_response()),
+        )),
+        Err(_) => Err(Refused::plainly(
+            StatusCode::BAD_REQUEST,
+            "the body was cut",
+        )),
     }
-}
-
-/// The standard headers of a modern request must say what its body says (MCP
-/// 2026-07-28, SEP-2243).
-fn check_headers(all: &HeaderMap, method: &str, params: &Params) -> Result<(), RpcError> {
-    let says = |name: &http::HeaderName, expected: &str| {
-        let mut values = all.get_all(name).iter();
-        match (values.next().and_then(headers::decode), values.next()) {
-            (Some(value), None) if value == expected => Ok(()),
-            (None, _) => Err(mismatch(format!(
-                "the header {name} is missing or cannot be read"
-            ))),
-            _ => Err(mismatch(format!(
-                "the header {name} does not say what the body says"
-            ))),
-        }
-    };
-    says(
-        &headers::PROTOCOL_VERSION,
-        params.version.as_deref().unwrap_or_default(),
-    )?;
-    says(&headers::METHOD, method)?;
-    match (name_key(method), &params.name) {
-        (Some(_), Some(name)) => says(&headers::NAME, name),
-        _ => Ok(()),
-    }
-}
-
-fn mismatch(message: String) -> RpcError {
-    RpcError::new(code::HEADER_MISMATCH, message)
 }
 
 /// A whole answer as JSON; what was said before it, if it came in the same moment,
@@ -373,20 +294,14 @@ fn mismatch(message: String) -> RpcError {
 fn plain(reply: Option<Reply>, heard: mpsc::Receiver<Bytes>, era: Era) -> Response {
     if !heard.is_empty() {
         let work = Box::pin(std::future::ready(reply));
-        return event_stream(stream::events(
-            None,
-            Working {
-                work,
-                asides: heard,
-            },
-        ));
+        return event_stream(stream::events(None, work, heard));
     }
     match reply {
         // Taken back: there is nothing to say (MCP, "Cancellation").
         None => event_stream(Body::empty()),
         Some(Reply::Whole(answer)) => json(status_of(&answer, era), answer),
-        Some(Reply::Long(answer, settlement)) => {
-            let mut response = Response::new(Body::from_stream(stream::long(answer, settlement)));
+        Some(Reply::Long(answer)) => {
+            let mut response = Response::new(stream::long(answer));
             let json = HeaderValue::from_static("application/json");
             response.headers_mut().insert(CONTENT_TYPE, json);
             response
@@ -416,26 +331,6 @@ fn status_of(answer: &Bytes, era: Era) -> StatusCode {
         Some(code::METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
         _ => StatusCode::OK,
     }
-}
-
-fn session_id(all: &HeaderMap) -> Option<&str> {
-    all.get(headers::SESSION_ID)?.to_str().ok()
-}
-
-fn unknown_session(id: Option<&str>) -> Response {
-    let error = RpcError::new(
-        code::INVALID_REQUEST,
-        "unknown session: begin again with initialize",
-    );
-    refused(StatusCode::NOT_FOUND, &error, id)
-}
-
-fn refused(status: StatusCode, error: &RpcError, id: Option<&str>) -> Response {
-    json(status, error.answer(id).into_bytes())
-}
-
-fn not_allowed(allowed: &'static str) -> Response {
-    (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, allowed)]).into_response()
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response {

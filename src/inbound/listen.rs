@@ -79,11 +79,20 @@ fn wants_tools(request: &Frame) -> Result<bool, RpcError> {
 /// it is gone.
 pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
     let mut changes = fleet.changes();
+    // What changed between the client's list and its listening counts too.
+    changes.mark_changed();
     let mut messages = fleet.messages();
     loop {
         let message = tokio::select! {
             changed = changes.changed() => match changed {
-                Ok(()) => notification(TOOLS_CHANGED, None).into_bytes(),
+                Ok(()) => {
+                    let generation = *changes.borrow_and_update();
+                    if !session.is_behind(generation) {
+                        continue;
+                    }
+                    session.has_seen(generation);
+                    notification(TOOLS_CHANGED, None).into_bytes()
+                }
                 Err(_) => return,
             },
             message = messages.recv() => match message {

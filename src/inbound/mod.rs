@@ -11,6 +11,8 @@ mod entrance;
 mod http;
 mod in_flight;
 mod listen;
+mod negotiate;
+mod refused;
 mod session;
 mod stdio;
 mod stream;

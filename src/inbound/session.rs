@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,6 +21,8 @@ use crate::{
 
 /// A session nobody has used for this long is forgotten.
 const IDLE: Duration = Duration::from_secs(30 * 60);
+/// Sessions that may be open: about a kilobyte each.
+const MOST: usize = 100_000;
 /// How often forgotten sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -36,7 +38,12 @@ pub struct Session {
     /// The newest stream for messages outside of any request: each is sent on one
     /// stream only, so the older ones end.
     newest_stream: watch::Sender<u64>,
+    /// The generation of the list it has seen, or been told of.
+    seen: AtomicU64,
 }
+
+/// No list has been seen yet.
+const NEVER: u64 = u64::MAX;
 
 impl Session {
     pub(super) fn new() -> Self {
@@ -46,6 +53,7 @@ impl Session {
             last_used: Mutex::new(Instant::now()),
             streams: AtomicUsize::new(0),
             newest_stream: watch::Sender::new(0),
+            seen: AtomicU64::new(NEVER),
         }
     }
 
@@ -60,6 +68,17 @@ impl Session {
             era: Era::Legacy,
             log_level: *lock(&self.log_level),
         }
+    }
+
+    /// The client has been given the list of this generation, or told that it is there.
+    pub(super) fn has_seen(&self, generation: u64) {
+        self.seen.store(generation, Ordering::Relaxed);
+    }
+
+    /// Whether the client holds a list that is older than this generation.
+    pub(super) fn is_behind(&self, generation: u64) -> bool {
+        let seen = self.seen.load(Ordering::Relaxed);
+        seen != NEVER && seen < generation
     }
 
     /// Opens the session's stream; the one before it ends.
@@ -115,13 +134,16 @@ impl Drop for OpenStream {
 pub struct Sessions(Arc<DashMap<String, Arc<Session>>>);
 
 impl Sessions {
-    /// A new session, and its id: 122 random bits.
-    pub(super) fn begin(&self) -> (String, Arc<Session>) {
+    /// A new session, and its id: 122 random bits. `None` when too many are open.
+    pub(super) fn begin(&self) -> Option<(String, Arc<Session>)> {
+        if self.0.len() >= MOST {
+            return None;
+        }
         let id = Uuid::new_v4().simple().to_string();
         let session = Arc::new(Session::new());
         self.0.insert(id.clone(), Arc::clone(&session));
         self.count();
-        (id, session)
+        Some((id, session))
     }
 
     /// The session of this id.
@@ -175,8 +197,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_session_is_forgotten_and_one_with_a_stream_is_not() {
         let sessions = Sessions::default();
-        let (idle, _) = sessions.begin();
-        let (streaming, session) = sessions.begin();
+        let (idle, _) = sessions.begin().unwrap();
+        let (streaming, session) = sessions.begin().unwrap();
         let stream = session.open_stream();
         tokio::spawn(sessions.clone().sweep());
         tokio::time::sleep(IDLE + SWEEP).await;

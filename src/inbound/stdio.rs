@@ -26,6 +26,7 @@ use crate::{
         splice::on_one_line,
     },
     relay::Reply,
+    telemetry::set_sessions,
 };
 
 /// How long requests may go on after the client has closed its end: a script that
@@ -42,6 +43,7 @@ pub async fn serve(
     let (out, messages) = mpsc::channel(ASIDES);
     let gone = CancellationToken::new();
     let writer = tokio::spawn(write(stdout, messages, gone.clone()));
+    set_sessions("stdio", Era::Legacy.as_str(), 1);
     let closing = dispatch.shutdown().child_token();
     let door = Door {
         dispatch: dispatch.until(closing.clone()),
@@ -150,20 +152,16 @@ impl Door {
             Era::Legacy => From {
                 caller: self.session.caller(),
                 session: Some(&self.session),
-                may_stream: false,
             },
             Era::Modern => match From::modern(&params) {
                 Ok(from) => from,
                 Err(error) => return refused(error),
             },
         };
-        match self
-            .dispatch
-            .request(frame, &params, &from, &self.out)
-            .await
-        {
+        let reply = self.dispatch.request(frame, &params, &from, &self.out);
+        match reply.await {
             Reply::Whole(answer) => answer,
-            Reply::Long(long, settlement) => stream::gather(long, settlement, frame.id()).await,
+            Reply::Long(answer) => stream::gather(answer, frame.id()).await,
         }
     }
 

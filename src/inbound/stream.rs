@@ -1,72 +1,71 @@
 //! Bodies that are sent while they come into being.
+//!
+//! Once an answer is streamed, its work runs in a task of its own: a client that does
+//! not read must not keep the work from being polled, for that holds a child's slot.
+//! What it does not take within [`STALL`] is taken back.
 
 use std::{io, pin::Pin, time::Duration};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use http_body_util::BodyExt;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, Sleep},
-};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
 
 use crate::{
-    outbound::{Failure, LongAnswer},
     protocol::{
         error::{RpcError, code},
         splice::on_one_line,
     },
-    relay::{Reply, Settlement},
-    telemetry::Outcome,
+    relay::{LongReply, Reply},
 };
 
 /// Between two comments on a stream on which nothing else is said: balancers cut
 /// what is silent.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a client may take to read what is there for it.
+const STALL: Duration = Duration::from_secs(30);
+/// Pieces that may wait for the client.
+const PIECES: usize = 16;
+const EVENT: &[u8] = b"event: message\ndata: ";
+const EVENT_END: Bytes = Bytes::from_static(b"\n\n");
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// An answer that is passed on while it arrives, settled at its end. A child that
-/// cuts it cuts it for the client too.
-pub(super) fn long(
-    answer: LongAnswer,
-    settlement: Settlement,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    struct Passing {
-        answer: LongAnswer,
-        settlement: Settlement,
-    }
-    let head = stream::iter([Ok(answer.head.clone())]);
-    let passing = Some(Passing { answer, settlement });
-    let rest = stream::try_unfold(passing, async |passing| {
-        let Some(mut passing) = passing else {
-            return Ok(None);
-        };
-        loop {
-            match passing.answer.rest.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some((data, Some(passing))));
-                    }
-                }
-                Some(Err(_)) => {
-                    let cut = Failure::transport("cut its answer");
-                    passing.settlement.failed(None, &cut);
-                    return Err(io::Error::other("the child cut its answer"));
-                }
-                None => {
-                    passing.settlement.answered(Outcome::Ok);
-                    return Ok(None);
-                }
-            }
+/// An event stream of what comes before the answer, and the answer, if there is one.
+/// The client's going drops the work.
+pub(super) fn events<F>(
+    first: Option<Bytes>,
+    work: Pin<Box<F>>,
+    asides: mpsc::Receiver<Bytes>,
+) -> Body
+where
+    F: Future<Output = Option<Reply>> + Send + 'static,
+{
+    let (out, body) = Out::new();
+    tokio::spawn(async move {
+        let gone = out.clone();
+        tokio::select! {
+            _ = say(&out, first, work, asides) => {}
+            () = gone.gone() => {}
         }
     });
-    head.chain(rest)
+    body
+}
+
+/// An answer that is passed on while it arrives.
+pub(super) fn long(mut answer: LongReply) -> Body {
+    let (out, body) = Out::new();
+    tokio::spawn(async move {
+        while let Some(piece) = answer.next().await {
+            out.send(piece).await?;
+        }
+        Ok::<_, Gone>(())
+    });
+    body
 }
 
 /// The same, all of it: for a client that takes whole messages only.
-pub(super) async fn gather(answer: LongAnswer, settlement: Settlement, id: Option<&str>) -> Bytes {
-    let gathered: io::Result<BytesMut> = long(answer, settlement).try_collect().await;
+pub(super) async fn gather(answer: LongReply, id: Option<&str>) -> Bytes {
+    let gathered: io::Result<BytesMut> = answer.try_collect().await;
     match gathered {
         Ok(bytes) => bytes.freeze(),
         Err(error) => RpcError::new(code::INTERNAL, error.to_string())
@@ -75,77 +74,74 @@ pub(super) async fn gather(answer: LongAnswer, settlement: Settlement, id: Optio
     }
 }
 
-/// A request that is being worked on, and what comes before its answer.
-pub(super) struct Working<F> {
-    pub(super) work: Pin<Box<F>>,
-    pub(super) asides: mpsc::Receiver<Bytes>,
-}
-
-/// An event stream of what comes before the answer, and the answer, if there is one.
-/// Its drop drops the work.
-pub(super) fn events<F>(first: Option<Bytes>, working: Working<F>) -> Body
-where
-    F: Future<Output = Option<Reply>> + Send + 'static,
-{
-    let first = stream::iter(first.map(|message| Ok(event(message))));
-    let rest = stream::unfold(Some((working, keep_alive())), async |working| {
-        let (mut working, mut silent) = working?;
-        let next = tokio::select! {
-            biased;
-            Some(aside) = working.asides.recv() => Next::More(event(aside)),
-            reply = &mut working.work => Next::Last(reply),
-            () = &mut silent => Next::More(COMMENT),
-        };
-        match next {
-            Next::More(bytes) => {
-                silent.as_mut().reset(Instant::now() + KEEP_ALIVE);
-                let more = stream::iter([Ok(bytes)]).boxed();
-                Some((more, Some((working, silent))))
-            }
-            Next::Last(reply) => Some((last(working.asides, reply), None)),
-        }
-    });
-    Body::from_stream(first.chain(rest.flatten()))
-}
-
-enum Next {
-    More(Bytes),
-    Last(Option<Reply>),
-}
-
-fn keep_alive() -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep(KEEP_ALIVE))
-}
-
-/// What was said before the answer and not yet sent, and the answer.
-fn last(
+async fn say<F>(
+    out: &Out,
+    first: Option<Bytes>,
+    mut work: Pin<Box<F>>,
     mut asides: mpsc::Receiver<Bytes>,
-    reply: Option<Reply>,
-) -> stream::BoxStream<'static, io::Result<Bytes>> {
-    let mut before = Vec::new();
+) -> Result<(), Gone>
+where
+    F: Future<Output = Option<Reply>>,
+{
+    if let Some(first) = first {
+        out.event(first).await?;
+    }
+    let reply = loop {
+        tokio::select! {
+            biased;
+            Some(aside) = asides.recv() => out.event(aside).await?,
+            reply = &mut work => break reply,
+            () = tokio::time::sleep(KEEP_ALIVE) => out.send(Ok(COMMENT)).await?,
+        }
+    };
     while let Ok(aside) = asides.try_recv() {
-        before.push(Ok(event(aside)));
+        out.event(aside).await?;
     }
-    let before = stream::iter(before);
     match reply {
-        None => before.boxed(),
-        Some(Reply::Whole(answer)) => before.chain(stream::iter([Ok(event(answer))])).boxed(),
-        Some(Reply::Long(answer, settlement)) => before
-            .chain(stream::iter([Ok(Bytes::from_static(EVENT))]))
-            .chain(long(answer, settlement).map_ok(on_one_line))
-            .chain(stream::iter([Ok(Bytes::from_static(b"\n\n"))]))
-            .boxed(),
+        None => {}
+        Some(Reply::Whole(answer)) => out.event(answer).await?,
+        Some(Reply::Long(mut answer)) => {
+            out.send(Ok(Bytes::from_static(EVENT))).await?;
+            while let Some(piece) = answer.next().await {
+                out.send(piece.map(on_one_line)).await?;
+            }
+            out.send(Ok(EVENT_END)).await?;
+        }
     }
+    Ok(())
 }
 
-const EVENT: &[u8] = b"event: message\ndata: ";
+/// The sending end of a body.
+#[derive(Clone)]
+struct Out(mpsc::Sender<io::Result<Bytes>>);
 
-/// One message as a server-sent event.
-fn event(message: Bytes) -> Bytes {
-    let message = on_one_line(message);
-    let mut event = BytesMut::with_capacity(message.len() + EVENT.len() + 2);
-    event.extend_from_slice(EVENT);
-    event.extend_from_slice(&message);
-    event.extend_from_slice(b"\n\n");
-    event.freeze()
+/// The client has gone, or does not read.
+struct Gone;
+
+impl Out {
+    fn new() -> (Self, Body) {
+        let (out, mut pieces) = mpsc::channel(PIECES);
+        let body = Body::from_stream(stream::poll_fn(move |context| pieces.poll_recv(context)));
+        (Self(out), body)
+    }
+
+    async fn send(&self, piece: io::Result<Bytes>) -> Result<(), Gone> {
+        match tokio::time::timeout(STALL, self.0.send(piece)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+
+    async fn event(&self, message: Bytes) -> Result<(), Gone> {
+        let message = on_one_line(message);
+        let mut event = BytesMut::with_capacity(message.len() + EVENT.len() + EVENT_END.len());
+        event.extend_from_slice(EVENT);
+        event.extend_from_slice(&message);
+        event.extend_from_slice(&EVENT_END);
+        self.send(Ok(event.freeze())).await
+    }
+
+    async fn gone(&self) {
+        self.0.closed().await;
+    }
 }

@@ -2,11 +2,13 @@
 //!
 //! Built on `failsafe`, which half-open lets every call through and has no getter
 //! for its state. So calls read an atomic that its instrument sets, and only the
-//! child's task ever asks the machine for permission: for its own probe.
+//! child's task ever asks the machine for permission: for its own probe. The machine
+//! tells its instrument after it has released its own lock; one lock around it keeps
+//! what is told in the order in which it happened.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -49,7 +51,7 @@ impl BreakerState {
 /// The breaker; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Breaker {
-    machine: Option<StateMachine<Policy, Gauge>>,
+    machine: Option<Arc<Mutex<StateMachine<Policy, Gauge>>>>,
     gauge: Gauge,
     reopens: watch::Receiver<Option<Instant>>,
 }
@@ -67,7 +69,7 @@ impl Breaker {
                 inner: policy(settings),
                 opened,
             };
-            StateMachine::new(policy, gauge.clone())
+            Arc::new(Mutex::new(StateMachine::new(policy, gauge.clone())))
         });
         Self {
             machine,
@@ -96,48 +98,44 @@ impl Breaker {
     /// A call has succeeded. A late answer to a call from before the breaker opened
     /// decides nothing.
     pub fn succeeded(&self) {
-        if let (Some(machine), BreakerState::Closed) = (&self.machine, self.state()) {
-            machine.on_success();
+        if self.state() == BreakerState::Closed {
+            self.with(StateMachine::on_success);
         }
     }
 
     /// A call, or an attempt to connect, has failed in a way that counts.
     pub fn failed(&self) {
-        if let (Some(machine), BreakerState::Closed) = (&self.machine, self.state()) {
-            machine.on_error();
-        }
+        self.with(|machine| {
+            // Asked again under the lock: another failure may have opened it.
+            if self.state() == BreakerState::Closed {
+                machine.on_error();
+            }
+        });
     }
 
     /// The child is connected anew: whatever was, is over.
     pub fn reset(&self) {
-        if let Some(machine) = &self.machine {
-            machine.reset();
-        }
+        self.with(StateMachine::reset);
     }
 
     /// Waits until a probe is due and turns half-open. For the child's task alone.
     /// Never returns while the breaker is closed.
     pub async fn probe_due(&mut self) {
         loop {
-            let due = self.probe_at();
-            let changed = self.reopens.changed();
+            let due = *self.reopens.borrow_and_update();
             match due {
-                None => {
-                    if changed.await.is_err() {
-                        std::future::pending::<()>().await;
-                    }
-                }
                 Some(due) => {
                     tokio::time::sleep_until(due).await;
-                    if self
-                        .machine
-                        .as_ref()
-                        .is_some_and(StateMachine::is_call_permitted)
-                    {
+                    if self.with(StateMachine::is_call_permitted) == Some(true) {
                         return;
                     }
                     // The machine's own clock is a hair behind ours.
                     tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                None => {
+                    if self.reopens.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
                 }
             }
         }
@@ -145,11 +143,17 @@ impl Breaker {
 
     /// What the probe has shown.
     pub fn probed(&self, alive: bool) {
-        match (&self.machine, alive) {
-            (Some(machine), true) => machine.on_success(),
-            (Some(machine), false) => machine.on_error(),
-            (None, _) => {}
-        }
+        self.with(|machine| match alive {
+            true => machine.on_success(),
+            false => machine.on_error(),
+        });
+    }
+
+    fn with<T>(&self, told: impl FnOnce(&StateMachine<Policy, Gauge>) -> T) -> Option<T> {
+        let machine = self.machine.as_ref()?.lock();
+        Some(told(
+            &machine.unwrap_or_else(|poisoned| poisoned.into_inner()),
+        ))
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::{
 };
 
 use super::{
-    BreakerState, Connection, Failure, Phase, Slot, State, breaker::Breaker, slots::Slots,
+    BreakerState, Connection, Failure, Phase, Slot, State, breaker::Breaker, mask::Mask,
+    slots::Slots,
 };
 use crate::{
     catalog::Listing,
@@ -39,10 +40,10 @@ pub struct Child {
     pub metrics: ChildMetrics,
     pub(super) breaker: Breaker,
     pub(super) state: watch::Sender<Arc<State>>,
-    pub(super) connection: watch::Sender<Option<Arc<Connection>>>,
     pub(super) listing: ArcSwapOption<Listing>,
     pub(super) changed: Arc<Notify>,
     pub(super) lost: mpsc::UnboundedSender<Loss>,
+    pub(super) mask: Mask,
     slots: Slots,
 }
 
@@ -55,10 +56,10 @@ impl Child {
         let child = Self {
             breaker: Breaker::new(&settings.breaker, metrics.clone()),
             state: watch::Sender::new(Arc::new(State::first(settings.disabled.clone()))),
-            connection: watch::Sender::new(None),
             listing: ArcSwapOption::empty(),
             changed: Arc::default(),
             lost,
+            mask: Mask::of(&settings),
             slots: Slots::new(settings.max_concurrency, settings.queue_timeout),
             metrics,
             settings,
@@ -130,8 +131,8 @@ impl Child {
             self.next_retry()
                 .map(|at| at.saturating_duration_since(Instant::now()))
         };
-        let Some(connection) = self.connection.borrow().clone() else {
-            let state = self.state();
+        let state = self.state();
+        let Some(connection) = &state.connection else {
             let reason = match &state.reason {
                 Some(reason) => reason.clone(),
                 None => "is still being connected".to_owned(),
@@ -139,7 +140,7 @@ impl Child {
             return Err(Failure::unavailable(reason, retry_after()));
         };
         match self.breaker() {
-            BreakerState::Closed => Ok(connection),
+            BreakerState::Closed => Ok(Arc::clone(connection)),
             _ => Err(Failure::circuit_open(retry_after())),
         }
     }
@@ -164,13 +165,13 @@ impl Child {
         lost: &Connection,
         patience: Duration,
     ) -> Result<Arc<Connection>, Failure> {
-        let mut connections = self.connection.subscribe();
-        let newer = connections.wait_for(|connection| {
-            connection
-                .as_ref()
-                .is_some_and(|connection| connection.generation > lost.generation)
-        });
-        let _ = tokio::time::timeout(patience, newer).await;
+        let is_newer = |state: &State| {
+            let connection = state.connection.as_ref();
+            connection.is_some_and(|connection| connection.generation > lost.generation)
+        };
+        let mut states = self.state.subscribe();
+        let decided = states.wait_for(|state| is_newer(state) || state.phase == Phase::Down);
+        let _ = tokio::time::timeout(patience, decided).await;
         let connection = self.callable()?;
         if connection.generation > lost.generation {
             Ok(connection)
@@ -186,24 +187,35 @@ impl Child {
         let _ = tokio::time::timeout(patience, over).await;
     }
 
-    /// A request has got an answer.
-    pub fn succeeded(&self) {
-        self.breaker.succeeded();
+    /// A request on `connection` has got an answer.
+    pub fn succeeded(&self, connection: &Connection) {
+        if self.is_current(connection) {
+            self.breaker.succeeded();
+        }
     }
 
     /// A request on `connection` has failed. A child that has lost our session, or
-    /// cannot be reached any more, is connected anew.
-    pub fn failed(&self, connection: Option<&Connection>, failure: &Failure) {
+    /// cannot be reached any more, is connected anew. What happens on a connection
+    /// that was given up says nothing of the one in its place.
+    pub fn failed(&self, connection: &Connection, failure: &Failure) {
+        if !self.is_current(connection) {
+            return;
+        }
         if failure.counts() {
             self.breaker.failed();
         }
-        let unreachable = failure.outcome == Outcome::Transport && failure.not_executed;
-        if let Some(connection) = connection.filter(|_| unreachable) {
+        if failure.outcome == Outcome::Transport && failure.not_executed {
             // Without a task there is no connection to be lost.
             let _ = self.lost.send(Loss {
                 generation: connection.generation,
                 failure: failure.clone(),
             });
         }
+    }
+
+    fn is_current(&self, connection: &Connection) -> bool {
+        let state = self.state.borrow();
+        let current = state.connection.as_ref();
+        current.is_some_and(|current| current.generation == connection.generation)
     }
 }

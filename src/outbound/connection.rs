@@ -7,7 +7,8 @@ use std::{
 
 use rmcp::{Peer, RoleClient, model::ServerPeerInfo};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Exchange, Failure, Outgoing, Part,
@@ -109,6 +110,11 @@ impl Connection {
             let page = match Page::read(&self.page(cursor.as_deref()).await?) {
                 Ok(page) => page,
                 Err(ListingError::NotOffered) => return Ok(listing),
+                Err(ListingError::Refused(message)) => {
+                    return Err(
+                        Failure::protocol("refused to list its tools").with_detail(&message)
+                    );
+                }
                 Err(error) => return Err(Failure::protocol(error.to_string())),
             };
             if page.unusable > 0 {
@@ -173,35 +179,34 @@ impl Connection {
 
     /// Follows what the child says outside of any request, for as long as the
     /// connection lasts. Over a pipe the reader does that already; a modern child
-    /// has to be asked.
+    /// has to be asked. Whenever following begins, or begins again, `changed` is
+    /// told: what was announced before was not heard.
     ///
     /// # Errors
     ///
     /// `session_lost` when the connection has to be made anew.
-    pub(super) async fn follow(&self) -> Result<(), Failure> {
-        /// Between two subscriptions, when the child ends them.
-        const PAUSE: Duration = Duration::from_secs(1);
-        let announces = self.info.capabilities.tools.as_ref();
+    pub(super) async fn follow(&self, changed: &Notify) -> Result<(), Failure> {
         match (self.era, &self.link) {
-            (Era::Legacy, Link::Http(http)) => super::http::follow(http.clone()).await?,
-            (Era::Modern, _) if announces.and_then(|t| t.list_changed) == Some(true) => {
-                while control::listen(&self.peer).await.is_ok() {
-                    tokio::time::sleep(PAUSE).await;
+            (Era::Legacy, Link::Http(http)) => super::http::follow(http.clone(), changed).await,
+            (Era::Legacy, Link::Pipe(_)) => Ok(()),
+            (Era::Modern, _) => {
+                let announces = self.info.capabilities.tools.as_ref();
+                if announces.and_then(|tools| tools.list_changed) == Some(true) {
+                    control::follow(&self.peer, changed).await;
                 }
+                Ok(())
             }
-            _ => {}
         }
-        Ok(())
     }
 
     /// Asks a legacy child for log messages of this level and above.
-    pub(super) async fn set_log_level(&self, level: LogLevel) {
+    pub(super) async fn set_log_level(&self, level: LogLevel, patience: Duration) {
         let logs = self.info.capabilities.logging.is_some();
-        if self.era == Era::Legacy
-            && logs
-            && let Err(error) = control::set_log_level(&self.peer, level).await
-        {
-            tracing::debug!(%error, "a child refused a log level");
+        if self.era == Era::Legacy && logs {
+            let set = control::set_log_level(&self.peer, level);
+            if !matches!(tokio::time::timeout(patience, set).await, Ok(Ok(()))) {
+                tracing::debug!("a child did not take a log level");
+            }
         }
     }
 
@@ -212,10 +217,15 @@ impl Connection {
 
     /// Ends the connection, and the child's session with it.
     pub(super) async fn close(&self) {
-        match &self.link {
-            Link::Pipe(pipe) => pipe.closed().cancel(),
-            Link::Http(http) => http.close().await,
+        self.way().cancel();
+        if let Link::Http(http) = &self.link {
+            http.end_session().await;
         }
+    }
+
+    /// Cancelled when the way to the child is closed; to be cancelled to close it.
+    pub(super) fn way(&self) -> &CancellationToken {
+        self.link.closed()
     }
 }
 

@@ -13,15 +13,15 @@ use rmcp::{
     RoleClient,
     handler::client::ClientHandler,
     model::{
-        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ErrorData, Implementation,
-        ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
+        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ErrorCode, ErrorData,
+        Implementation, ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
     },
     service::{
         ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError,
     },
     transport::{DynamicTransportError, Transport},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     Failure,
@@ -91,26 +91,38 @@ pub(super) async fn shake_hands(
         .map(|info| (*info).clone())
         .ok_or_else(|| Failure::protocol("said nothing of itself in the handshake"))?;
     if known_version(info.protocol_version.as_str()).is_none() {
-        return Err(Failure::protocol(format!(
-            "speaks the unknown protocol version {:?}",
-            info.protocol_version.as_str()
-        )));
+        return Err(Failure::protocol("speaks an unknown protocol version")
+            .with_detail(info.protocol_version.as_str()));
     }
     link.negotiated(info.protocol_version.clone());
     Ok((control, info))
 }
 
-/// Asks a modern child to tell when its tools change. Returns when it no longer
-/// does; list changes themselves are seen by whoever reads the connection.
-///
-/// # Errors
-///
-/// When the child refuses.
-pub(super) async fn listen(control: &rmcp::Peer<RoleClient>) -> Result<(), ServiceError> {
-    let filter = SubscriptionFilter::builder().tools_list_changed().build();
-    let mut subscription = control.listen(filter).await?;
-    while subscription.next().await?.is_some() {}
-    Ok(())
+/// Keeps asking a modern child to tell when its tools change, for as long as the
+/// connection lasts. List changes themselves are seen by whoever reads the
+/// connection; `changed` is told of each new beginning. Returns early when the child
+/// does not know how to tell.
+pub(super) async fn follow(control: &rmcp::Peer<RoleClient>, changed: &Notify) {
+    /// Between two subscriptions, so that a child that ends each is not hammered.
+    const PAUSE: Duration = Duration::from_secs(1);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+    let mut pause = PAUSE;
+    loop {
+        let filter = SubscriptionFilter::builder().tools_list_changed().build();
+        match control.listen(filter).await {
+            Ok(mut subscription) => {
+                changed.notify_one();
+                pause = PAUSE;
+                while let Ok(Some(_)) = subscription.next().await {}
+            }
+            Err(ServiceError::McpError(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => {
+                return;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// Asks a legacy child for log messages of this level and above.
@@ -348,13 +360,10 @@ fn explain(error: ClientInitializeError) -> Failure {
             Failure::transport("closed its connection during the handshake")
         }
         ClientInitializeError::JsonRpcError(error) => {
-            Failure::protocol(format!("refused the handshake: {}", error.message))
+            Failure::protocol("refused the handshake").with_detail(&error.message)
         }
         // Some of these hold the child's whole answer.
-        other => Failure::protocol(format!(
-            "failed the handshake: {}",
-            other.to_string().chars().take(160).collect::<String>()
-        )),
+        other => Failure::protocol("failed the handshake").with_detail(&other.to_string()),
     }
 }
 

@@ -13,8 +13,11 @@ pub struct Failure {
     /// The kind, in the words of the metrics. Never one of the answered ones.
     pub outcome: Outcome,
     /// What happened, as the end of a sentence that begins with the child's name.
-    /// Holds no secrets, URLs or paths of ours.
+    /// For clients too: our own words only, no text of the child, no path.
     pub reason: String,
+    /// What else an operator wants to know: the child's own words, bounded, on one
+    /// line, with the entry's secrets masked.
+    pub detail: Option<String>,
     /// When to try again, if the child or its breaker said so.
     pub retry_after: Option<Duration>,
     /// Whether the child certainly did not execute the request.
@@ -28,6 +31,7 @@ impl Failure {
         Self {
             outcome,
             reason: reason.into(),
+            detail: None,
             retry_after: None,
             not_executed: false,
             session_lost: false,
@@ -111,15 +115,45 @@ impl Failure {
         }
     }
 
-    /// Whether the breaker counts it. What was refused on this side says nothing
-    /// of the child; a 403 or a 429 that names its time shows that it lives.
+    /// The same, with what an operator wants to know besides.
+    pub fn with_detail(self, detail: &str) -> Self {
+        let shown = quoted(detail);
+        Self {
+            detail: (!shown.is_empty()).then_some(shown),
+            ..self
+        }
+    }
+
+    /// Whether the breaker counts it, for a request that was sent. What was refused
+    /// on this side says nothing of the child; an answer that makes no sense, a 403,
+    /// or a 429 that names its time, show that it lives.
     pub fn counts(&self) -> bool {
         match self.outcome {
-            Outcome::Timeout | Outcome::Protocol | Outcome::Unauthorized => true,
+            Outcome::Timeout | Outcome::Unauthorized => true,
             Outcome::Transport => !self.session_lost && self.retry_after.is_none(),
             _ => false,
         }
     }
+
+    /// Reason and detail, for operators.
+    pub fn told_in_full(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{} ({detail})", self.reason),
+            None => self.reason.clone(),
+        }
+    }
+}
+
+/// A foreign text as it may be shown: bounded, and without control characters,
+/// which could forge log lines or drive a terminal.
+fn quoted(text: &str) -> String {
+    const SHOWN: usize = 300;
+    let mut shown = text.chars().filter(|c| !c.is_control());
+    let mut quoted: String = shown.by_ref().take(SHOWN).collect();
+    if shown.next().is_some() {
+        quoted.push('…');
+    }
+    quoted
 }
 
 /// A duration as people say it: `250 ms`, `60 s`.
@@ -149,10 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn a_childs_own_words_are_bounded_and_on_one_line() {
+        let failure =
+            Failure::protocol("x").with_detail(&format!("a\n\u{1b}[31m{}", "b".repeat(999)));
+        let detail = failure.detail.unwrap();
+        assert!(
+            detail.starts_with("a[31mbbb") && detail.chars().count() == 301,
+            "{detail}"
+        );
+    }
+
+    #[test]
     fn only_what_speaks_against_the_child_counts() {
         assert!(Failure::transport("x").counts());
         assert!(Failure::timeout(Duration::from_secs(1)).counts());
         assert!(!Failure::session_lost().counts());
+        assert!(!Failure::protocol("answered HTTP 400").counts());
         assert!(!Failure::denied("x").counts());
         assert!(!Failure::busy("x").counts());
         assert!(!Failure::circuit_open(None).counts());

@@ -38,6 +38,16 @@ impl Link {
         }
     }
 
+    /// Closes a way on which no connection came about, and the child's session, if it
+    /// has begun one.
+    pub(super) fn give_up(&self) {
+        self.closed().cancel();
+        if let Self::Http(http) = self {
+            let http = http.clone();
+            tokio::spawn(async move { http.end_session().await });
+        }
+    }
+
     /// Cancelled when the way is closed, from either end.
     pub(super) fn closed(&self) -> &CancellationToken {
         match self {

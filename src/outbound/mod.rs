@@ -13,6 +13,7 @@ mod exchange;
 mod failure;
 mod http;
 mod link;
+mod mask;
 mod slots;
 mod state;
 mod stdio;
@@ -35,7 +36,7 @@ pub(crate) use connection::next_number;
 pub(crate) use failure::seconds;
 
 /// The largest message taken from a child, in bytes.
-const MESSAGE_LIMIT: usize = 64 << 20;
+pub(crate) const MESSAGE_LIMIT: usize = 64 << 20;
 /// Up to this an HTTP answer is gathered and sent whole, in bytes.
 const GATHER_LIMIT: usize = 1 << 20;
 

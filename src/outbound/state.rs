@@ -1,10 +1,11 @@
 //! Where a child stands, as operators see it.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::Connection;
 use crate::protocol::Era;
 
 /// The states of a child. There is no terminal one: `down` is always tried again.
@@ -41,8 +42,14 @@ impl Phase {
 pub struct State {
     /// Which one.
     pub phase: Phase,
-    /// Why it is `down` or `disabled`.
+    /// Why it is `down` or `disabled`, in words for clients too.
     pub reason: Option<String>,
+    /// What else operators want to know of that: the child's own words.
+    pub detail: Option<String>,
+    /// The reason last told in the log.
+    pub(super) told: Option<String>,
+    /// What requests go through: there is one exactly while it is `ready`.
+    pub(super) connection: Option<Arc<Connection>>,
     /// Since when it is in this phase.
     pub since: SystemTime,
     /// Attempts to connect since it was last stable.
@@ -60,6 +67,15 @@ pub struct State {
 }
 
 impl State {
+    /// Reason and detail, for operators.
+    pub fn told_in_full(&self) -> Option<String> {
+        let reason = self.reason.as_ref()?;
+        Some(match &self.detail {
+            Some(detail) => format!("{reason} ({detail})"),
+            None => reason.clone(),
+        })
+    }
+
     /// The first state of a child: not connected yet, or never to be.
     pub(super) fn first(disabled: Option<String>) -> Self {
         Self {
@@ -69,6 +85,9 @@ impl State {
             },
             attempted: disabled.is_some(),
             reason: disabled,
+            detail: None,
+            told: None,
+            connection: None,
             since: SystemTime::now(),
             attempt: 0,
             next_retry: None,

@@ -67,16 +67,23 @@ impl Unasked {
                 // Without a receiver nobody listens: not an error.
                 let _ = self.messages.send(ChildMessage { child, frame });
             }
+            (Kind::Result | Kind::Error, _) => self.to_control(frame),
+            (Kind::Request, Some("ping"))
+            | (Kind::Notification, Some("notifications/subscriptions/acknowledged"))
+                // The other half of the queue is for answers.
+                if self.control.capacity() > CONTROL_QUEUE / 2 =>
+            {
+                self.to_control(frame);
+            }
             (Kind::Request, Some(method)) if method != "ping" => {
                 return Some(refusal(&frame, method));
             }
-            _ => self.to_control(frame),
+            _ => self.dropped(),
         }
         None
     }
 
-    /// Hands an answer to one of the control plane's requests, or anything it may
-    /// know what to do with, to rmcp.
+    /// Hands a message to rmcp: an answer to one of its requests, mostly.
     pub(super) fn to_control(&self, frame: Frame) {
         if self.control.try_send(frame).is_err() {
             self.dropped();

@@ -20,10 +20,10 @@ const BASE64_SUFFIX: &str = "?=";
 /// `text` as a header value; in the `=?base64?…?=` form where it could not stand
 /// as it is (SEP-2243).
 pub fn encode(text: &str) -> HeaderValue {
-    let plain = !text.starts_with([' ', '\t'])
-        && !text.ends_with([' ', '\t'])
-        && text.bytes().all(|b| (0x20..=0x7e).contains(&b))
-        && !(text.starts_with(BASE64_PREFIX) && text.ends_with(BASE64_SUFFIX));
+    let padded = text.starts_with([' ', '\t']) || text.ends_with([' ', '\t']);
+    let looks_encoded = text.starts_with(BASE64_PREFIX) && text.ends_with(BASE64_SUFFIX);
+    let printable = text.bytes().all(|b| (0x20..=0x7e).contains(&b));
+    let plain = printable && !padded && !looks_encoded;
     let value = if plain {
         Cow::Borrowed(text)
     } else {

@@ -37,8 +37,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    /// The next line; `None` at the end of the stream. What stands after the last
-    /// line break is no line: its end never came. Safe to drop and call again.
+    /// The next line; `None` at the end of the stream. What stands after the last line
+    /// break is a line too: scripts forget the last one. Safe to drop and call again.
     ///
     /// # Errors
     ///
@@ -50,9 +50,19 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             }
             self.buffer.reserve(8 * 1024);
             if self.source.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(None);
+                return Ok(self.rest());
             }
         }
+    }
+
+    fn rest(&mut self) -> Option<Line> {
+        if std::mem::take(&mut self.dropping) {
+            return Some(Line::TooLong);
+        }
+        let line = self.buffer.split();
+        self.searched = 0;
+        let line = line.freeze();
+        (!line.trim_ascii().is_empty()).then_some(Line::Whole(line))
     }
 
     fn buffered(&mut self) -> Option<Line> {
@@ -100,6 +110,7 @@ mod tests {
             [
                 Line::Whole(Bytes::from_static(b"one")),
                 Line::Whole(Bytes::from_static(b"two")),
+                Line::Whole(Bytes::from_static(b"half")),
             ]
         );
     }

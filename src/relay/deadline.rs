@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::outbound::Failure;
+
 /// Progress moves a deadline on, but not for ever.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -33,8 +35,24 @@ impl Deadline {
             .map(|limit| (Instant::now() + limit).min(self.last));
     }
 
+    /// `work`, unless the deadline passes before it is done.
+    ///
+    /// # Errors
+    ///
+    /// `timeout`, or what the work gives.
+    pub(super) async fn bounds<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            limit = self.passed() => Err(Failure::timeout(limit)),
+        }
+    }
+
     /// Resolves with the limit when the patience is at its end.
-    pub(super) async fn passed(&self) -> Duration {
+    async fn passed(&self) -> Duration {
         match (self.at, self.limit) {
             (Some(at), Some(limit)) => {
                 tokio::time::sleep_until(at).await;

@@ -5,11 +5,13 @@
 //! client is connected: it is given a frame and a place for what comes before the
 //! answer, and gives back the answer.
 
+mod call;
 mod deadline;
 mod failure;
+mod long;
 mod route;
 mod settle;
 mod tool_call;
 
-pub use settle::Settlement;
+pub use long::LongReply;
 pub use tool_call::{Relay, Reply};

@@ -9,6 +9,9 @@ use crate::{
     protocol::error::{RpcError, code},
 };
 
+/// A merge takes milliseconds at most; this is for a machine that is busy.
+const MERGE_TAKES: Duration = Duration::from_millis(500);
+
 /// The child a name belongs to, and what it calls the thing.
 pub(super) struct Routed {
     pub(super) child: Arc<Child>,
@@ -29,14 +32,21 @@ pub(super) async fn tool(fleet: &Fleet, name: &str) -> Result<Routed, Unrouted> 
     if let Some(routed) = look_up(&fleet.snapshot(), name) {
         return Ok(routed);
     }
+    let mut merges = fleet.merges();
     let unlisted = unlisted(&fleet.snapshot(), name);
     match &unlisted {
         Some(child) => child.attempted(child.settings.queue_timeout).await,
         None if !fleet.is_settled() => fleet.settled().await,
         None => {}
     }
-    // The child's news may still be on its way to the snapshot.
-    merged(fleet, unlisted.as_deref()).await;
+    if unlisted
+        .as_ref()
+        .is_some_and(|child| child.listing().is_some())
+        && look_up(&fleet.snapshot(), name).is_none()
+    {
+        // Listed, and on its way into the snapshot.
+        let _ = tokio::time::timeout(MERGE_TAKES, merges.changed()).await;
+    }
     let snapshot = fleet.snapshot();
     match (look_up(&snapshot, name), unlisted) {
         (Some(routed), _) => Ok(routed),
@@ -64,15 +74,6 @@ fn unlisted(snapshot: &Snapshot, name: &str) -> Option<Arc<Child>> {
     children
         .find(|child| child.listing().is_none() && child.state().phase != Phase::Disabled)
         .cloned()
-}
-
-async fn merged(fleet: &Fleet, child: Option<&Child>) {
-    /// Merging takes microseconds; this is for a machine that is busy.
-    const PATIENCE: Duration = Duration::from_millis(500);
-    if child.is_some_and(|child| child.listing().is_some()) {
-        let mut changes = fleet.changes();
-        let _ = tokio::time::timeout(PATIENCE, changes.changed()).await;
-    }
 }
 
 fn unknown(snapshot: &Snapshot, name: &str) -> RpcError {

@@ -51,16 +51,19 @@ impl Settlement {
         done
     }
 
-    /// The child has answered: `ok`, `tool_error` or `rpc_error`. An error of its
-    /// own proves that it lives.
-    pub fn answered(mut self, outcome: Outcome) {
-        self.child.succeeded();
+    /// The child has answered on this connection: `ok`, `tool_error` or `rpc_error`.
+    /// An error of its own proves that it lives.
+    pub fn answered(mut self, connection: &Connection, outcome: Outcome) {
+        self.child.succeeded(connection);
         self.record(outcome);
     }
 
-    /// The child gave no answer.
+    /// The child gave no answer. `connection` is the one the request was sent on, if
+    /// it was.
     pub fn failed(mut self, connection: Option<&Connection>, failure: &Failure) {
-        self.child.failed(connection, failure);
+        if let Some(connection) = connection {
+            self.child.failed(connection, failure);
+        }
         self.record(failure.outcome);
     }
 

@@ -18,15 +18,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `filter` is in the syntax of `RUST_LOG` and is added to the
-/// default, so that `debug` alone does not wake the libraries.
+/// Starts logging. `filter` is a level, which is about this program and leaves the
+/// libraries quiet, or directives in the syntax of `RUST_LOG`, which stand for
+/// themselves; blank is none.
 ///
 /// # Errors
 ///
 /// When `filter` cannot be read.
 pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), ParseError> {
+    let filter = filter.map(str::trim).filter(|filter| !filter.is_empty());
     let directives = match filter {
-        // A bare level is about this program; more than that is taken as it is.
         Some(level) if level.parse::<tracing::Level>().is_ok() => {
             DEFAULT_FILTER.replacen("info", level, 1)
         }

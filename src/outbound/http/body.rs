@@ -1,7 +1,15 @@
 //! What a child's HTTP response carries: one message, or an event stream.
 
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{StreamExt, stream::BoxStream};
 use http::{Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -53,10 +61,10 @@ pub(in crate::outbound) fn shape(response: &Response<Incoming>) -> Result<Shape,
         "application/json" => Ok(Shape::Message),
         "text/event-stream" => Ok(Shape::Events),
         other => Err(Failure::protocol(format!(
-            "answered {} with content type {:?}, which is no MCP",
-            response.status().as_u16(),
-            other.chars().take(60).collect::<String>()
-        ))),
+            "answered HTTP {} with what is no MCP",
+            response.status().as_u16()
+        ))
+        .with_detail(&format!("content type {other:?}"))),
     }
 }
 
@@ -135,13 +143,25 @@ pub(in crate::outbound) fn frame(bytes: Bytes) -> Result<Frame, Failure> {
         .map_err(|error| Failure::protocol(format!("sent what is no MCP message: {error}")))
 }
 
-/// The messages of an event stream.
+/// The messages of an event stream. The parser has no limit of its own: an event
+/// that grows beyond ours ends the stream.
 pub(in crate::outbound) fn events(body: Incoming) -> Events {
-    let limited = EventLimit { since_event: 0 }.apply(body.into_data_stream());
-    SseStream::from_bytes_stream(limited)
-        .map(|event| {
-            let event = event
-                .map_err(|error| Failure::transport(format!("broke its event stream: {error}")))?;
+    let since_event = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&since_event);
+    let data = body.into_data_stream().map(move |chunk| {
+        let chunk = chunk.map_err(|_| io::Error::other("the connection was cut"))?;
+        let before = counted.fetch_add(chunk.len(), Ordering::Relaxed);
+        match before + chunk.len() > MESSAGE_LIMIT {
+            true => Err(io::Error::other("an event is too long")),
+            false => Ok(chunk),
+        }
+    });
+    SseStream::from_bytes_stream(data)
+        .map(move |event| {
+            since_event.store(0, Ordering::Relaxed);
+            let event = event.map_err(|error| {
+                Failure::transport("broke its event stream").with_detail(&error.to_string())
+            })?;
             let data = event.data.filter(|data| !data.trim().is_empty());
             Ok(Event {
                 frame: data.map(|data| frame(data.into())).transpose()?,
@@ -149,30 +169,6 @@ pub(in crate::outbound) fn events(body: Incoming) -> Events {
             })
         })
         .boxed()
-}
-
-/// Ends a stream whose event grows beyond every limit: the parser has none.
-struct EventLimit {
-    since_event: usize,
-}
-
-impl EventLimit {
-    fn apply(
-        mut self,
-        data: impl Stream<Item = Result<Bytes, hyper::Error>> + Send + 'static,
-    ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-        data.map(move |chunk| {
-            let chunk = chunk.map_err(|_| std::io::Error::other("the connection was cut"))?;
-            self.since_event = match memchr::memmem::rfind(&chunk, b"\n\n") {
-                Some(end) => chunk.len() - end,
-                None => self.since_event + chunk.len(),
-            };
-            if self.since_event > MESSAGE_LIMIT {
-                return Err(std::io::Error::other("an event is too long"));
-            }
-            Ok(chunk)
-        })
-    }
 }
 
 fn cut(_: hyper::Error) -> Failure {

@@ -21,9 +21,10 @@ use crate::{identity::Identity, outbound::Failure, telemetry::ChildMetrics};
 /// How long a TCP connect may take. A host that drops packets would otherwise hold
 /// a call for the kernel's two minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Shorter than the idle timeout of common servers and balancers (60 s), so that
-/// it is we who close first.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// Shorter than the idle timeout of common servers (Node and uvicorn: 5 s), so that
+/// it is we who close first: a request that crosses a server's close fails, and may
+/// not be repeated.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Sends requests to children; clones share one pool. It follows no redirects: a

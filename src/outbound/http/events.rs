@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use http::StatusCode;
+use tokio::sync::Notify;
 
 use super::{body, link::HttpLink};
 use crate::outbound::Failure;
@@ -13,19 +14,22 @@ use crate::outbound::Failure;
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Follows the stream until the connection is given up. Returns early when the
-/// child offers none, which is normal, or has lost our session.
+/// Follows the stream until the connection is given up, and tells `changed` of each
+/// beginning. Returns early when the child offers none, which is normal.
 ///
 /// # Errors
 ///
 /// `session_lost`: the connection has to be made anew.
-pub(in crate::outbound) async fn follow(link: HttpLink) -> Result<(), Failure> {
+pub(in crate::outbound) async fn follow(link: HttpLink, changed: &Notify) -> Result<(), Failure> {
     let mut last_event = None;
     let mut pause = PAUSE;
+    let mut offered = false;
     loop {
         match link.open_events(last_event.as_deref()).await {
             Ok(response) if response.status() == StatusCode::OK => {
+                offered = true;
                 pause = PAUSE;
+                changed.notify_one();
                 let mut events = body::events(response.into_body());
                 // A broken stream is opened again; what it broke on is not told.
                 while let Some(Ok(event)) = events.next().await {
@@ -36,17 +40,24 @@ pub(in crate::outbound) async fn follow(link: HttpLink) -> Result<(), Failure> {
                     }
                 }
             }
-            Ok(response) if response.status().is_client_error() => {
-                let refused = link.refused(&response);
-                return if refused.session_lost {
-                    Err(refused)
-                } else {
-                    Ok(())
-                };
+            // Servers without the route say 404, too: only one that had the stream
+            // before says that our session is gone.
+            Ok(response) if response.status() == StatusCode::NOT_FOUND && offered => {
+                return Err(Failure::session_lost());
             }
+            Ok(response) if is_final(response.status()) => return Ok(()),
             Ok(_) | Err(_) => {}
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Whether asking again would be in vain.
+fn is_final(status: StatusCode) -> bool {
+    status.is_client_error()
+        && !matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+        )
 }

@@ -1,15 +1,19 @@
 //! One handshake's worth of HTTP: session, version, and requests within them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER},
+    header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -27,9 +31,13 @@ use crate::{
     telemetry::ChildMetrics,
 };
 
-/// How long the child may take over a notification, a refusal or the end of a
-/// session: nobody waits for these.
+/// How long the child may take over a notification or a refusal: nobody waits for it.
 const ASIDE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many of these may be on their way. A child that asks and asks is not answered
+/// for ever.
+const ASIDES: usize = 8;
+/// How long the child may take to end a session. It is part of our own end.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all requests of one connection to a child have in common; clones are the
 /// same one.
@@ -38,38 +46,41 @@ pub(in crate::outbound) struct HttpLink(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    client: HttpClient,
-    uri: Uri,
-    /// The entry's own headers.
-    headers: HeaderMap,
-    /// `None` where the entry has an `Authorization` of its own.
-    identity: Option<Identity>,
-    metrics: ChildMetrics,
+    remote: Remote,
     unasked: Unasked,
-    session: std::sync::OnceLock<HeaderValue>,
-    version: std::sync::OnceLock<ProtocolVersion>,
+    asides: Arc<Semaphore>,
+    session: OnceLock<HeaderValue>,
+    version: OnceLock<ProtocolVersion>,
+    /// Where the child has sent us, on its own origin.
+    moved: OnceLock<Uri>,
     closed: CancellationToken,
+}
+
+/// Where a child is, and what is sent with every request.
+#[derive(Debug)]
+pub(in crate::outbound) struct Remote {
+    /// The process's connections.
+    pub(in crate::outbound) client: HttpClient,
+    /// The child's endpoint.
+    pub(in crate::outbound) uri: Uri,
+    /// The entry's own headers.
+    pub(in crate::outbound) headers: HeaderMap,
+    /// `None` where the entry has an `Authorization` of its own.
+    pub(in crate::outbound) identity: Option<Identity>,
+    /// The child's counters.
+    pub(in crate::outbound) metrics: ChildMetrics,
 }
 
 impl HttpLink {
     /// A link on which nothing has been said yet.
-    pub(in crate::outbound) fn new(
-        client: HttpClient,
-        uri: Uri,
-        headers: HeaderMap,
-        identity: Option<Identity>,
-        metrics: ChildMetrics,
-        unasked: Unasked,
-    ) -> Self {
+    pub(in crate::outbound) fn new(remote: Remote, unasked: Unasked) -> Self {
         Self(Arc::new(Inner {
-            client,
-            uri,
-            headers,
-            identity,
-            metrics,
+            remote,
             unasked,
-            session: std::sync::OnceLock::new(),
-            version: std::sync::OnceLock::new(),
+            asides: Arc::new(Semaphore::new(ASIDES)),
+            session: OnceLock::new(),
+            version: OnceLock::new(),
+            moved: OnceLock::new(),
             closed: CancellationToken::new(),
         }))
     }
@@ -172,23 +183,26 @@ impl HttpLink {
         self.send(request).await
     }
 
-    /// Sends a message that nobody waits for.
+    /// Sends a message that nobody waits for; drops it when too many are on their way.
     pub(in crate::outbound) fn post_aside(&self, message: Frame) {
+        let Ok(permit) = Arc::clone(&self.0.asides).try_acquire_owned() else {
+            return self.0.unasked.dropped();
+        };
         let link = self.clone();
         tokio::spawn(async move {
             let posted = link.post(message.into_bytes(), HeaderMap::new());
             // The child's loss: it is cleaned up when the connection ends.
             let _ = tokio::time::timeout(ASIDE_TIMEOUT, posted).await;
+            drop(permit);
         });
     }
 
-    /// Ends the connection, and the child's session with it.
-    pub(in crate::outbound) async fn close(&self) {
-        self.0.closed.cancel();
+    /// Ends the child's session, if there is one.
+    pub(in crate::outbound) async fn end_session(&self) {
         if self.has_session() {
             let request = self.request(Method::DELETE, Full::default());
             // A child that does not answer forgets us by itself one day.
-            let _ = tokio::time::timeout(ASIDE_TIMEOUT, self.send(request)).await;
+            let _ = tokio::time::timeout(END_TIMEOUT, self.send(request)).await;
         }
     }
 
@@ -200,9 +214,9 @@ impl HttpLink {
     fn request(&self, method: Method, body: Full<Bytes>) -> Request<Full<Bytes>> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.0.uri.clone();
+        *request.uri_mut() = self.0.moved.get().unwrap_or(&self.0.remote.uri).clone();
         let all = request.headers_mut();
-        all.clone_from(&self.0.headers);
+        all.clone_from(&self.0.remote.headers);
         if let Some(session) = self.0.session.get() {
             all.insert(headers::SESSION_ID, session.clone());
         }
@@ -214,14 +228,31 @@ impl HttpLink {
         request
     }
 
+    /// Sends a request; follows a child that has moved within its own origin, as
+    /// frameworks do that want a slash at the end. No other redirect is followed: our
+    /// credentials are for this origin.
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        let Inner {
+        let Remote {
             client,
             identity,
             metrics,
             ..
-        } = &*self.0;
-        client.send(request, identity.as_ref(), metrics).await
+        } = &self.0.remote;
+        let again = request.clone();
+        let response = client.send(request, identity.as_ref(), metrics).await?;
+        let moved = matches!(
+            response.status(),
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+        );
+        match same_origin(again.uri(), &response).filter(|_| moved) {
+            None => Ok(response),
+            Some(uri) => {
+                let mut again = again;
+                *again.uri_mut() = self.0.moved.get_or_init(|| uri).clone();
+                drop(response);
+                client.send(again, identity.as_ref(), metrics).await
+            }
+        }
     }
 
     /// The failure that a status other than 2xx stands for.
@@ -235,10 +266,17 @@ impl HttpLink {
         match status {
             StatusCode::NOT_FOUND if self.has_session() => Failure::session_lost(),
             StatusCode::FORBIDDEN => Failure::denied("answered 403: this identity may not do that"),
-            StatusCode::TOO_MANY_REQUESTS => Failure {
-                retry_after,
-                ..Failure::transport("answered 429: it is being asked too much")
-            },
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+                if retry_after.is_some() =>
+            {
+                Failure {
+                    retry_after,
+                    ..Failure::transport(format!("answered HTTP {}: not now", status.as_u16()))
+                }
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                Failure::transport("answered HTTP 429: it is asked too much")
+            }
             _ if status.is_server_error() => {
                 Failure::transport(format!("answered HTTP {}", status.as_u16()))
             }
@@ -298,7 +336,7 @@ impl HttpExchange {
             let is_answer = response.status().is_client_error() && !refused.session_lost;
             match body::frame(body::error_body(response.body_mut()).await) {
                 Ok(frame)
-                    if is_answer && frame.kind() == Kind::Error && frame.id() == Some(&self.id) =>
+                    if is_answer && frame.kind() == Kind::Error && answers(&frame, &self.id) =>
                 {
                     Ok(State::Refused(frame))
                 }
@@ -322,12 +360,16 @@ impl HttpExchange {
     async fn part(&mut self) -> Result<Part, Failure> {
         match &mut self.state {
             State::Message(incoming) => {
-                if !self.may_stream {
-                    return answer(body::message(incoming).await?);
-                }
-                match body::gather(incoming, GATHER_LIMIT).await? {
-                    Gathered::Whole(bytes) => answer(body::frame(bytes)?),
-                    Gathered::Beyond(head) => self.long(head),
+                let whole = match self.may_stream {
+                    false => body::message(incoming).await?,
+                    true => match body::gather(incoming, GATHER_LIMIT).await? {
+                        Gathered::Whole(bytes) => body::frame(bytes)?,
+                        Gathered::Beyond(head) => return self.long(head),
+                    },
+                };
+                match answers(&whole, &self.id) {
+                    true => Ok(Part::Answer(whole)),
+                    false => Err(Failure::protocol("answered another request than this one")),
                 }
             }
             State::Events(events) => loop {
@@ -338,7 +380,10 @@ impl HttpExchange {
                 };
                 let Some(frame) = event?.frame else { continue };
                 match (frame.kind(), frame.method()) {
-                    (Kind::Result | Kind::Error, _) => return answer(frame),
+                    (Kind::Result | Kind::Error, _) if answers(&frame, &self.id) => {
+                        return Ok(Part::Answer(frame));
+                    }
+                    (Kind::Result | Kind::Error, _) => self.link.unasked().dropped(),
                     (Kind::Request, Some(method)) => {
                         let refusal = refusal(&frame, &method);
                         self.link.post_aside(refusal);
@@ -351,7 +396,7 @@ impl HttpExchange {
                 }
             },
             State::Refused(_) => match std::mem::replace(&mut self.state, State::Done) {
-                State::Refused(frame) => answer(frame),
+                State::Refused(frame) => Ok(Part::Answer(frame)),
                 _ => Err(Failure::transport("has been answered")),
             },
             State::Sent | State::Done => Err(Failure::transport("has been answered")),
@@ -370,13 +415,25 @@ impl HttpExchange {
     }
 }
 
-fn answer(frame: Frame) -> Result<Part, Failure> {
-    match frame.kind() {
-        Kind::Result | Kind::Error => Ok(Part::Answer(frame)),
-        _ => Err(Failure::protocol(
-            "sent something else where its answer belongs",
-        )),
+/// Whether a message answers the request of this id. Ids are compared as values: a
+/// child may write an escape another way. An error without an id answers too.
+fn answers(frame: &Frame, id: &str) -> bool {
+    let value = |raw: &str| serde_json::from_str::<serde_json::Value>(raw).ok();
+    match (frame.kind(), frame.id()) {
+        (Kind::Request | Kind::Notification, _) => false,
+        (_, Some(own)) if own == id => true,
+        (Kind::Error, None | Some("null")) => true,
+        (_, Some(own)) => value(own).is_some_and(|own| Some(own) == value(id)),
+        (_, None) => false,
     }
+}
+
+/// Where a response sends us, if that is on the origin the request went to.
+fn same_origin(asked: &Uri, response: &Response<Incoming>) -> Option<Uri> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let asked = url::Url::parse(&asked.to_string()).ok()?;
+    let target = asked.join(location).ok()?;
+    (target.origin() == asked.origin()).then(|| target.as_str().parse().ok())?
 }
 
 impl Drop for HttpExchange {

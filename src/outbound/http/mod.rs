@@ -8,4 +8,4 @@ mod link;
 pub use client::{HttpClient, TlsError};
 pub(super) use events::follow;
 pub use link::HttpExchange;
-pub(super) use link::HttpLink;
+pub(super) use link::{HttpLink, Remote};

@@ -29,13 +29,16 @@ use crate::{
 /// How many notifications of one request may wait for its client. Beyond that the
 /// client is too slow for them, and they are dropped: the answer never is.
 const ASIDES: usize = 256;
+/// How many messages may wait for a child to read them. Requests are fewer, by its
+/// slots; the rest is for a child that asks and asks and does not read our refusals.
+const OUTGOING: usize = 4096;
 /// How long a cancelled request keeps its slot if the child does not answer it.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// The pipe to one running child; clones are the same one.
 #[derive(Clone, Debug)]
 pub(in crate::outbound) struct Pipe {
-    out: mpsc::UnboundedSender<Bytes>,
+    out: mpsc::Sender<Bytes>,
     pending: Arc<DashMap<u64, Pending>>,
     /// Cancelled when the child has closed its end, or we have closed ours.
     closed: CancellationToken,
@@ -63,7 +66,7 @@ impl Pipe {
         stdout: impl AsyncRead + Send + Unpin + 'static,
         unasked: Unasked,
     ) -> Self {
-        let (out, outgoing) = mpsc::unbounded_channel();
+        let (out, outgoing) = mpsc::channel(OUTGOING);
         let pipe = Self {
             out,
             pending: Arc::default(),
@@ -106,19 +109,20 @@ impl Pipe {
             number: request.number,
             answer,
             asides,
+            answered: None,
             done: false,
         };
         // After the insert: the closing reader empties the table once.
         if self.closed.is_cancelled() || !self.send(request.frame.clone()) {
             self.pending.remove(&request.number);
-            return Err(Failure::not_sent("has closed its connection"));
+            return Err(Failure::not_sent("takes no more messages"));
         }
         Ok(exchange)
     }
 
-    /// Queues a message; whether the pipe still takes any.
+    /// Queues a message, without waiting; whether the pipe still takes any.
     pub(in crate::outbound) fn send(&self, message: Bytes) -> bool {
-        self.out.send(on_one_line(message)).is_ok()
+        self.out.try_send(on_one_line(message)).is_ok()
     }
 
     /// Cancelled when the pipe is closed, from either end.
@@ -159,21 +163,33 @@ pub struct PipeExchange {
     number: u64,
     answer: oneshot::Receiver<Frame>,
     asides: mpsc::Receiver<Frame>,
+    /// The answer has come, or can come no more.
+    answered: Option<Result<Frame, oneshot::error::RecvError>>,
     done: bool,
 }
 
 impl PipeExchange {
     /// The next part; asides before the answer they preceded.
     pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
-        tokio::select! {
-            biased;
-            Some(aside) = self.asides.recv() => Ok(Part::Aside(aside)),
-            answer = &mut self.answer => {
-                self.done = true;
-                answer
-                    .map(Part::Answer)
-                    .map_err(|_| Failure::transport("closed its connection before it answered"))
+        if self.answered.is_none() {
+            tokio::select! {
+                biased;
+                Some(aside) = self.asides.recv() => return Ok(Part::Aside(aside)),
+                answer = &mut self.answer => {
+                    self.done = true;
+                    self.answered = Some(answer);
+                }
             }
+        }
+        // An aside may have come in between the two looks.
+        if let Ok(aside) = self.asides.try_recv() {
+            return Ok(Part::Aside(aside));
+        }
+        match self.answered.take() {
+            Some(Ok(answer)) => Ok(Part::Answer(answer)),
+            _ => Err(Failure::transport(
+                "closed its connection before it answered",
+            )),
         }
     }
 }
@@ -296,7 +312,7 @@ impl Reader {
 
 async fn write(
     stdin: impl AsyncWrite + Unpin,
-    mut outgoing: mpsc::UnboundedReceiver<Bytes>,
+    mut outgoing: mpsc::Receiver<Bytes>,
     closed: CancellationToken,
 ) {
     let mut stdin = BufWriter::new(stdin);

@@ -15,13 +15,14 @@ use secrecy::ExposeSecret;
 use tokio::{
     io::AsyncRead,
     process::{Child, ChildStdin, ChildStdout, Command},
+    task::JoinHandle,
 };
-use tracing::info;
+use tracing::{debug, info};
 
 use super::watchdog::{Watchdog, Watched};
 use crate::{
     config::StdioSettings,
-    outbound::Failure,
+    outbound::{Failure, mask::Mask},
     protocol::{
         ChildName,
         lines::{Line, LineReader},
@@ -39,6 +40,8 @@ const LAST_LINES: usize = 3;
 /// A longer line of stderr is no log line.
 const STDERR_LINE_LIMIT: usize = 16 * 1024;
 const SHOWN_LINE: usize = 300;
+/// How long the rest of stderr may take to be read once its process has ended.
+const STDERR_SHOWS: Duration = Duration::from_millis(100);
 
 /// A running child and everything it has started: one process group.
 #[derive(Debug)]
@@ -46,12 +49,14 @@ pub(in crate::outbound) struct Process {
     child: Child,
     group: Group,
     last_lines: LastLines,
+    stderr: JoinHandle<()>,
 }
 
 type LastLines = Arc<Mutex<VecDeque<String>>>;
 
 impl Process {
-    /// Starts the process and gives the ends of its pipes.
+    /// Starts the process and gives the ends of its pipes. What it says on stderr
+    /// goes to the log, masked, at `info` if `loud`.
     ///
     /// # Errors
     ///
@@ -59,6 +64,8 @@ impl Process {
     pub(in crate::outbound) fn start(
         name: &ChildName,
         settings: &StdioSettings,
+        mask: &Mask,
+        loud: bool,
     ) -> Result<(Self, ChildStdin, ChildStdout), Failure> {
         let mut command = Command::new(&settings.command);
         command
@@ -78,10 +85,8 @@ impl Process {
             command.current_dir(cwd);
         }
         let mut child = command.spawn().map_err(|error| {
-            Failure::not_sent(format!(
-                "could not be started: {:?}: {error}",
-                settings.command
-            ))
+            Failure::not_sent(format!("could not be started: {error}"))
+                .with_detail(&format!("command {:?}", settings.command))
         })?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -89,7 +94,13 @@ impl Process {
             return Err(Failure::not_sent("ended while it was being started"));
         };
         let last_lines = LastLines::default();
-        tokio::spawn(log_stderr(name.clone(), stderr, Arc::clone(&last_lines)));
+        let log = StderrLog {
+            child: name.clone(),
+            mask: mask.clone(),
+            last: Arc::clone(&last_lines),
+            loud,
+        };
+        let stderr = tokio::spawn(log.run(stderr));
         let group = Group {
             id: Pid::from_raw(pid),
             _watched: Watchdog::global().watch(Pid::from_raw(pid)),
@@ -98,6 +109,7 @@ impl Process {
             child,
             group,
             last_lines,
+            stderr,
         };
         Ok((process, stdin, stdout))
     }
@@ -109,17 +121,22 @@ impl Process {
 
     /// Waits for the end of the direct child, and says how it came about.
     pub(in crate::outbound) async fn ended(&mut self) -> String {
-        let status = self.child.wait().await;
-        let mut reason = match status {
+        match self.child.wait().await {
             Ok(status) => format!("ended with {}", exit(status)),
             Err(_) => "ended".to_owned(),
-        };
-        let lines = self.last_lines.lock().unwrap_or_else(|p| p.into_inner());
-        if !lines.is_empty() {
-            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-            reason.push_str(&format!("; last on stderr: {}", lines.join(" | ")));
         }
-        reason
+    }
+
+    /// The last it said on stderr, once it has ended.
+    pub(in crate::outbound) async fn last_words(&mut self) -> String {
+        // What it has started may hold its stderr open.
+        let _ = tokio::time::timeout(STDERR_SHOWS, &mut self.stderr).await;
+        let lines = self.last_lines.lock().unwrap_or_else(|p| p.into_inner());
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        match lines.as_slice() {
+            [] => String::new(),
+            lines => format!("last on stderr: {}", lines.join(" | ")),
+        }
     }
 
     /// Ends the process and everything it has started. Its stdin is closed by
@@ -186,16 +203,31 @@ fn exit(status: ExitStatus) -> String {
     }
 }
 
-async fn log_stderr(child: ChildName, stderr: impl AsyncRead + Unpin, last: LastLines) {
-    let mut lines = LineReader::new(stderr, STDERR_LINE_LIMIT);
-    while let Ok(Some(line)) = lines.next().await {
-        let Line::Whole(line) = line else { continue };
-        let text = String::from_utf8_lossy(&line);
-        info!(target: "mcp_multiplexer::stderr", child = %child, line = %text, "stderr");
-        let mut last = last.lock().unwrap_or_else(|p| p.into_inner());
-        if last.len() == LAST_LINES {
-            last.pop_front();
+/// The way of a child's stderr to the log.
+struct StderrLog {
+    child: ChildName,
+    mask: Mask,
+    last: LastLines,
+    loud: bool,
+}
+
+impl StderrLog {
+    async fn run(self, stderr: impl AsyncRead + Unpin) {
+        let child = &self.child;
+        let mut lines = LineReader::new(stderr, STDERR_LINE_LIMIT);
+        while let Ok(Some(line)) = lines.next().await {
+            let Line::Whole(line) = line else { continue };
+            let text = self.mask.apply(&String::from_utf8_lossy(&line));
+            if self.loud {
+                info!(target: "mcp_multiplexer::stderr", %child, line = ?text, "stderr");
+            } else {
+                debug!(target: "mcp_multiplexer::stderr", %child, line = ?text, "stderr");
+            }
+            let mut last = self.last.lock().unwrap_or_else(|p| p.into_inner());
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(text.chars().take(SHOWN_LINE).collect());
         }
-        last.push_back(text.chars().take(SHOWN_LINE).collect());
     }
 }

@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, BufRead, Write},
+    path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::Mutex,
 };
@@ -81,8 +82,10 @@ impl State {
             return Ok(());
         }
         // None yet, or somebody has ended it: a new one learns all groups.
-        let mut process = Command::new(std::env::current_exe()?)
+        let mut process = Command::new(ourselves()?)
             .arg(COMMAND)
+            // It needs none of our secrets.
+            .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -102,6 +105,15 @@ impl State {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         self.watchdog.tell(self.group, false);
+    }
+}
+
+/// This program, also if its file has been replaced since it was started.
+fn ourselves() -> io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    match running.exists() {
+        true => Ok(running),
+        false => std::env::current_exe(),
     }
 }
 

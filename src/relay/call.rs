@@ -1,0 +1,183 @@
+//! One call on its way to a child: guard, edit, send, stream back.
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{deadline::Deadline, settle::Settlement};
+use crate::{
+    outbound::{
+        Child, Connection, Failure, LongAnswer, Outgoing, Part, call_id, era_keys, next_number,
+    },
+    protocol::{
+        Caller, Era, Frame, Kind, answer,
+        request::{MetaEdit, Params, RequestEdit},
+    },
+    telemetry::Outcome,
+};
+
+/// The method of a call.
+pub(super) const METHOD: &str = "tools/call";
+
+/// One call, with what is needed to send it again.
+pub(super) struct Call<'a> {
+    pub(super) frame: &'a Frame,
+    pub(super) params: &'a Params,
+    pub(super) caller: &'a Caller,
+    pub(super) child: &'a Child,
+    pub(super) own_name: &'a str,
+    pub(super) repeatable: bool,
+    pub(super) asides: &'a mpsc::Sender<Bytes>,
+    /// Runs from the first time it is sent.
+    pub(super) deadline: Option<Deadline>,
+    /// What it was last sent on, if it was sent.
+    pub(super) used: Option<Arc<Connection>>,
+}
+
+/// An answered call.
+pub(super) struct Answered {
+    pub(super) answer: Answer,
+    /// What it was sent on.
+    pub(super) connection: Arc<Connection>,
+}
+
+/// What a call came to.
+pub(super) enum Answer {
+    Whole(Bytes, Outcome),
+    Long(LongAnswer),
+}
+
+impl Call<'_> {
+    /// Sends it; and once more, if that is allowed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub(super) async fn carry(&mut self, settlement: &mut Settlement) -> Result<Answered, Failure> {
+        let failure = match self.send(settlement).await {
+            Err(failure) if may_repeat(&failure, self.repeatable) => failure,
+            decided => return decided,
+        };
+        let Some(lost) = self.used.take() else {
+            return Err(failure);
+        };
+        self.child.failed(&lost, &failure);
+        if failure.session_lost {
+            let renewed = self.child.renewed(&lost, self.child.settings.timeout);
+            settlement.waiting(renewed).await?;
+        } else if self.child.callable().is_err() {
+            // The first failure says more than that there is no second try.
+            return Err(failure);
+        }
+        self.send(settlement).await
+    }
+
+    async fn send(&mut self, settlement: &mut Settlement) -> Result<Answered, Failure> {
+        self.child.callable()?;
+        let slot = settlement.waiting(self.child.slot()).await?;
+        // The wait may have been long: the child may be another one now.
+        let connection = self.child.callable()?;
+        let number = next_number();
+        let own_id = call_id(number);
+        let keeps_ids = connection.keeps_ids();
+        let id = (!keeps_ids).then_some(own_id.as_str());
+        let edit = RequestEdit {
+            id,
+            name: self.own_name,
+            progress_token: id,
+            meta: self.era_edit(connection.era()),
+        };
+        let outgoing = Outgoing {
+            frame: self.params.edit(self.frame, &edit),
+            id: id.or(self.frame.id()).unwrap_or("null"),
+            number,
+            method: METHOD,
+            name: Some(self.own_name),
+            may_stream: keeps_ids && self.caller.era == connection.era(),
+        };
+        let limit = self.child.settings.call_timeout;
+        let mut deadline = self.deadline.take().unwrap_or_else(|| Deadline::new(limit));
+        let connection = Arc::clone(self.used.insert(connection));
+        let answer = async {
+            let sent = connection.call(&outgoing, Some(slot));
+            let mut exchange = settlement.waiting(deadline.bounds(sent)).await?;
+            loop {
+                let part = settlement.waiting(deadline.bounds(exchange.next())).await?;
+                match part {
+                    Part::Aside(aside) => {
+                        if aside.method().as_deref() == Some("notifications/progress") {
+                            deadline.progressed();
+                        }
+                        if let Some(message) = self.aside(aside, keeps_ids) {
+                            // A client that is gone drops this whole call.
+                            let _ = settlement.waiting(self.asides.send(message)).await;
+                        }
+                    }
+                    Part::Answer(answer) => return self.answered(&answer, connection.era()),
+                    Part::Long(long) => return Ok(Answer::Long(long)),
+                }
+            }
+        }
+        .await;
+        self.deadline = Some(deadline);
+        answer.map(|answer| Answered { answer, connection })
+    }
+
+    /// What happens to the keys in which the eras differ.
+    fn era_edit(&self, child: Era) -> MetaEdit<'static> {
+        static QUIET: LazyLock<String> = LazyLock::new(|| era_keys(None));
+        match (self.caller.era, child) {
+            (Era::Legacy, Era::Modern) => match self.caller.log_level {
+                None => MetaEdit::Add(QUIET.as_str().into()),
+                Some(level) => MetaEdit::Add(era_keys(Some(level)).into()),
+            },
+            (Era::Modern, Era::Legacy) => MetaEdit::Strip,
+            _ => MetaEdit::Keep,
+        }
+    }
+
+    /// A message of the child for this call, as the client is to read it; `None` if
+    /// it asked for none such.
+    fn aside(&self, message: Frame, keeps_ids: bool) -> Option<Bytes> {
+        match message.method().as_deref() {
+            Some("notifications/progress") => {
+                let token = self.params.progress_token.as_deref()?;
+                match keeps_ids {
+                    true => Some(message.into_bytes()),
+                    false => answer::with_progress_token(&message, token),
+                }
+            }
+            Some("notifications/message") => {
+                let level = answer::log_level(&message);
+                self.caller.wants_log(level).then(|| message.into_bytes())
+            }
+            // The child's own cancelling of something else.
+            Some("notifications/cancelled") => None,
+            _ => Some(message.into_bytes()),
+        }
+    }
+
+    fn answered(&self, answer: &Frame, child: Era) -> Result<Answer, Failure> {
+        if (self.caller.era, child) == (Era::Legacy, Era::Modern)
+            && let Some(kind) = answer::unfinished(answer)
+        {
+            let asks = "asks for more than this client's protocol version can give";
+            return Err(Failure::protocol(asks).with_detail(&kind));
+        }
+        let outcome = match answer.kind() {
+            Kind::Error => Outcome::RpcError,
+            _ if answer::is_tool_error(answer) => Outcome::ToolError,
+            _ => Outcome::Ok,
+        };
+        let bytes = answer::to_client(answer, self.frame.id(), child, self.caller.era);
+        Ok(Answer::Whole(bytes, outcome))
+    }
+}
+
+/// A call is sent twice only if it was certainly not executed the first time, or if
+/// its tool may be called twice. A child that is asked too much is not asked again.
+fn may_repeat(failure: &Failure, repeatable: bool) -> bool {
+    failure.session_lost
+        || repeatable && failure.outcome == Outcome::Transport && failure.retry_after.is_none()
+}

@@ -1,0 +1,108 @@
+//! An answer that is too long to be gathered: passed on while it arrives.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream, stream::BoxStream};
+use http_body_util::BodyExt;
+
+use super::settle::Settlement;
+use crate::{
+    outbound::{Connection, Failure, LongAnswer, MESSAGE_LIMIT},
+    telemetry::Outcome,
+};
+
+/// The pieces of one answer, in order. Ends with an error if the child cuts it, or
+/// says nothing more for too long. Settles the call at its end; its drop before that
+/// settles it as cancelled.
+pub type LongReply = BoxStream<'static, io::Result<Bytes>>;
+
+struct Passing {
+    answer: LongAnswer,
+    connection: Arc<Connection>,
+    settlement: Settlement,
+    patience: Option<Duration>,
+    passed: usize,
+    /// The end of what has passed: an `isError` mostly stands there.
+    tail: Bytes,
+}
+
+/// Passes `answer` on.
+pub(super) fn pass(
+    answer: LongAnswer,
+    connection: Arc<Connection>,
+    settlement: Settlement,
+    patience: Option<Duration>,
+) -> LongReply {
+    let head = answer.head.clone();
+    let passing = Passing {
+        passed: head.len(),
+        tail: head.clone(),
+        answer,
+        connection,
+        settlement,
+        patience,
+    };
+    let rest = stream::unfold(Some(passing), async |passing| {
+        let mut passing = passing?;
+        match passing.next().await {
+            Ok(Some(data)) => Some((Ok(data), Some(passing))),
+            Ok(None) => {
+                let outcome = passing.outcome();
+                passing.settlement.answered(&passing.connection, outcome);
+                None
+            }
+            Err(failure) => {
+                let error = io::Error::other(failure.reason.clone());
+                passing
+                    .settlement
+                    .failed(Some(&passing.connection), &failure);
+                Some((Err(error), None))
+            }
+        }
+    });
+    stream::iter([Ok(head)]).chain(rest).boxed()
+}
+
+impl Passing {
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let frame = self.answer.rest.frame();
+            let frame = match self.patience {
+                Some(patience) => tokio::time::timeout(patience, frame)
+                    .await
+                    .map_err(|_| Failure::timeout(patience))?,
+                None => frame.await,
+            };
+            let data = match frame {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(Failure::transport("cut its answer")),
+                Some(Ok(frame)) => frame.into_data(),
+            };
+            let Ok(data) = data else { continue };
+            self.passed += data.len();
+            if self.passed > MESSAGE_LIMIT {
+                return Err(Failure::protocol("sent a message over the limit"));
+            }
+            self.tail = data.clone();
+            return Ok(Some(data));
+        }
+    }
+
+    /// What is told of an answer that nobody has read whole: a tool's error is seen
+    /// where servers put it, at the beginning or at the end.
+    fn outcome(&self) -> Outcome {
+        const SEEN: usize = 4096;
+        let says_error = |part: &[u8]| {
+            [&b"\"isError\":true"[..], b"\"isError\": true"]
+                .iter()
+                .any(|said| memchr::memmem::find(part, said).is_some())
+        };
+        let beginning = &self.answer.head[..self.answer.head.len().min(SEEN)];
+        let end = &self.tail[self.tail.len().saturating_sub(SEEN)..];
+        match says_error(beginning) || says_error(end) {
+            true => Outcome::ToolError,
+            false => Outcome::Ok,
+        }
+    }
+}

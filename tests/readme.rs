@@ -1,0 +1,487 @@
+//! The README says what the program does: its flags, keys, defaults, variables,
+//! series and JSON are compared with the program itself, in both directions.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use mcp_multiplexer::config::{ChildSettings, Settings};
+use serde_json::Value;
+
+const README: &str = include_str!("../README.md");
+const EXAMPLE: &str = include_str!("../mcp_config.example.json");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_mcp-multiplexer");
+
+/// Variables that the program or its libraries read and that are no settings of ours.
+const FOREIGN_VARIABLES: [&str; 5] = ["TZ", "HTTPS_PROXY", "PATH", "HOME", "DISPLAY"];
+
+// --- Metrics -----------------------------------------------------------------
+
+#[test]
+fn every_series_stands_in_the_readme_with_its_type_and_labels_and_no_other_does() {
+    let source = source();
+    let in_source = series_of(&source);
+    let in_readme: BTreeMap<_, _> = table("## Metrics")
+        .into_iter()
+        .map(|row| (code(&row[0]), (row[1].clone(), codes(&row[2]))))
+        .collect();
+    assert!(in_source.len() > 20, "the source is read: {in_source:?}");
+    assert_eq!(in_readme, in_source);
+
+    let named: BTreeSet<_> = words(README, |c| c.is_ascii_lowercase() || c == '_')
+        .into_iter()
+        .filter(|word| word.starts_with("mcp_multiplexer_"))
+        .collect();
+    assert_eq!(named, in_source.into_keys().collect());
+}
+
+#[test]
+fn every_series_scraped_from_a_running_program_stands_in_the_readme() {
+    let readme: BTreeMap<_, _> = table("## Metrics")
+        .into_iter()
+        .map(|row| (code(&row[0]), row[1].clone()))
+        .collect();
+    let serving = Serving::start(r#"{"mcpServers": {"missing": {"command": "/no/such/program"}}}"#);
+    let scraped = serving.get("/metrics");
+    let types: Vec<_> = scraped
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .collect();
+    assert!(types.len() >= 12, "{scraped}");
+    for (name, kind) in types {
+        assert_eq!(readme.get(name).map(String::as_str), Some(kind), "{name}");
+    }
+}
+
+/// Every series declared in the source, with its type and its labels.
+fn series_of(source: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let declared = source.lines().filter_map(|line| {
+        let (constant, series) = line
+            .trim()
+            .strip_prefix("const ")?
+            .split_once(": &str = ")?;
+        let series = series.strip_prefix('"')?.strip_suffix("\";")?;
+        series
+            .starts_with("mcp_multiplexer_")
+            .then(|| (constant.to_owned(), series.to_owned()))
+    });
+    declared
+        .map(|(constant, series)| {
+            let kind = ["counter", "gauge", "histogram"]
+                .into_iter()
+                .find(|kind| !calls(source, &format!("{kind}!("), &constant).is_empty())
+                .unwrap_or_else(|| panic!("{constant} is never described"));
+            let mut labels: BTreeSet<String> =
+                calls(source, &format!("metrics::{kind}!("), &constant)
+                    .into_iter()
+                    .chain(calls(source, &format!(" {kind}!("), &constant))
+                    .flat_map(|arguments| labels(&arguments))
+                    .collect();
+            // The gauges of children are set by one closure, which adds the label.
+            if !calls(source, "set(", &constant).is_empty() {
+                labels.insert("child".into());
+            }
+            (series, (kind.to_owned(), labels))
+        })
+        .collect()
+}
+
+/// The arguments of every call that begins with `opening` and takes `constant` first.
+fn calls(source: &str, opening: &str, constant: &str) -> Vec<String> {
+    source
+        .match_indices(opening)
+        .filter_map(|(at, _)| {
+            let arguments = source[at + opening.len()..].trim_start();
+            let rest = arguments.strip_prefix(constant)?;
+            rest.starts_with([',', ')'])
+                .then(|| arguments[..closing(arguments)].to_owned())
+        })
+        .collect()
+}
+
+/// Where the parenthesis that is open at the start of `text` is closed.
+fn closing(text: &str) -> usize {
+    let mut depth = 1;
+    text.find(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0
+    })
+    .expect("balanced parentheses")
+}
+
+fn labels(arguments: &str) -> Vec<String> {
+    let mut before_arrows: Vec<_> = arguments.split("=>").map(str::trim_end).collect();
+    // After the last one comes a value.
+    before_arrows.pop();
+    before_arrows
+        .into_iter()
+        .filter_map(|text| Some(text.strip_suffix('"')?.rsplit_once('"')?.1.to_owned()))
+        .collect()
+}
+
+// --- Flags and variables -----------------------------------------------------
+
+#[test]
+fn every_flag_stands_in_the_readme_and_no_other_does() {
+    let help = Command::new(PROGRAM)
+        .args(["serve", "--help"])
+        .output()
+        .expect("the program runs");
+    let help = String::from_utf8(help.stdout).expect("text");
+    let is_flag_character = |c: char| c.is_ascii_lowercase() || c == '-';
+    let flags = |text: &str| -> BTreeSet<String> {
+        words(text, is_flag_character)
+            .into_iter()
+            .filter(|word| word.len() > 3 && word.starts_with("--") && !word.starts_with("---"))
+            .collect()
+    };
+    let mut known = flags(&help);
+    assert!(known.len() > 8, "{help}");
+    known.insert("--version".into());
+    let described = table("### Flags")
+        .iter()
+        .flat_map(|row| flags(&row[0]))
+        .collect();
+    assert_eq!(known, described);
+
+    // Of cargo, `demo`, `tests/run` and a child.
+    known.extend(["--release", "--tour", "--long", "--local-timezone"].map(String::from));
+    let stray: Vec<_> = flags(README).difference(&known).cloned().collect();
+    assert_eq!(stray, [""; 0]);
+
+    for row in table("### Flags") {
+        let (flag, default) = (code(&row[0]), code(&row[1]));
+        let flag = flag.split(' ').next().expect("a flag").to_owned();
+        if let Some(at) = help
+            .find(&format!("{flag} <"))
+            .filter(|_| row[1].starts_with('`'))
+        {
+            let own = help[at..].split("\n      --").next().expect("a paragraph");
+            let told = own.contains(&format!("[default: {default}]"));
+            assert!(told || flag == "--log-level", "{flag}: {own}");
+        }
+    }
+}
+
+#[test]
+fn every_variable_stands_in_the_readme_and_no_other_does() {
+    let is_variable_character = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let ours = |word: &String| {
+        [
+            "MCP_",
+            "OIDC_",
+            "FASTMCP_",
+            "RUST_LOG",
+            "NO_COLOR",
+            "XDG_CONFIG_HOME",
+        ]
+        .iter()
+        .any(|start| word.starts_with(start) && !word.ends_with('_'))
+    };
+    let read: BTreeSet<_> = words(&source(), is_variable_character)
+        .into_iter()
+        .filter(ours)
+        .collect();
+    let described: BTreeSet<_> = table("## Environment")
+        .iter()
+        .flat_map(|row| codes(&row[0]))
+        .filter(|word| !FOREIGN_VARIABLES.contains(&word.as_str()))
+        .collect();
+    assert_eq!(described, read);
+    let named: BTreeSet<_> = words(README, is_variable_character)
+        .into_iter()
+        .filter(ours)
+        .collect();
+    assert_eq!(named, read);
+}
+
+// --- Configuration -----------------------------------------------------------
+
+#[test]
+fn every_key_stands_in_the_readme_and_no_other_does() {
+    let keys = fs::read_to_string("src/config/keys.rs").expect("the keys");
+    let of = |list: &str| -> BTreeSet<String> {
+        let list = keys
+            .split_once(&format!("const {list}: "))
+            .expect("a list")
+            .1;
+        let list = list.split_once("];").expect("its end").0;
+        let quoted = list.split('"').skip(1).step_by(2);
+        quoted.map(str::to_owned).collect()
+    };
+    let in_table = |heading| -> BTreeSet<String> {
+        table(heading)
+            .iter()
+            .flat_map(|row| codes(&row[0]))
+            .collect()
+    };
+    assert_eq!(in_table("### Top-level keys"), of("TOP"));
+    assert_eq!(in_table("### Entry keys"), of("ENTRY"));
+    assert_eq!(in_table("The keys of `breaker`:"), of("BREAKER"));
+    for key in of("ENTRY_AUTH") {
+        assert!(README.contains(&format!("`{key}`")), "{key}");
+    }
+}
+
+#[test]
+fn the_defaults_in_the_readme_are_those_of_the_program() {
+    let text = r#"{"mcpServers": {"a": {"command": "x"}, "b": {"url": "http://h/mcp"}}}"#;
+    let settings = load(text);
+    let said = |heading, key: &str| {
+        let row = table(heading).into_iter().find(|row| code(&row[0]) == key);
+        row.unwrap_or_else(|| panic!("{key} is not described"))[2].clone()
+    };
+    let both = |value: &dyn Fn(&ChildSettings) -> String| {
+        let [stdio, remote] = [0, 1].map(|at| value(&settings.children[at]));
+        match stdio == remote {
+            true => format!("`{stdio}`"),
+            false => format!("`{stdio}` stdio, `{remote}` remote"),
+        }
+    };
+    type Value = dyn Fn(&ChildSettings) -> String;
+    let entry: [(&str, &Value); 5] = [
+        ("timeout", &|c| seconds(c.timeout)),
+        ("callTimeout", &|c| {
+            c.call_timeout.map_or("none".into(), seconds)
+        }),
+        ("maxConcurrency", &|c| c.max_concurrency.to_string()),
+        ("queueTimeout", &|c| seconds(c.queue_timeout)),
+        ("idleTimeout", &|c| seconds(c.idle_timeout)),
+    ];
+    for (key, value) in entry {
+        assert_eq!(said("### Entry keys", key), both(value), "{key}");
+    }
+    let breaker: [(&str, &Value); 4] = [
+        ("failures", &|c| c.breaker.failures.to_string()),
+        ("cooldown", &|c| seconds(c.breaker.cooldown)),
+        ("maxCooldown", &|c| seconds(c.breaker.max_cooldown)),
+        ("window", &|c| seconds(c.breaker.window)),
+    ];
+    for (key, value) in breaker {
+        assert_eq!(said("The keys of `breaker`:", key), both(value), "{key}");
+    }
+    let limit = settings.max_name_length.to_string();
+    assert_eq!(said("### Top-level keys", "maxNameLength"), limit);
+}
+
+#[test]
+fn every_json_snippet_parses_and_every_configuration_loads_without_a_warning() {
+    let snippets = snippets("json");
+    let mut configurations = 0;
+    for snippet in &snippets {
+        let value: Value =
+            serde_json::from_str(snippet).unwrap_or_else(|error| panic!("{error} in\n{snippet}"));
+        let Some(entries) = value.get("mcpServers") else {
+            continue;
+        };
+        let mut settings = load(snippet);
+        if entries.get("mcp-multiplexer").is_some() {
+            // What a client is told of us. As a configuration it means ourselves.
+            settings.disable_self(|url| url.port() == Some(8000));
+            assert!(settings.children[0].disabled.is_some(), "{snippet}");
+            continue;
+        }
+        configurations += 1;
+        assert_eq!(settings.warnings, [], "{snippet}");
+        for child in &settings.children {
+            let off = entries[child.name.as_str()].get("disabled").is_some();
+            assert_eq!(child.disabled.is_some(), off, "{child:?}");
+        }
+    }
+    assert!(configurations >= 2, "{snippets:?}");
+    assert!(
+        snippets
+            .iter()
+            .any(|snippet| snippet.trim() == EXAMPLE.trim()),
+        "the README shows the example as it is"
+    );
+}
+
+#[test]
+fn names_are_made_as_the_readme_says() {
+    for row in table("## Names") {
+        let (entry, own, public) = (codes_in_order(&row[0]), code(&row[1]), code(&row[2]));
+        let chosen = entry
+            .get(1)
+            .map_or(String::new(), |prefix| format!(", {prefix}"));
+        let text = format!(
+            r#"{{"mcpServers": {{"{}": {{"command": "x"{chosen}}}}}}}"#,
+            entry[0]
+        );
+        let settings = load(&text);
+        let prefix = &settings.children[0].prefix;
+        let made = mcp_multiplexer::catalog::public_name(prefix, &own, settings.max_name_length);
+        assert_eq!(made.as_str(), public);
+    }
+}
+
+#[test]
+fn every_link_within_the_readme_leads_somewhere() {
+    let anchors: BTreeSet<String> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|heading| {
+            let heading = heading.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -".contains(*c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect();
+    for link in README.split("](").skip(1) {
+        let target = link.split(')').next().expect("an end");
+        match target.strip_prefix('#') {
+            Some(anchor) => assert!(anchors.contains(anchor), "#{anchor}"),
+            None => assert!(Path::new(target).exists(), "{target}"),
+        }
+    }
+}
+
+/// Loads a text as a configuration, with a value for every variable it names.
+fn load(text: &str) -> Settings {
+    let named = text.split("${").skip(1);
+    let environment: HashMap<String, String> = named
+        .map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            (
+                rest[..end.expect("an end")].to_owned(),
+                "a-value".to_owned(),
+            )
+        })
+        .collect();
+    Settings::from_json(Path::new("README.md"), text, &environment).expect("it loads")
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+// --- Reading the README ------------------------------------------------------
+
+/// The rows of the first table after the line `heading`.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let mut lines = README.lines().skip_while(|line| *line != heading);
+    assert!(lines.next().is_some(), "{heading:?} stands in the README");
+    let rows = lines
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| {
+        let row = row.replace("\\|", "\u{1}");
+        let cells = row.trim_matches('|').split('|').map(str::trim);
+        cells.map(|cell| cell.replace('\u{1}', "|")).collect()
+    };
+    rows.skip(2).map(cells).collect()
+}
+
+/// What stands in backticks in a cell.
+fn codes_in_order(cell: &str) -> Vec<String> {
+    let codes = cell.split('`').skip(1).step_by(2);
+    codes.map(str::to_owned).collect()
+}
+
+fn codes(cell: &str) -> BTreeSet<String> {
+    codes_in_order(cell).into_iter().collect()
+}
+
+/// The first of them, or nothing.
+fn code(cell: &str) -> String {
+    codes_in_order(cell).into_iter().next().unwrap_or_default()
+}
+
+/// The fenced blocks of one language.
+fn snippets(language: &str) -> Vec<String> {
+    let blocks = README.split("\n```").skip(1).step_by(2);
+    blocks
+        .filter_map(|block| Some(block.strip_prefix(language)?.trim().to_owned()))
+        .collect()
+}
+
+fn words(text: &str, is_part: impl Fn(char) -> bool) -> BTreeSet<String> {
+    let words = text.split(|c| !is_part(c)).filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
+/// The program's source without its unit tests.
+fn source() -> String {
+    let mut folders = vec![Path::new("src").to_owned()];
+    let mut source = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "tests.rs") {
+                let text = fs::read_to_string(path).expect("text");
+                let tests = text.find("\nmod tests {").unwrap_or(text.len());
+                source.push_str(&text[..tests]);
+            }
+        }
+    }
+    source
+}
+
+// --- A running program -------------------------------------------------------
+
+/// The program, serving over HTTP until it is dropped.
+struct Serving {
+    process: Child,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Serving {
+    fn start(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("mcp_config.json");
+        fs::write(&path, config).expect("a file");
+        let mut process = Command::new(PROGRAM)
+            .args(["--transport", "http", "--port", "0", "--config"])
+            .arg(path)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut log = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let address = log
+            .find_map(|line| {
+                let line = line.expect("text");
+                let url = line.split_once("listening url=http://")?.1;
+                Some(url.split_once("/mcp")?.0.to_owned())
+            })
+            .expect("it says where it listens");
+        std::thread::spawn(move || log.for_each(drop));
+        Self {
+            process,
+            address,
+            _folder: folder,
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        )
+        .expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
