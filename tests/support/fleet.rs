@@ -154,6 +154,11 @@ impl Fleet {
         Output::of(started, words).await
     }
 
+    /// Starts the children only: the multiplexer is for a client to start.
+    pub async fn unserved(self) -> Started {
+        self.start().await
+    }
+
     async fn start(self) -> Started {
         let mut remotes = HashMap::new();
         let mut entries = Vec::new();
@@ -220,6 +225,25 @@ fn written(folder: &Path, place: Place, text: &str) -> Option<PathBuf> {
     fs::create_dir_all(parent).expect("the config's folder can be made");
     fs::write(&path, text).expect("the config can be written");
     named.then_some(path)
+}
+
+impl Started {
+    /// The command line with which a client starts the multiplexer over this fleet.
+    pub fn command_line(&self) -> Vec<String> {
+        let mut words = vec![env!("CARGO_BIN_EXE_mcp-multiplexer").to_owned()];
+        words.push("serve".to_owned());
+        if let Some(config) = &self.config {
+            words.push("--config".to_owned());
+            words.push(config.to_string_lossy().into_owned());
+        }
+        words.extend(self.flags.iter().cloned());
+        words
+    }
+
+    /// The variables that the multiplexer is to see, beside PATH.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
 }
 
 /// Keys of the test's own win over ours.

@@ -1,0 +1,285 @@
+//! Servers and clients that others have made, installed by `tests/run` from the
+//! pins beside this file, and started by the test that wants them.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+};
+
+use serde_json::{Value, json};
+use tokio::process::{Child as Process, Command};
+
+use crate::support::{Fleet, pipe::Log, wait::soon};
+
+/// Who the multiplexer is to the issuer.
+const CLIENT: (&str, &str) = ("the-fleet", "a secret: with + and %");
+
+/// The servers that a test starts itself, for the multiplexer to connect to.
+pub struct Peers {
+    issuer: Server,
+    guarded: Server,
+    everything: Server,
+}
+
+impl Peers {
+    /// Starts them and waits until they listen.
+    pub async fn start() -> Self {
+        let issuer = Server::start(python("issuer.py").args([CLIENT.0, CLIENT.1])).await;
+        let mut everything = Command::new("node");
+        everything.arg("--import").arg(ours("loopback.mjs"));
+        everything.arg(server_everything()).arg("streamableHttp");
+        let mut guarded = python("jwt_server.py");
+        guarded.arg(&issuer.origin);
+        let (guarded, everything) =
+            tokio::join!(Server::start(&mut guarded), Server::start(&mut everything));
+        Self {
+            issuer,
+            guarded,
+            everything,
+        }
+    }
+
+    /// All of them and two children over stdio, behind the service identity.
+    pub fn fleet(&self) -> Fleet {
+        let python = installed("venv/bin/python");
+        Fleet::new()
+            .entry(
+                "everything",
+                json!({"command": "node", "args": [server_everything(), "stdio"]}),
+            )
+            .entry("everything-by-http", json!({"url": self.everything.mcp(), "prefix": "remote"}))
+            .entry(
+                "mcp-server-time",
+                json!({"command": python, "args": ["-m", "mcp_server_time", "--local-timezone", "UTC"]}),
+            )
+            .entry("guarded", json!({"url": self.guarded.mcp()}))
+            .env("MCP_CLIENT_AUTH", "oidc-client-credentials")
+            .env("OIDC_ISSUER", &self.issuer.origin)
+            .env("OIDC_CLIENT_ID", CLIENT.0)
+            .env("OIDC_CLIENT_SECRET", CLIENT.1)
+    }
+
+    /// Where the server listens that wants a token.
+    pub fn guarded(&self) -> String {
+        self.guarded.mcp()
+    }
+
+    /// Who called, as the token of the service identity tells it.
+    pub fn identity(&self) -> Value {
+        json!({
+            "iss": self.issuer.origin,
+            "sub": format!("service-account-{}", CLIENT.0),
+            "client_id": CLIENT.0,
+            "aud": "agent-services",
+        })
+    }
+}
+
+/// One server, which ends with this value.
+struct Server {
+    origin: String,
+    out: Log,
+    err: Log,
+    _process: Process,
+}
+
+impl Server {
+    /// Starts it and waits for the line in which it tells its port.
+    async fn start(command: &mut Command) -> Self {
+        let mut process = bare(command).spawn().expect("a peer starts");
+        let (out, _) = Log::gather(process.stdout.take().expect("stdout is piped"));
+        let (err, _) = Log::gather(process.stderr.take().expect("stderr is piped"));
+        let mut server = Self {
+            origin: String::new(),
+            out,
+            err,
+            _process: process,
+        };
+        let told = |line: &str| line.starts_with("PORT=");
+        let line = server.out.until("PORT= of a peer", told).await;
+        server.origin = line.replace("PORT=", "http://127.0.0.1:");
+        server
+    }
+
+    fn mcp(&self) -> String {
+        format!("{}/mcp", self.origin)
+    }
+}
+
+impl Drop for Server {
+    /// A test that failed leaves what its servers had to say.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!(
+                "--- stderr of {} ---\n{}\n---",
+                self.origin,
+                self.err.text()
+            );
+        }
+    }
+}
+
+/// The official SDK that a client is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sdk {
+    /// The one for Python, which speaks the newest protocol.
+    Python,
+    /// The one for Python, which is told to begin with `initialize`.
+    LegacyPython,
+    /// The one for TypeScript, which always does.
+    TypeScript,
+}
+
+impl Sdk {
+    /// Lists what the server at this URL has, and calls some of it.
+    pub async fn at(self, url: &str, calls: &[(String, Value)]) -> Heard {
+        self.run(url, &[], calls).await
+    }
+
+    /// The same with a server that the client starts.
+    pub async fn over(
+        self,
+        command_line: &[String],
+        environment: &[(String, String)],
+        calls: &[(String, Value)],
+    ) -> Heard {
+        self.run(&json!(command_line).to_string(), environment, calls)
+            .await
+    }
+
+    async fn run(
+        self,
+        target: &str,
+        environment: &[(String, String)],
+        calls: &[(String, Value)],
+    ) -> Heard {
+        let mut client = match self {
+            Self::Python | Self::LegacyPython => python("client.py"),
+            Self::TypeScript => {
+                let mut node = Command::new("node");
+                node.arg(ours("client.mjs"));
+                node
+            }
+        };
+        if self == Self::LegacyPython {
+            client.arg("--legacy");
+        }
+        client.arg(target);
+        for (tool, arguments) in calls {
+            client.args([tool, &arguments.to_string()]);
+        }
+        bare(&mut client)
+            .env("PEERS", folder())
+            .envs(environment.iter().map(|(name, value)| (name, value)));
+        Heard::from(client).await
+    }
+}
+
+/// What a client was told.
+pub struct Heard {
+    /// The tools, by name.
+    pub listed: BTreeMap<String, Value>,
+    /// The calls, in their order, with `result` or `error`, and `progress`.
+    pub calls: Vec<Value>,
+}
+
+impl Heard {
+    async fn from(mut client: Command) -> Self {
+        let mut process = client.spawn().expect("a client starts");
+        let (out, out_end) = Log::gather(process.stdout.take().expect("stdout is piped"));
+        let (err, err_end) = Log::gather(process.stderr.take().expect("stderr is piped"));
+        let words = Words(err);
+        let status = soon("the end of a client", process.wait()).await;
+        soon("the end of a client's stdout", out_end)
+            .await
+            .expect("stdout was gathered");
+        // Whatever else has this stderr ends with the client: a server it started.
+        soon("the end of a client's stderr", err_end)
+            .await
+            .expect("stderr was gathered");
+        assert!(status.expect("an exit status").success(), "a client failed");
+        drop(words);
+        Self::read(&out.text())
+    }
+
+    fn read(text: &str) -> Self {
+        let mut heard = Self {
+            listed: BTreeMap::new(),
+            calls: Vec::new(),
+        };
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("a client prints JSON");
+            if let Some(name) = line["listed"]["name"].as_str() {
+                let before = heard.listed.insert(name.to_owned(), line["listed"].clone());
+                assert_eq!(before, None, "{name} is listed twice");
+            } else if line["called"].is_string() {
+                heard.calls.push(line);
+            }
+        }
+        heard
+    }
+
+    /// What a call brought, the first of this tool.
+    pub fn result(&self, tool: &str) -> &Value {
+        let call = self.calls.iter().find(|call| call["called"] == tool);
+        let call = call.unwrap_or_else(|| panic!("{tool} was not called"));
+        assert_eq!(call["error"], Value::Null, "{tool}");
+        &call["result"]
+    }
+}
+
+/// What a client wrote to stderr, shown when its test fails.
+struct Words(Log);
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- stderr of the client ---\n{}\n---", self.0.text());
+        }
+    }
+}
+
+/// server-everything's command line, without its transport.
+pub fn server_everything() -> PathBuf {
+    installed("node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+}
+
+/// A script of ours, with the Python it needs.
+fn python(script: &str) -> Command {
+    let mut python = Command::new(installed("venv/bin/python"));
+    python.arg(ours(script));
+    python
+}
+
+/// Nothing of the machine's environment but PATH, and no end after the test's.
+fn bare(command: &mut Command) -> &mut Command {
+    command.env_clear();
+    command.env("PATH", env::var_os("PATH").unwrap_or_default());
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.kill_on_drop(true)
+}
+
+fn ours(script: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/peers")
+        .join(script)
+}
+
+fn installed(path: impl AsRef<OsStr>) -> PathBuf {
+    folder().join(path.as_ref())
+}
+
+/// Where `tests/run` installs the peers.
+fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/peers");
+    assert!(
+        folder.join("installed").exists(),
+        "the real servers and SDKs are not installed; hint: start tests/run once, which installs them"
+    );
+    folder
+}
