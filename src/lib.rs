@@ -37,7 +37,7 @@
 //!    [`outbound::Connection::call`] writes the frame.
 //! 6. **Stream back.** [`outbound::Exchange::next`] gives progress, messages and the
 //!    answer, which [`protocol::answer::to_client`] puts under the client's id.
-//! 7. **Settle.** A [`relay::Settlement`] tells breaker, metrics and log, once. Its drop
+//! 7. **Settle.** A settlement in [`relay`] tells breaker, metrics and log, once. Its drop
 //!    settles what nobody settled: the client is gone.
 //!
 //! # Invariants

@@ -189,19 +189,18 @@ fn is_own(url: &Url, own: SocketAddr) -> bool {
     here && url.port_or_known_default() == Some(own.port()) && url.path().starts_with("/mcp")
 }
 
-/// Resolves at Ctrl-C or SIGTERM.
+/// Resolves at Ctrl-C, SIGTERM or SIGHUP.
 pub(super) async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => {
-                signals.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+    let received = async |kind| match signal(kind) {
+        Ok(mut signals) => {
+            signals.recv().await;
         }
+        Err(_) => std::future::pending().await,
     };
     tokio::select! {
-        () = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
+        () = received(SignalKind::terminate()) => {}
+        () = received(SignalKind::hangup()) => {}
+        () = received(SignalKind::interrupt()) => {}
     }
 }

@@ -19,7 +19,9 @@ use rand::Rng;
 use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{config::BreakerSettings, telemetry::ChildMetrics};
+use tracing::{info, warn};
+
+use crate::{config::BreakerSettings, protocol::ChildName, telemetry::ChildMetrics};
 
 /// The requests in a window below which a failure rate says nothing.
 const RATE_NEEDS: u32 = 10;
@@ -58,8 +60,9 @@ pub struct Breaker {
 
 impl Breaker {
     /// A closed breaker. `failures: 0` makes one that never opens.
-    pub fn new(settings: &BreakerSettings, metrics: ChildMetrics) -> Self {
+    pub fn new(child: &ChildName, settings: &BreakerSettings, metrics: ChildMetrics) -> Self {
         let gauge = Gauge {
+            child: child.clone(),
             state: Arc::new(AtomicU8::new(BreakerState::Closed as u8)),
             metrics,
         };
@@ -160,6 +163,7 @@ impl Breaker {
 /// Keeps the state where calls can read it, and tells metrics of changes.
 #[derive(Clone, Debug)]
 struct Gauge {
+    child: ChildName,
     state: Arc<AtomicU8>,
     metrics: ChildMetrics,
 }
@@ -168,6 +172,10 @@ impl Gauge {
     fn set(&self, state: BreakerState) {
         if self.state.swap(state as u8, Ordering::AcqRel) != state as u8 {
             self.metrics.breaker_transition(state.as_str());
+            match state {
+                BreakerState::Open => warn!(child = %self.child, breaker = "open", "breaker"),
+                _ => info!(child = %self.child, breaker = state.as_str(), "breaker"),
+            }
         }
     }
 }
@@ -264,7 +272,8 @@ mod tests {
             cooldown: Duration::from_millis(cooldown_ms),
             ..BreakerSettings::default()
         };
-        Breaker::new(&settings, ChildMetrics::new(&"child".into()))
+        let child = "child".into();
+        Breaker::new(&child, &settings, ChildMetrics::new(&child))
     }
 
     #[test]

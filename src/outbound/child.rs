@@ -54,7 +54,7 @@ impl Child {
         let metrics = ChildMetrics::new(&settings.name);
         let (lost, losses) = mpsc::unbounded_channel();
         let child = Self {
-            breaker: Breaker::new(&settings.breaker, metrics.clone()),
+            breaker: Breaker::new(&settings.name, &settings.breaker, metrics.clone()),
             state: watch::Sender::new(Arc::new(State::first(settings.disabled.clone()))),
             listing: ArcSwapOption::empty(),
             changed: Arc::default(),

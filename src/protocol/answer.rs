@@ -50,7 +50,7 @@ pub fn to_client(answer: &Frame, id: Option<&str>, child: Era, client: Era) -> B
 
 /// What a modern result says it is, when that is not simply `complete`.
 pub fn unfinished(answer: &Frame) -> Option<String> {
-    if answer.kind() != Kind::Result || !mentions(answer.body()?, RESULT_TYPE) {
+    if answer.kind() != Kind::Result || !mentions(answer, RESULT_TYPE) {
         return None;
     }
     let body = answer.body_object()?;
@@ -61,7 +61,7 @@ pub fn unfinished(answer: &Frame) -> Option<String> {
 /// Whether a tool's result says that the tool failed.
 pub fn is_tool_error(answer: &Frame) -> bool {
     answer.kind() == Kind::Result
-        && answer.body().is_some_and(|body| mentions(body, "isError"))
+        && mentions(answer, "isError")
         && answer
             .body_object()
             .is_some_and(|body| body.get("isError") == Some("true"))
@@ -92,8 +92,8 @@ pub fn log_level(message: &Frame) -> Option<LogLevel> {
 /// A quick no: reading the members of a large result costs a pass over all of it.
 /// A key spelled with escapes is not found; only names of keys the specification
 /// gives are asked for, and nobody escapes those.
-fn mentions(body: &str, key: &str) -> bool {
-    memchr::memmem::find(body.as_bytes(), key.as_bytes()).is_some()
+fn mentions(answer: &Frame, key: &str) -> bool {
+    memchr::memmem::find(answer.body_bytes(), key.as_bytes()).is_some()
 }
 
 #[cfg(test)]

@@ -177,6 +177,11 @@ impl Frame {
         self.body.clone().map(|at| self.part(at))
     }
 
+    /// The same as bytes: for a look at a large one that costs no check of its text.
+    pub fn body_bytes(&self) -> &[u8] {
+        self.body.clone().map_or(&[], |at| &self.bytes[at])
+    }
+
     /// Where the body stands in [`Frame::bytes`].
     pub fn body_range(&self) -> Option<Range<usize>> {
         self.body.clone()

@@ -1,6 +1,9 @@
 //! Whose a name is.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     catalog::Route,
@@ -16,6 +19,8 @@ const MERGE_TAKES: Duration = Duration::from_millis(500);
 pub(super) struct Routed {
     pub(super) child: Arc<Child>,
     pub(super) route: Route,
+    /// How long the name was waited for.
+    pub(super) waited: Duration,
 }
 
 /// What is known of a name that is in no list.
@@ -32,6 +37,7 @@ pub(super) async fn tool(fleet: &Fleet, name: &str) -> Result<Routed, Unrouted> 
     if let Some(routed) = look_up(&fleet.snapshot(), name) {
         return Ok(routed);
     }
+    let began = Instant::now();
     let mut merges = fleet.merges();
     let unlisted = unlisted(&fleet.snapshot(), name);
     match &unlisted {
@@ -49,7 +55,10 @@ pub(super) async fn tool(fleet: &Fleet, name: &str) -> Result<Routed, Unrouted> 
     }
     let snapshot = fleet.snapshot();
     match (look_up(&snapshot, name), unlisted) {
-        (Some(routed), _) => Ok(routed),
+        (Some(routed), _) => Ok(Routed {
+            waited: began.elapsed(),
+            ..routed
+        }),
         (None, Some(child)) if child.listing().is_none() => Err(Unrouted::Unlisted(child)),
         (None, _) => Err(Unrouted::Unknown(unknown(&snapshot, name))),
     }
@@ -58,7 +67,11 @@ pub(super) async fn tool(fleet: &Fleet, name: &str) -> Result<Routed, Unrouted> 
 fn look_up(snapshot: &Snapshot, name: &str) -> Option<Routed> {
     let route = snapshot.catalog.tool(name)?.clone();
     let child = Arc::clone(snapshot.children.get(route.child)?);
-    Some(Routed { child, route })
+    Some(Routed {
+        child,
+        route,
+        waited: Duration::ZERO,
+    })
 }
 
 /// The child whose prefix the name carries, if it has never been listed.

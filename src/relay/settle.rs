@@ -10,7 +10,7 @@ use tracing::debug;
 use crate::{
     outbound::{Child, Connection, Failure},
     protocol::OwnName,
-    telemetry::{Outcome, overhead},
+    telemetry::Outcome,
 };
 
 /// One request that has not ended yet. Its drop settles what nobody settled: the
@@ -43,6 +43,11 @@ impl Settlement {
         }
     }
 
+    /// Time has passed that was not ours.
+    pub(super) fn has_waited(&mut self, waited: Duration) {
+        self.waited += waited;
+    }
+
     /// Runs something that takes time which is not ours.
     pub(super) async fn waiting<T>(&mut self, work: impl Future<Output = T>) -> T {
         let began = Instant::now();
@@ -70,9 +75,9 @@ impl Settlement {
     fn record(&mut self, outcome: Outcome) {
         self.settled = true;
         let took = self.began.elapsed();
-        self.child.metrics.request(self.method, outcome, took);
+        let ours = took.saturating_sub(self.waited);
+        self.child.metrics.request(self.method, outcome, took, ours);
         self.child.metrics.tool_call(&self.tool, outcome, took);
-        overhead(self.method).record(took.saturating_sub(self.waited).as_secs_f64());
         debug!(
             child = %self.child.name(), tool = %self.tool, outcome = outcome.as_str(),
             us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "call"

@@ -50,7 +50,11 @@ impl Relay {
         let id = frame.id().unwrap_or("null");
         let name = params.name.as_deref().unwrap_or_default();
         let began = Instant::now();
-        let Routed { child, route } = match route::tool(&self.fleet, name).await {
+        let Routed {
+            child,
+            route,
+            waited,
+        } = match route::tool(&self.fleet, name).await {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => {
                 return Reply::Whole(error.answer(Some(id)).into_bytes());
@@ -58,6 +62,7 @@ impl Relay {
             Err(Unrouted::Unlisted(child)) => return unlisted(id, caller.era, &child, began),
         };
         let mut settlement = Settlement::new(Arc::clone(&child), METHOD, route.own.clone(), began);
+        settlement.has_waited(waited);
         let mut call = Call {
             frame,
             params,

@@ -151,11 +151,6 @@ pub fn set_sessions(transport: &'static str, era: &'static str, count: usize) {
     metrics::gauge!(SESSIONS, "transport" => transport, "era" => era).set(count as f64);
 }
 
-/// The histogram of our own share of requests of one method.
-pub fn overhead(method: &'static str) -> Histogram {
-    metrics::histogram!(OVERHEAD, "method" => method)
-}
-
 /// The counters and histograms of one child.
 #[derive(Clone, Debug)]
 pub struct ChildMetrics(Arc<Handles>);
@@ -175,6 +170,8 @@ struct Handles {
 struct Series {
     counters: [OnceLock<Counter>; Outcome::ALL.len()],
     duration: Histogram,
+    /// Our own share, for the series of a method.
+    overhead: Option<Histogram>,
 }
 
 impl Series {
@@ -185,10 +182,11 @@ impl Series {
         self.duration.record(took.as_secs_f64());
     }
 
-    fn new(duration: Histogram) -> Arc<Self> {
+    fn new(duration: Histogram, overhead: Option<Histogram>) -> Arc<Self> {
         Arc::new(Self {
             counters: Default::default(),
             duration,
+            overhead,
         })
     }
 }
@@ -207,15 +205,21 @@ impl ChildMetrics {
         }))
     }
 
-    /// One request has ended.
-    pub fn request(&self, method: &'static str, outcome: Outcome, took: Duration) {
+    /// One request has ended. Of the time it `took`, `ours` was our own share.
+    pub fn request(&self, method: &'static str, outcome: Outcome, took: Duration, ours: Duration) {
         let Handles { child, methods, .. } = &*self.0;
         let series = match methods.get(method) {
             Some(series) => Arc::clone(&series),
             None => Arc::clone(&methods.entry(method).or_insert_with(|| {
-                Series::new(metrics::histogram!(REQUEST_DURATION, "child" => child.clone(), "method" => method))
+                Series::new(
+                    metrics::histogram!(REQUEST_DURATION, "child" => child.clone(), "method" => method),
+                    Some(metrics::histogram!(OVERHEAD, "method" => method)),
+                )
             })),
         };
+        if let Some(overhead) = &series.overhead {
+            overhead.record(ours.as_secs_f64());
+        }
         series.record(outcome, took, || {
             metrics::counter!(REQUESTS, "child" => child.clone(), "method" => method, "outcome" => outcome.as_str())
         });
@@ -227,7 +231,10 @@ impl ChildMetrics {
         let series = match tools.get(tool) {
             Some(series) => Arc::clone(&series),
             None => Arc::clone(&tools.entry(tool.clone()).or_insert_with(|| {
-                Series::new(metrics::histogram!(TOOL_CALL_DURATION, "child" => child.clone(), "tool" => tool.to_string()))
+                Series::new(
+                    metrics::histogram!(TOOL_CALL_DURATION, "child" => child.clone(), "tool" => tool.to_string()),
+                    None,
+                )
             })),
         };
         series.record(outcome, took, || {

@@ -8,5 +8,5 @@ mod metrics;
 mod outcome;
 
 pub use logs::{LogFormat, init_logs};
-pub use metrics::{ChildGauge, ChildGauges, ChildMetrics, Recorder, overhead, set_sessions};
+pub use metrics::{ChildGauge, ChildGauges, ChildMetrics, Recorder, set_sessions};
 pub use outcome::Outcome;
