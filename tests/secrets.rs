@@ -66,10 +66,6 @@ fn full_of_secrets(provider: &Provider, closed: &ClosedPort) -> Fleet {
         .env("OIDC_CLIENT_SECRET", "canary-client-secret")
         .env("HELD", "canary-variable")
         .top(
-            "auth",
-            json!({"introspection": {"clientSecret": "canary-auth"}}),
-        )
-        .top(
             "publicUrl",
             "https://me:canary-public@mux.example/?k=canary-public",
         );
@@ -260,6 +256,10 @@ async fn a_start_that_fails_shows_no_secret() {
         (
             "a bare word",
             Fleet::new().config_text(r#"{"mcpServers": canary}"#),
+        ),
+        (
+            "a locked door",
+            Fleet::new().top("auth", json!({"introspection": {"clientSecret": "canary"}})),
         ),
         ("no object", Fleet::new().config_text(r#""canary""#)),
         ("a mode", Fleet::new().env("MCP_CLIENT_AUTH", "canary")),
