@@ -91,12 +91,13 @@ impl Serve {
 
     /// A listener, which nobody but loopback may reach unless the user insists.
     pub(super) async fn listen(&self) -> Result<TcpListener, CliError> {
-        let at = (self.host.trim_matches(['[', ']']), self.port);
-        let listener = TcpListener::bind(at).await.map_err(CliError::io(format!(
-            "cannot listen on {}:{}",
-            self.host, self.port
-        )))?;
-        let loopback = local(&listener)?.ip().is_loopback();
+        let host = self.host.trim_matches(['[', ']']);
+        let cannot = || CliError::io(format!("cannot listen on {}:{}", self.host, self.port));
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, self.port))
+            .await
+            .map_err(cannot())?
+            .collect();
+        let loopback = addresses.iter().all(|address| address.ip().is_loopback());
         if !loopback && !self.insecure_no_auth {
             return Err(CliError::Usage(format!(
                 "--host {} is reachable from other machines and callers are not authenticated: \
@@ -105,6 +106,9 @@ impl Serve {
                 self.host
             )));
         }
+        let listener = TcpListener::bind(addresses.as_slice())
+            .await
+            .map_err(cannot())?;
         if !loopback {
             warn!(host = %self.host, "callers are not authenticated, and other machines can reach this address");
         }

@@ -90,6 +90,7 @@ fn merge(fleet: &Fleet, max_name_length: usize) -> u64 {
     fleet.snapshot.store(Arc::new(Snapshot {
         children: before.children.clone(),
         catalog,
+        listings,
         generation,
     }));
     fleet.merges.send_replace(());

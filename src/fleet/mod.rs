@@ -18,7 +18,7 @@ use tracing::error;
 pub use status::ChildStatus;
 
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, Listing},
     config::Settings,
     identity::Identity,
     outbound::{Child, ChildMessage, HttpClient, Surroundings},
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub children: Vec<Arc<Child>>,
     /// What they offer.
     pub catalog: Catalog,
+    /// What each child offered when this was merged: `None` if it had not been listed.
+    pub listings: Vec<Option<Arc<Listing>>>,
     /// Counts the changes of what clients see.
     pub generation: u64,
 }
@@ -75,7 +77,7 @@ impl Fleet {
             news,
             log_level: log_level.subscribe(),
         };
-        let children = settings
+        let children: Vec<_> = settings
             .children
             .iter()
             .map(|child| {
@@ -89,6 +91,7 @@ impl Fleet {
             .collect();
         let fleet = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot {
+                listings: vec![None; children.len()],
                 children,
                 catalog: Catalog::merge(&[], settings.max_name_length),
                 generation: 0,

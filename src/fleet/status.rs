@@ -1,6 +1,9 @@
 //! What operators see of a child, computed in one place for all who show it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -8,7 +11,7 @@ use tokio::time::Instant;
 use super::Fleet;
 use crate::{
     catalog::Listing,
-    outbound::{BreakerState, Child, Phase},
+    outbound::{BreakerState, Child, Phase, State},
     protocol::Era,
     telemetry::{ChildGauge, ChildGauges},
 };
@@ -43,67 +46,107 @@ pub struct ChildStatus {
 impl Fleet {
     /// Every child, in file order.
     pub fn status(&self) -> Vec<ChildStatus> {
-        let snapshot = self.snapshot();
-        let left_out = |child: &Child| {
-            let collisions = snapshot.catalog.collisions().iter();
-            collisions.filter(|c| c.left_out == *child.name()).count()
-        };
-        snapshot
-            .children
-            .iter()
-            .map(|child| status(child, left_out(child)))
-            .collect()
+        self.views().iter().map(View::status).collect()
     }
 
     /// Writes the gauges of every child.
     pub fn write_gauges(&self, gauges: &ChildGauges) {
-        for child in &self.snapshot().children {
-            let (in_flight, queued) = child.load();
-            let listing = child.listing();
-            gauges.child(&ChildGauge {
-                child: child.name(),
-                transport: child.transport(),
-                up: child.state().phase == Phase::Ready,
-                breaker: child.breaker() as u8,
-                next_retry: child.next_retry_timestamp(),
-                in_flight,
-                queued,
-                tools: listing.as_ref().map_or(0, |listing| listing.tools.len()),
-                tools_bytes: listing.as_ref().map_or(0, |listing| listing.tools_size()),
-            });
+        for view in self.views() {
+            gauges.child(&view.gauge());
         }
+    }
+
+    /// Every child as operators are to see it: read once, from one snapshot, for
+    /// status and gauges alike.
+    fn views(&self) -> Vec<View> {
+        let snapshot = self.snapshot();
+        let collisions = snapshot.catalog.collisions();
+        let children = snapshot.children.iter().zip(&snapshot.listings);
+        children
+            .map(|(child, listing)| View {
+                state: child.state(),
+                load: child.load(),
+                left_out: collisions
+                    .iter()
+                    .filter(|c| c.left_out == *child.name())
+                    .count(),
+                child: Arc::clone(child),
+                listing: listing.clone(),
+            })
+            .collect()
     }
 }
 
-fn status(child: &Child, tools_left_out: usize) -> ChildStatus {
-    let state = child.state();
-    let (in_flight, queued) = child.load();
-    let listing = child.listing();
-    ChildStatus {
-        name: child.name().to_string(),
-        prefix: child.settings.prefix.clone(),
-        transport: child.transport(),
-        era: state.era,
-        state: state.phase,
-        reason: state.told_in_full(),
-        since: state
-            .since
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
-        attempt: state.attempt,
-        next_retry_ms: child.next_retry().map(|at| {
-            let wait: Duration = at.saturating_duration_since(Instant::now());
-            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
-        }),
-        breaker: child.breaker(),
-        in_flight,
-        queued,
-        tools: listing.as_ref().map_or(0, |listing| listing.tools.len()),
-        resources: 0,
-        prompts: 0,
-        tools_list_bytes: listing.as_deref().map_or(0, Listing::tools_size),
-        tools_left_out,
-        restarts: state.restarts,
-        pid: state.pid,
+struct View {
+    child: Arc<Child>,
+    state: Arc<State>,
+    /// What stands in the catalog of it.
+    listing: Option<Arc<Listing>>,
+    load: (usize, usize),
+    left_out: usize,
+}
+
+impl View {
+    /// A child is ready for clients when what it offers stands in the catalog.
+    fn phase(&self) -> Phase {
+        match (self.state.phase, &self.listing) {
+            (Phase::Ready, None) => Phase::Connecting,
+            (phase, _) => phase,
+        }
+    }
+
+    fn tools(&self) -> (usize, usize) {
+        self.listing.as_ref().map_or((0, 0), |listing| {
+            (listing.tools.len(), listing.tools_size())
+        })
+    }
+
+    fn status(&self) -> ChildStatus {
+        let Self { child, state, .. } = self;
+        let (tools, tools_list_bytes) = self.tools();
+        let (in_flight, queued) = self.load;
+        ChildStatus {
+            name: child.name().to_string(),
+            prefix: child.settings.prefix.clone(),
+            transport: child.transport(),
+            era: state.era,
+            state: self.phase(),
+            reason: state.told_in_full(),
+            since: state
+                .since
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            attempt: state.attempt,
+            next_retry_ms: child.next_retry().map(|at| {
+                let wait: Duration = at.saturating_duration_since(Instant::now());
+                u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+            }),
+            breaker: child.breaker(),
+            in_flight,
+            queued,
+            tools,
+            resources: 0,
+            prompts: 0,
+            tools_list_bytes,
+            tools_left_out: self.left_out,
+            restarts: state.restarts,
+            pid: state.pid,
+        }
+    }
+
+    fn gauge(&self) -> ChildGauge<'_> {
+        let (tools, tools_bytes) = self.tools();
+        let (in_flight, queued) = self.load;
+        ChildGauge {
+            child: self.child.name(),
+            transport: self.child.transport(),
+            up: self.phase() == Phase::Ready,
+            breaker: self.child.breaker() as u8,
+            next_retry: self.child.next_retry_timestamp(),
+            in_flight,
+            queued,
+            tools,
+            tools_bytes,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use oauth2::{
     AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RequestTokenError,
@@ -9,7 +10,7 @@ use oauth2::{
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Url, form_urlencoded::byte_serialize};
 
 use crate::config::IdentitySettings;
 
@@ -122,7 +123,7 @@ impl ClientCredentials {
         let answer = request
             .request_async(&self.provider)
             .await
-            .map_err(|error| explain(error, secret))?;
+            .map_err(|error| explain(error, &self.client_id, secret))?;
         Ok(Minted {
             header: answer.header()?,
             life: answer.life(),
@@ -156,23 +157,40 @@ fn filled(setting: &Option<String>) -> Option<String> {
 /// Drops the crate's own texts: they quote the answer, which may hold a token.
 fn explain(
     error: RequestTokenError<ProviderError, BasicErrorResponse>,
+    id: &ClientId,
     secret: &SecretString,
 ) -> MintError {
     match error {
         RequestTokenError::Request(error) => error.into(),
         RequestTokenError::ServerResponse(refusal) => MintError::Refused {
-            code: without(secret, refusal.error().as_ref()),
+            code: without(id, secret, refusal.error().as_ref()),
             description: refusal
                 .error_description()
-                .map(|text| without(secret, text)),
+                .map(|text| without(id, secret, text)),
         },
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => MintError::NotATokenAnswer,
     }
 }
 
-/// A provider's text as it may be shown: some repeat the request in it.
-fn without(secret: &SecretString, text: &str) -> String {
-    quoted(&text.replace(secret.expose_secret(), "[secret]"))
+/// A provider's text as it may be shown: some repeat the request in it, and with it the
+/// secret in one of the forms in which it was sent (RFC 6749, 2.3.1).
+fn without(id: &ClientId, secret: &SecretString, text: &str) -> String {
+    let secret = secret.expose_secret();
+    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+    let basic = |id: &str, secret: &str| BASE64_STANDARD.encode(format!("{id}:{secret}"));
+    let forms = [
+        basic(&encoded(id), &encoded(secret)),
+        basic(id, secret),
+        encoded(secret),
+        secret.to_owned(),
+    ];
+    let shown = forms
+        .iter()
+        // In base64 the padding is often left out.
+        .map(|form| form.trim_end_matches('='))
+        .filter(|form| !form.is_empty())
+        .fold(text.to_owned(), |text, form| text.replace(form, "[secret]"));
+    quoted(&shown)
 }
 
 #[cfg(test)]

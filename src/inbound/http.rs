@@ -235,6 +235,9 @@ impl Door {
     }
 
     fn delete(&self, all: &HeaderMap) -> Answered {
+        if negotiate::is_modern(all) {
+            return Err(Refused::method("POST"));
+        }
         self.session(all, None)?;
         let ended = negotiate::session_id(all).is_some_and(|id| self.sessions.end(id));
         match ended {

@@ -1,5 +1,7 @@
 //! The way to a child, whichever it is.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use super::{Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, stdio::Pipe};
@@ -35,6 +37,18 @@ impl Link {
     pub(super) fn negotiated(&self, version: ProtocolVersion) {
         if let Self::Http(http) = self {
             http.negotiated(version);
+        }
+    }
+
+    /// Why a handshake came to nothing within `patience`.
+    pub(super) fn silence(&self, patience: Duration) -> Failure {
+        let failure = Failure::timeout(patience);
+        match self {
+            Self::Pipe(pipe) if pipe.has_heard_junk() => Failure {
+                reason: format!("printed lines that are not JSON, and {}", failure.reason),
+                ..failure
+            },
+            _ => failure,
         }
     }
 

@@ -39,28 +39,30 @@ pub(super) async fn tool(fleet: &Fleet, name: &str) -> Result<Routed, Unrouted> 
     }
     let began = Instant::now();
     let mut merges = fleet.merges();
-    let unlisted = unlisted(&fleet.snapshot(), name);
-    match &unlisted {
-        Some(child) => child.attempted(child.settings.queue_timeout).await,
+    match unlisted(&fleet.snapshot(), name) {
+        Some(child) => {
+            child.attempted(child.settings.queue_timeout).await;
+            // Listed, it may still be on its way into the snapshot.
+            while child.listing().is_some() && unlisted(&fleet.snapshot(), name).is_some() {
+                if tokio::time::timeout(MERGE_TAKES, merges.changed())
+                    .await
+                    .is_err()
+                {
+                    break;
+                }
+            }
+        }
         None if !fleet.is_settled() => fleet.settled().await,
         None => {}
     }
-    if unlisted
-        .as_ref()
-        .is_some_and(|child| child.listing().is_some())
-        && look_up(&fleet.snapshot(), name).is_none()
-    {
-        // Listed, and on its way into the snapshot.
-        let _ = tokio::time::timeout(MERGE_TAKES, merges.changed()).await;
-    }
     let snapshot = fleet.snapshot();
-    match (look_up(&snapshot, name), unlisted) {
+    match (look_up(&snapshot, name), unlisted(&snapshot, name)) {
         (Some(routed), _) => Ok(Routed {
             waited: began.elapsed(),
             ..routed
         }),
-        (None, Some(child)) if child.listing().is_none() => Err(Unrouted::Unlisted(child)),
-        (None, _) => Err(Unrouted::Unknown(unknown(&snapshot, name))),
+        (None, Some(child)) => Err(Unrouted::Unlisted(child)),
+        (None, None) => Err(Unrouted::Unknown(unknown(&snapshot, name))),
     }
 }
 
@@ -74,19 +76,21 @@ fn look_up(snapshot: &Snapshot, name: &str) -> Option<Routed> {
     })
 }
 
-/// The child whose prefix the name carries, if it has never been listed.
+/// The child whose prefix the name carries, if nothing of it stands in the catalog.
 fn unlisted(snapshot: &Snapshot, name: &str) -> Option<Arc<Child>> {
-    let prefixed = |child: &&Arc<Child>| {
+    let prefixed = |child: &Child| {
         let prefix = &child.settings.prefix;
         !prefix.is_empty()
             && name
                 .strip_prefix(prefix.as_str())
                 .is_some_and(|rest| rest.starts_with("__"))
     };
-    let mut children = snapshot.children.iter().filter(prefixed);
+    let mut children = snapshot.children.iter().zip(&snapshot.listings);
     children
-        .find(|child| child.listing().is_none() && child.state().phase != Phase::Disabled)
-        .cloned()
+        .find(|(child, listing)| {
+            listing.is_none() && prefixed(child) && child.state().phase != Phase::Disabled
+        })
+        .map(|(child, _)| Arc::clone(child))
 }
 
 fn unknown(snapshot: &Snapshot, name: &str) -> RpcError {

@@ -3,7 +3,13 @@
 //! The reader sorts what the child says and never waits for anybody; answers and
 //! progress find their request by the number in our id or token.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -42,6 +48,8 @@ pub(in crate::outbound) struct Pipe {
     pending: Arc<DashMap<u64, Pending>>,
     /// Cancelled when the child has closed its end, or we have closed ours.
     closed: CancellationToken,
+    /// Whether lines came that are no messages.
+    junk: Arc<AtomicBool>,
 }
 
 /// A request the child has not answered yet.
@@ -71,6 +79,7 @@ impl Pipe {
             out,
             pending: Arc::default(),
             closed: CancellationToken::new(),
+            junk: Arc::default(),
         };
         tokio::spawn(write(stdin, outgoing, pipe.closed.clone()));
         tokio::spawn(
@@ -123,6 +132,11 @@ impl Pipe {
     /// Queues a message, without waiting; whether the pipe still takes any.
     pub(in crate::outbound) fn send(&self, message: Bytes) -> bool {
         self.out.try_send(on_one_line(message)).is_ok()
+    }
+
+    /// Whether the child has printed lines that are no messages.
+    pub(in crate::outbound) fn has_heard_junk(&self) -> bool {
+        self.junk.load(Ordering::Relaxed)
     }
 
     /// Cancelled when the pipe is closed, from either end.
@@ -238,6 +252,7 @@ impl Reader {
             Err(error) => {
                 // Servers that print to stdout are common: not worth a warning each.
                 debug!(%error, "a line that is no message was ignored");
+                self.pipe.junk.store(true, Ordering::Relaxed);
                 return self.unasked.dropped();
             }
         };

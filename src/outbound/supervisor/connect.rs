@@ -22,6 +22,7 @@ use crate::{
         unasked::Unasked,
     },
     protocol::{Era, Frame},
+    telemetry::Outcome,
 };
 
 /// How long a starting process counts against the limit of starts: the costly part
@@ -70,7 +71,8 @@ impl Live {
 /// it, and with that its stdin.
 async fn post_mortem(mut process: Process, failure: Failure, way: &CancellationToken) -> Failure {
     match tokio::time::timeout(EXIT_SHOWS, process.ended()).await {
-        Ok(reason) => {
+        // After any other failure it has ended because we hung up.
+        Ok(reason) if failure.outcome == Outcome::Transport => {
             let told = process.last_words().await;
             // What it has started goes too. What it wrote before its end is still being
             // read: the reader closes the way when it is through.
@@ -79,7 +81,7 @@ async fn post_mortem(mut process: Process, failure: Failure, way: &CancellationT
             way.cancel();
             Failure { reason, ..failure }.with_detail(&told)
         }
-        Err(_) => {
+        _ => {
             way.cancel();
             process.stop().await;
             failure
@@ -115,7 +117,8 @@ impl Supervisor {
                 established.await
             }
         };
-        match result.unwrap_or_else(|_| Err(Failure::timeout(patience))) {
+        let timed_out = |_| Err(link.silence(patience));
+        match result.unwrap_or_else(timed_out) {
             Ok((connection, listing)) => {
                 self.handshake = match connection.era() {
                     Era::Legacy => Handshake::Legacy,
