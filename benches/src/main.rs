@@ -3,7 +3,7 @@
 //! Everything that is measured runs in a process of its own, so that the kernel can
 //! tell what each of them used: the [`child`], the [`bare`] proxy, the multiplexer
 //! itself, and the [`load`]. The first three live in this program, as commands; what
-//! starts them in turn and makes the table is [`bench`].
+//! starts them in turn and makes the table is [`mod@bench`].
 
 mod bare;
 mod bench;

@@ -14,7 +14,7 @@ use rmcp::{
     handler::client::ClientHandler,
     model::{
         ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ErrorCode, ErrorData,
-        Implementation, ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
+        Implementation, ProtocolVersion, ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
     },
     service::{
         ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError,
@@ -91,8 +91,9 @@ pub(super) async fn shake_hands(
         .map(|info| (*info).clone())
         .ok_or_else(|| Failure::protocol("said nothing of itself in the handshake"))?;
     if known_version(info.protocol_version.as_str()).is_none() {
-        return Err(Failure::protocol("speaks an unknown protocol version")
-            .with_detail(info.protocol_version.as_str()));
+        return Err(unknown_versions(std::slice::from_ref(
+            &info.protocol_version,
+        )));
     }
     link.negotiated(info.protocol_version.clone());
     Ok((control, info))
@@ -362,9 +363,27 @@ fn explain(error: ClientInitializeError) -> Failure {
         ClientInitializeError::JsonRpcError(error) => {
             Failure::protocol("refused the handshake").with_detail(&error.message)
         }
+        ClientInitializeError::NoCompatibleProtocolVersion {
+            server_supported, ..
+        } => unknown_versions(&server_supported),
         // Some of these hold the child's whole answer.
         other => Failure::protocol("failed the handshake").with_detail(&other.to_string()),
     }
+}
+
+/// The failure of a child that speaks no version we know. A version is a date: what
+/// looks like one may be told to clients.
+fn unknown_versions(versions: &[ProtocolVersion]) -> Failure {
+    let is_date =
+        |text: &&str| text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let all: Vec<&str> = versions.iter().map(ProtocolVersion::as_str).collect();
+    match all.iter().copied().find(is_date) {
+        Some(version) => Failure::protocol(format!(
+            "speaks protocol version {version}, which is not known here"
+        )),
+        None => Failure::protocol("speaks no protocol version that is known here"),
+    }
+    .with_detail(&all.join(", "))
 }
 
 /// The failure that our transport gave rmcp.
