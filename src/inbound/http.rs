@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     protocol::{
-        Era, Frame, Kind,
+        Caller, Era, Frame, Kind,
         error::{RpcError, code},
         headers,
         request::Params,
@@ -96,7 +96,15 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
     answered.unwrap_or_else(Refused::into_response)
 }
 
-/// A request that was let in.
+/// Who sent a request that was let in.
+enum Sender {
+    /// A modern client, that says everything with each request.
+    Stateless(Caller),
+    /// A legacy client.
+    Session(Arc<Session>),
+}
+
+/// A request that was let in, or the refusal.
 type Answered = Result<Response, Refused>;
 
 impl Door {
@@ -127,21 +135,21 @@ impl Door {
             code::INVALID_REQUEST => refuse(StatusCode::BAD_REQUEST)(error),
             _ => refuse(StatusCode::OK)(error),
         })?;
-        let session = match params.era() {
+        let sender = match params.era() {
             Era::Modern => {
-                From::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;
+                let from = From::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;
                 negotiate::standard_headers(all, &method, &params)
                     .map_err(refuse(StatusCode::BAD_REQUEST))?;
-                None
+                Sender::Stateless(from.caller)
             }
             Era::Legacy if speaks_modern => {
                 return Err(refuse(StatusCode::BAD_REQUEST)(missing_meta()));
             }
-            Era::Legacy => Some(self.session(all, frame.id())?),
+            Era::Legacy => Sender::Session(self.session(all, frame.id())?),
         };
         let era = params.era();
         let (asides, mut heard) = mpsc::channel(ASIDES);
-        let mut work = Box::pin(self.work(frame, params, session, asides));
+        let mut work = Box::pin(self.work(frame, params, sender, asides));
         // The answer is plain JSON if it is the first thing to come.
         tokio::select! {
             biased;
@@ -161,26 +169,25 @@ impl Door {
         self,
         frame: Frame,
         params: Params,
-        session: Option<Arc<Session>>,
+        sender: Sender,
         asides: mpsc::Sender<Bytes>,
     ) -> Option<Reply> {
-        let Some(session) = session else {
-            let from = match From::modern(&params) {
-                Ok(from) => from,
-                Err(error) => return Some(Reply::Whole(error.answer(frame.id()).into_bytes())),
-            };
-            return Some(self.dispatch.request(&frame, &params, &from, &asides).await);
+        let (caller, session) = match &sender {
+            Sender::Stateless(caller) => (caller.clone(), None),
+            Sender::Session(session) => (session.caller(), Some(&**session)),
         };
-        let Some(entry) = session.in_flight.enter(frame.id().unwrap_or("null")) else {
+        let id = frame.id().unwrap_or("null");
+        let entered = session.map(|session| session.in_flight.enter(id));
+        if matches!(entered, Some(None)) {
             let error = RpcError::new(code::INVALID_REQUEST, "a request with this id is in flight");
-            return Some(Reply::Whole(error.answer(frame.id()).into_bytes()));
-        };
-        let from = From {
-            caller: session.caller(),
-            session: Some(&session),
-        };
+            return Some(Reply::Whole(error.answer(Some(id)).into_bytes()));
+        }
+        let from = From { caller, session };
         let work = pin!(self.dispatch.request(&frame, &params, &from, &asides));
-        entry.unless_cancelled(work).await
+        match entered.flatten() {
+            Some(entry) => entry.unless_cancelled(work).await,
+            None => Some(work.await),
+        }
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {

@@ -20,9 +20,13 @@ impl<'a> Splice<'a> {
         }
     }
 
-    /// Puts `text` in the place of `at`. Ranges must not overlap.
+    /// Puts `text` in the place of `at`. Ranges must not overlap. What stands there
+    /// already costs nothing.
     pub fn replace(&mut self, at: Range<usize>, text: impl Into<Cow<'a, str>>) {
-        self.edits.push((at, text.into()));
+        let text = text.into();
+        if self.source[at.clone()] != *text.as_bytes() {
+            self.edits.push((at, text));
+        }
     }
 
     /// Puts `text` before the byte at `at`.
