@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -133,19 +134,25 @@ impl Running {
         };
         info!(seconds = DRAIN.as_secs(), "draining");
         self.shutdown.cancel();
+        let mut again = pin!(signalled());
         let ended = match ended {
             Some(ended) => Some(ended),
-            None => tokio::time::timeout(DRAIN, &mut self.door).await.ok(),
+            None => tokio::select! {
+                drained = tokio::time::timeout(DRAIN, &mut self.door) => drained.ok(),
+                () = &mut again => {
+                    warn!("ended at a second signal, with requests open");
+                    return Ok(());
+                }
+            },
         };
         self.door.abort();
-        let stopped = tokio::time::timeout(STOP, self.fleet.stop());
         tokio::select! {
-            stopped = stopped => match stopped {
+            stopped = tokio::time::timeout(STOP, self.fleet.stop()) => match stopped {
                 Ok(()) => info!("ended"),
                 // The watchdog ends what is left of them.
                 Err(_) => warn!("ended, and not every child has"),
             },
-            () = signalled() => warn!("ended at a second signal, before every child has"),
+            () = again => warn!("ended at a second signal, before every child has"),
         }
         match ended {
             Some(Ok(Err(error))) => Err(CliError::io("serving")(error)),

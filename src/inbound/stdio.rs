@@ -1,6 +1,10 @@
 //! The stdio door: one client, one line per message, until its end of the pipe.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -49,6 +53,7 @@ pub async fn serve(
         dispatch: dispatch.until(closing.clone()),
         session: Session::new(),
         out,
+        listening: AtomicBool::new(false),
         closing,
     };
     // A client that no longer reads takes everything back.
@@ -62,6 +67,8 @@ struct Door {
     dispatch: Dispatch,
     session: Session,
     out: mpsc::Sender<Bytes>,
+    /// Whether the client is being told of changes: it is told once.
+    listening: AtomicBool,
     /// Ends what would go on for as long as the client is here.
     closing: CancellationToken,
 }
@@ -115,7 +122,9 @@ impl Door {
                 None
             }
             (Kind::Request, _) => Some(Box::pin(self.request(frame))),
-            (Kind::Notification, Some("notifications/initialized")) => {
+            (Kind::Notification, Some("notifications/initialized"))
+                if !self.listening.swap(true, Ordering::Relaxed) =>
+            {
                 let told = listen::session(&self.dispatch.fleet, &self.session, &self.out);
                 Some(Box::pin(async {
                     self.closing.run_until_cancelled(told).await.unwrap_or(())

@@ -42,10 +42,9 @@ where
 {
     let (out, body) = Out::new();
     tokio::spawn(async move {
-        let gone = out.clone();
         tokio::select! {
             _ = say(&out, first, work, asides) => {}
-            () = gone.gone() => {}
+            () = out.gone() => {}
         }
     });
     body
@@ -55,10 +54,16 @@ where
 pub(super) fn long(mut answer: LongReply) -> Body {
     let (out, body) = Out::new();
     tokio::spawn(async move {
-        while let Some(piece) = answer.next().await {
-            out.send(piece).await?;
+        let passed = async {
+            while let Some(piece) = answer.next().await {
+                out.send(piece).await?;
+            }
+            out.end().await
+        };
+        tokio::select! {
+            _ = passed => {}
+            () = out.gone() => {}
         }
-        Ok::<_, Gone>(())
     });
     body
 }
@@ -108,24 +113,48 @@ where
             out.send(Ok(EVENT_END)).await?;
         }
     }
-    Ok(())
+    out.end().await
 }
 
-/// The sending end of a body.
-#[derive(Clone)]
-struct Out(mpsc::Sender<io::Result<Bytes>>);
+/// The sending end of a body. If it is dropped before its end was said, the body is
+/// cut, for the client to see.
+struct Out(mpsc::Sender<Piece>);
+
+enum Piece {
+    Data(io::Result<Bytes>),
+    End,
+}
 
 /// The client has gone, or does not read.
 struct Gone;
 
 impl Out {
     fn new() -> (Self, Body) {
-        let (out, mut pieces) = mpsc::channel(PIECES);
-        let body = Body::from_stream(stream::poll_fn(move |context| pieces.poll_recv(context)));
-        (Self(out), body)
+        let (out, pieces) = mpsc::channel(PIECES);
+        let body = stream::unfold(
+            Some(pieces),
+            async |pieces: Option<mpsc::Receiver<Piece>>| {
+                let mut pieces = pieces?;
+                match pieces.recv().await {
+                    Some(Piece::Data(Ok(data))) => Some((Ok(data), Some(pieces))),
+                    Some(Piece::Data(Err(error))) => Some((Err(error), None)),
+                    Some(Piece::End) => None,
+                    None => Some((Err(io::Error::other("the answer was cut")), None)),
+                }
+            },
+        );
+        (Self(out), Body::from_stream(body))
     }
 
-    async fn send(&self, piece: io::Result<Bytes>) -> Result<(), Gone> {
+    async fn send(&self, data: io::Result<Bytes>) -> Result<(), Gone> {
+        self.piece(Piece::Data(data)).await
+    }
+
+    async fn end(&self) -> Result<(), Gone> {
+        self.piece(Piece::End).await
+    }
+
+    async fn piece(&self, piece: Piece) -> Result<(), Gone> {
         match tokio::time::timeout(STALL, self.0.send(piece)).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Gone),

@@ -101,9 +101,11 @@ impl Breaker {
     /// A call has succeeded. A late answer to a call from before the breaker opened
     /// decides nothing.
     pub fn succeeded(&self) {
-        if self.state() == BreakerState::Closed {
-            self.with(StateMachine::on_success);
-        }
+        self.with(|machine| {
+            if self.state() == BreakerState::Closed {
+                machine.on_success();
+            }
+        });
     }
 
     /// A call, or an attempt to connect, has failed in a way that counts.
@@ -229,8 +231,9 @@ impl FailurePolicy for Policy {
 fn policy(settings: &BreakerSettings) -> Inner {
     let rate = settings.failure_rate.unwrap_or(1.0).clamp(0.0, 1.0);
     let rests = Rests {
-        next: settings.cooldown,
+        first: settings.cooldown,
         longest: settings.max_cooldown.max(settings.cooldown),
+        row: Arc::default(),
     };
     failure_policy::consecutive_failures(settings.failures, rests.clone()).or_else(
         failure_policy::success_rate_over_time_window(
@@ -245,19 +248,36 @@ fn policy(settings: &BreakerSettings) -> Inner {
 }
 
 /// The cool-downs: doubling up to the longest, each up to a tenth longer, so that
-/// children that failed together are not probed together.
+/// children that failed together are not probed together. Clones go on where the
+/// others were: `failsafe` starts anew with a clone whenever the breaker closes, and a
+/// child that answers its probe and fails its calls would get no longer rest.
 #[derive(Clone, Debug)]
 struct Rests {
-    next: Duration,
+    first: Duration,
     longest: Duration,
+    row: Arc<Mutex<Row>>,
 }
+
+#[derive(Debug, Default)]
+struct Row {
+    /// The last rest given, and when it was over.
+    last: Option<(Duration, Instant)>,
+}
+
+/// A breaker that has stayed closed this long begins with the first rest again.
+const STABLE: Duration = Duration::from_secs(60);
 
 impl Iterator for Rests {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let rest = self.next;
-        self.next = rest.saturating_mul(2).min(self.longest);
+        let mut row = self.row.lock().unwrap_or_else(|p| p.into_inner());
+        let now = Instant::now();
+        let rest = match row.last {
+            Some((rest, over)) if now < over + STABLE => rest.saturating_mul(2).min(self.longest),
+            _ => self.first,
+        };
+        row.last = Some((rest, now + rest));
         Some(rest.mul_f64(1.0 + rand::rng().random_range(0.0..0.1)))
     }
 }
@@ -325,11 +345,35 @@ mod tests {
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
+    #[tokio::test]
+    async fn a_child_that_answers_probes_and_fails_calls_rests_longer_each_time() {
+        let breaker = breaker(1, 10_000);
+        let mut rests = Vec::new();
+        for _ in 0..3 {
+            breaker.failed();
+            rests.push(
+                breaker
+                    .probe_at()
+                    .unwrap()
+                    .saturating_duration_since(Instant::now())
+                    .as_secs_f64(),
+            );
+            breaker.reset();
+        }
+        for (rest, base) in rests.iter().zip([10.0, 20.0, 40.0]) {
+            assert!(
+                (base * 0.9..=base * 1.1).contains(rest),
+                "{rest} for {base}"
+            );
+        }
+    }
+
     #[test]
     fn rests_double_up_to_the_longest() {
         let rests = Rests {
-            next: Duration::from_secs(15),
+            first: Duration::from_secs(15),
             longest: Duration::from_secs(300),
+            row: Arc::default(),
         };
         let whole: Vec<_> = rests.take(7).map(|rest| rest.as_secs_f64()).collect();
         for (rest, base) in whole

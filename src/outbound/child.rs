@@ -19,7 +19,7 @@ use crate::{
     catalog::Listing,
     config::{ChildSettings, TransportSettings},
     protocol::ChildName,
-    telemetry::{ChildMetrics, Outcome},
+    telemetry::ChildMetrics,
 };
 
 /// A request has found that a connection no longer holds.
@@ -145,6 +145,21 @@ impl Child {
         }
     }
 
+    /// The same; a child that is only being given a new session is waited for, at most
+    /// `patience`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::callable`].
+    pub async fn callable_soon(&self, patience: Duration) -> Result<Arc<Connection>, Failure> {
+        if self.state.borrow().renewing {
+            let mut states = self.state.subscribe();
+            let decided = states.wait_for(|state| !state.renewing);
+            let _ = tokio::time::timeout(patience, decided).await;
+        }
+        self.callable()
+    }
+
     /// A slot for one request.
     ///
     /// # Errors
@@ -152,32 +167,6 @@ impl Child {
     /// `busy`.
     pub async fn slot(&self) -> Result<Slot, Failure> {
         self.slots.take().await
-    }
-
-    /// The connection that takes the place of `lost`, once a request has reported
-    /// it lost. However many wait, the child's task connects once.
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::callable`], when there is none within `patience`.
-    pub async fn renewed(
-        &self,
-        lost: &Connection,
-        patience: Duration,
-    ) -> Result<Arc<Connection>, Failure> {
-        let is_newer = |state: &State| {
-            let connection = state.connection.as_ref();
-            connection.is_some_and(|connection| connection.generation > lost.generation)
-        };
-        let mut states = self.state.subscribe();
-        let decided = states.wait_for(|state| is_newer(state) || state.phase == Phase::Down);
-        let _ = tokio::time::timeout(patience, decided).await;
-        let connection = self.callable()?;
-        if connection.generation > lost.generation {
-            Ok(connection)
-        } else {
-            Err(Failure::session_lost())
-        }
     }
 
     /// Waits until the first attempt to connect is over, at most `patience`.
@@ -204,7 +193,7 @@ impl Child {
         if failure.counts() {
             self.breaker.failed();
         }
-        if failure.outcome == Outcome::Transport && failure.not_executed {
+        if failure.loses_connection() {
             // Without a task there is no connection to be lost.
             let _ = self.lost.send(Loss {
                 generation: connection.generation,

@@ -191,10 +191,10 @@ impl Connection {
             (Era::Legacy, Link::Pipe(_)) => Ok(()),
             (Era::Modern, _) => {
                 let announces = self.info.capabilities.tools.as_ref();
-                if announces.and_then(|tools| tools.list_changed) == Some(true) {
-                    control::follow(&self.peer, changed).await;
+                match announces.and_then(|tools| tools.list_changed) {
+                    Some(true) => control::follow(&self.peer, changed).await,
+                    _ => Ok(()),
                 }
-                Ok(())
             }
         }
     }
@@ -221,6 +221,16 @@ impl Connection {
         if let Link::Http(http) = &self.link {
             http.end_session().await;
         }
+    }
+
+    /// Ends the connection, and the child's session without waiting for it.
+    pub(super) fn give_up(&self) {
+        self.link.give_up();
+    }
+
+    /// Whether nothing more can be sent on it.
+    pub fn is_closed(&self) -> bool {
+        self.way().is_cancelled()
     }
 
     /// Cancelled when the way to the child is closed; to be cancelled to close it.

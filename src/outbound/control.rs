@@ -30,6 +30,7 @@ use super::{
         body::{self, Shape},
     },
     link::Link,
+    pause::Pause,
 };
 use crate::protocol::{
     Era, Frame, Kind, LogLevel,
@@ -103,26 +104,35 @@ pub(super) async fn shake_hands(
 /// connection lasts. List changes themselves are seen by whoever reads the
 /// connection; `changed` is told of each new beginning. Returns early when the child
 /// does not know how to tell.
-pub(super) async fn follow(control: &rmcp::Peer<RoleClient>, changed: &Notify) {
-    /// Between two subscriptions, so that a child that ends each is not hammered.
-    const PAUSE: Duration = Duration::from_secs(1);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-    let mut pause = PAUSE;
+///
+/// # Errors
+///
+/// When the connection is found gone.
+pub(super) async fn follow(
+    control: &rmcp::Peer<RoleClient>,
+    changed: &Notify,
+) -> Result<(), Failure> {
+    let mut pause = Pause::default();
     loop {
         let filter = SubscriptionFilter::builder().tools_list_changed().build();
         match control.listen(filter).await {
             Ok(mut subscription) => {
                 changed.notify_one();
-                pause = PAUSE;
+                pause.begins();
                 while let Ok(Some(_)) = subscription.next().await {}
             }
             Err(ServiceError::McpError(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => {
-                return;
+                return Ok(());
+            }
+            Err(ServiceError::TransportSend(error)) => {
+                let failure = sent(error);
+                if failure.loses_connection() {
+                    return Err(failure);
+                }
             }
             Err(_) => {}
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause.wait().await;
     }
 }
 
@@ -293,7 +303,9 @@ async fn pump(link: HttpLink, mut events: body::Events, request: Frame) {
     let closed = link.closed().clone();
     let passed = async {
         while let Some(Ok(event)) = events.next().await {
-            let Some(frame) = event.frame else { continue };
+            let Some(Ok(frame)) = event.frame else {
+                continue;
+            };
             let answered = matches!(frame.kind(), Kind::Result | Kind::Error);
             if let Some(refusal) = link.unasked().sort(frame) {
                 link.post_aside(refusal);
@@ -325,12 +337,14 @@ async fn refused(
         .as_ref()
         .filter(|frame| frame.kind() == Kind::Error)
         .and_then(Frame::body);
+    let is_refusal = response.status().is_client_error() && !refused.session_lost;
     let discovering = method == "server/discover"
         && response.status().is_client_error()
         && response.status() != http::StatusCode::FORBIDDEN
         && refused.retry_after.is_none();
     match (error, message.id()) {
-        (error, Some(id)) if discovering => {
+        // An error to whatever was asked is an answer, with any status.
+        (error, Some(id)) if discovering || error.is_some() && is_refusal => {
             let error = error.unwrap_or(r#"{"code":-32601,"message":"unknown method"}"#);
             link.unasked().to_control(Frame::made(format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#

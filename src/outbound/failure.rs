@@ -15,9 +15,9 @@ pub struct Failure {
     /// What happened, as the end of a sentence that begins with the child's name.
     /// For clients too: our own words only, no text of the child, no path.
     pub reason: String,
-    /// What else an operator wants to know: the child's own words, bounded, on one
-    /// line, with the entry's secrets masked.
-    pub detail: Option<String>,
+    /// What else an operator wants to know: the child's own words. Only to be shown
+    /// through the child's mask.
+    pub(super) detail: Option<String>,
     /// When to try again, if the child or its breaker said so.
     pub retry_after: Option<Duration>,
     /// Whether the child certainly did not execute the request.
@@ -117,11 +117,19 @@ impl Failure {
 
     /// The same, with what an operator wants to know besides.
     pub fn with_detail(self, detail: &str) -> Self {
-        let shown = quoted(detail);
+        /// More than is ever shown: masking comes before cutting.
+        const KEPT: usize = 8 * 1024;
+        let detail: String = detail.chars().take(KEPT).collect();
         Self {
-            detail: (!shown.is_empty()).then_some(shown),
+            detail: (!detail.trim().is_empty()).then_some(detail),
             ..self
         }
+    }
+
+    /// Whether it shows that the connection itself is gone: the session is lost, or
+    /// the child cannot be reached.
+    pub fn loses_connection(&self) -> bool {
+        self.outcome == Outcome::Transport && self.not_executed
     }
 
     /// Whether the breaker counts it, for a request that was sent. What was refused
@@ -134,26 +142,6 @@ impl Failure {
             _ => false,
         }
     }
-
-    /// Reason and detail, for operators.
-    pub fn told_in_full(&self) -> String {
-        match &self.detail {
-            Some(detail) => format!("{} ({detail})", self.reason),
-            None => self.reason.clone(),
-        }
-    }
-}
-
-/// A foreign text as it may be shown: bounded, and without control characters,
-/// which could forge log lines or drive a terminal.
-fn quoted(text: &str) -> String {
-    const SHOWN: usize = 300;
-    let mut shown = text.chars().filter(|c| !c.is_control());
-    let mut quoted: String = shown.by_ref().take(SHOWN).collect();
-    if shown.next().is_some() {
-        quoted.push('…');
-    }
-    quoted
 }
 
 /// A duration as people say it: `250 ms`, `60 s`.
@@ -179,17 +167,6 @@ mod tests {
         assert_eq!(
             [said(250), said(1000), said(1500), said(60_000)],
             ["250 ms", "1 s", "1.5 s", "60 s"]
-        );
-    }
-
-    #[test]
-    fn a_childs_own_words_are_bounded_and_on_one_line() {
-        let failure =
-            Failure::protocol("x").with_detail(&format!("a\n\u{1b}[31m{}", "b".repeat(999)));
-        let detail = failure.detail.unwrap();
-        assert!(
-            detail.starts_with("a[31mbbb") && detail.chars().count() == 301,
-            "{detail}"
         );
     }
 

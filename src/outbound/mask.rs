@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::Failure;
 use crate::config::{ChildSettings, TransportSettings};
 
 /// Shorter values are flags and numbers; masking those would only garble the text.
@@ -23,7 +25,12 @@ impl Mask {
         let mut secrets: Vec<SecretString> = Vec::new();
         match &settings.transport {
             TransportSettings::Stdio(stdio) => {
-                secrets.extend(stdio.env.iter().map(|(_, value)| value.clone()));
+                for (_, value) in &stdio.env {
+                    // A key file's lines come one by one on stderr.
+                    let lines = value.expose_secret().lines();
+                    secrets.extend(lines.map(SecretString::from));
+                    secrets.push(value.clone());
+                }
             }
             TransportSettings::Http(remote) | TransportSettings::Sse(remote) => {
                 for value in remote.headers.values() {
@@ -32,8 +39,11 @@ impl Mask {
                     let parts = std::iter::once(text).chain(text.split(' '));
                     secrets.extend(parts.map(SecretString::from));
                 }
-                secrets.extend(remote.url.password().map(SecretString::from));
-                secrets.extend(remote.url.query().map(SecretString::from));
+                let url = &remote.url;
+                let (user, password) = (url.username(), url.password().unwrap_or_default());
+                let basic = BASE64_STANDARD.encode(format!("{user}:{password}"));
+                let parts = [user, password, &basic, url.query().unwrap_or_default()];
+                secrets.extend(parts.map(SecretString::from));
             }
             TransportSettings::Unusable => {}
         }
@@ -43,11 +53,46 @@ impl Mask {
         Self(secrets.into())
     }
 
-    /// `text` with every secret in it replaced.
+    /// `text` with every secret in it replaced, and whatever looks like a token: the
+    /// service's own is another one every few minutes.
     pub(super) fn apply(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| {
+        let text = self.0.iter().fold(text.to_owned(), |text, secret| {
             text.replace(secret.expose_secret(), MASK)
-        })
+        });
+        let mut after_bearer = false;
+        let words = text.split_inclusive(char::is_whitespace).map(|word| {
+            let bare = word.trim();
+            let token = bare.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+            let is_token = token.len() >= SHORTEST
+                && (after_bearer || token.starts_with("eyJ") && token.contains('.'));
+            after_bearer = token.eq_ignore_ascii_case("bearer");
+            match is_token {
+                true => word.replace(token, MASK),
+                false => word.to_owned(),
+            }
+        });
+        words.collect()
+    }
+
+    /// A child's own words as operators may see them: masked, bounded, and without
+    /// control characters, which could forge log lines or drive a terminal.
+    pub(super) fn shown(&self, text: &str) -> String {
+        const SHOWN: usize = 300;
+        let masked = self.apply(text);
+        let mut rest = masked.chars().filter(|c| !c.is_control());
+        let mut shown: String = rest.by_ref().take(SHOWN).collect();
+        if rest.next().is_some() {
+            shown.push('…');
+        }
+        shown
+    }
+
+    /// Reason and detail of a failure, for operators.
+    pub(super) fn told_in_full(&self, failure: &Failure) -> String {
+        match &failure.detail {
+            Some(detail) => format!("{} ({})", failure.reason, self.shown(detail)),
+            None => failure.reason.clone(),
+        }
     }
 }
 
@@ -77,5 +122,15 @@ mod tests {
                 "1 hunter2hunter2 [secret] [secret] [secret]"
             ]
         );
+    }
+
+    #[test]
+    fn what_looks_like_a_token_is_not_shown_and_the_rest_is_bounded() {
+        let mask = Mask(Arc::new([]));
+        assert_eq!(
+            mask.shown("bad \"eyJhbGciOi.eyJpc3Mi.c2ln\"\n Bearer abc123def, said \u{1b}[31mit"),
+            "bad \"[secret]\" Bearer [secret], said [31mit"
+        );
+        assert_eq!(mask.shown(&"x".repeat(999)).chars().count(), 301);
     }
 }

@@ -14,6 +14,7 @@ mod failure;
 mod http;
 mod link;
 mod mask;
+mod pause;
 mod slots;
 mod state;
 mod stdio;

@@ -46,6 +46,8 @@ pub struct State {
     pub reason: Option<String>,
     /// What else operators want to know of that: the child's own words.
     pub detail: Option<String>,
+    /// Whether it only has to be given a new session: calls wait for that.
+    pub(super) renewing: bool,
     /// The reason last told in the log.
     pub(super) told: Option<String>,
     /// What requests go through: there is one exactly while it is `ready`.
@@ -87,6 +89,7 @@ impl State {
             reason: disabled,
             detail: None,
             told: None,
+            renewing: false,
             connection: None,
             since: SystemTime::now(),
             attempt: 0,

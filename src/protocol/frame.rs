@@ -202,11 +202,16 @@ impl Frame {
         self.body().and_then(|body| Object::read(body).ok())
     }
 
-    /// A splice over this frame with its id already replaced.
+    /// A splice over this frame with its id already replaced, or put in.
     pub fn with_id<'a>(&'a self, id: &'a str) -> Splice<'a> {
         let mut splice = Splice::of(&self.bytes);
-        if let Some(at) = self.id.clone() {
-            splice.replace(at, id);
+        match self.id.clone() {
+            Some(at) => splice.replace(at, id),
+            // An error that names no request answers the one it was sent for.
+            None => {
+                let open = memchr::memchr(b'{', &self.bytes).map_or(0, |at| at + 1);
+                splice.insert(open, format!("\"id\":{id},"));
+            }
         }
         splice
     }
@@ -319,6 +324,15 @@ mod tests {
         assert_eq!(
             Frame::read(Bytes::from_static(b"\xff\xfe")).unwrap_err(),
             FrameError::Syntax
+        );
+    }
+
+    #[test]
+    fn an_error_without_an_id_is_given_one() {
+        let frame = read(r#"{"jsonrpc":"2.0","error":{"code":1}}"#).unwrap();
+        assert_eq!(
+            frame.with_id("7").finish(),
+            r#"{"id":7,"jsonrpc":"2.0","error":{"code":1}}"#
         );
     }
 

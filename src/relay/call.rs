@@ -66,21 +66,27 @@ impl Call<'_> {
             return Err(failure);
         };
         self.child.failed(&lost, &failure);
-        if failure.session_lost {
-            let renewed = self.child.renewed(&lost, self.child.settings.timeout);
-            settlement.waiting(renewed).await?;
-        } else if self.child.callable().is_err() {
-            // The first failure says more than that there is no second try.
+        if lost.is_closed() && !failure.session_lost {
+            // Nothing to send it on; and the child may come back another one.
             return Err(failure);
         }
-        self.send(settlement).await
+        match self.send(settlement).await {
+            // What may have been executed is not undone by a second try that was not.
+            Err(second) if second.not_executed && !failure.not_executed => Err(failure),
+            decided => decided,
+        }
     }
 
     async fn send(&mut self, settlement: &mut Settlement) -> Result<Answered, Failure> {
-        self.child.callable()?;
+        let patience = self.child.settings.timeout;
+        settlement
+            .waiting(self.child.callable_soon(patience))
+            .await?;
         let slot = settlement.waiting(self.child.slot()).await?;
         // The wait may have been long: the child may be another one now.
-        let connection = self.child.callable()?;
+        let connection = settlement
+            .waiting(self.child.callable_soon(patience))
+            .await?;
         let number = next_number();
         let own_id = call_id(number);
         let keeps_ids = connection.keeps_ids();

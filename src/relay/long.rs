@@ -31,9 +31,10 @@ struct Passing {
 pub(super) fn pass(
     answer: LongAnswer,
     connection: Arc<Connection>,
-    settlement: Settlement,
+    mut settlement: Settlement,
     patience: Option<Duration>,
 ) -> LongReply {
+    settlement.waits();
     let head = answer.head.clone();
     let passing = Passing {
         passed: head.len(),

@@ -25,8 +25,8 @@ pub(super) struct Routed {
 
 /// What is known of a name that is in no list.
 pub(super) enum Unrouted {
-    /// It carries the prefix of a child that has never been listed.
-    Unlisted(Arc<Child>),
+    /// It carries the prefix of a child that has never been listed; it was waited for.
+    Unlisted(Arc<Child>, Duration),
     /// Nobody has it.
     Unknown(RpcError),
 }
@@ -61,7 +61,7 @@ pub(super) async fn tool(fleet: &Fleet, name: &str) -> Result<Routed, Unrouted> 
             waited: began.elapsed(),
             ..routed
         }),
-        (None, Some(child)) => Err(Unrouted::Unlisted(child)),
+        (None, Some(child)) => Err(Unrouted::Unlisted(child, began.elapsed())),
         (None, None) => Err(Unrouted::Unknown(unknown(&snapshot, name))),
     }
 }

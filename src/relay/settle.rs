@@ -23,6 +23,8 @@ pub struct Settlement {
     began: Instant,
     /// Time that was not ours: waiting for a slot, and for the child.
     waited: Duration,
+    /// Since when time has not been ours, if that is so now.
+    waiting_since: Option<Instant>,
     settled: bool,
 }
 
@@ -39,6 +41,7 @@ impl Settlement {
             tool,
             began,
             waited: Duration::ZERO,
+            waiting_since: None,
             settled: false,
         }
     }
@@ -48,11 +51,22 @@ impl Settlement {
         self.waited += waited;
     }
 
+    /// From now on time is not ours: for good, or until [`Self::waits_no_more`].
+    pub(super) fn waits(&mut self) {
+        self.waiting_since = Some(Instant::now());
+    }
+
+    fn waits_no_more(&mut self) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
     /// Runs something that takes time which is not ours.
     pub(super) async fn waiting<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let began = Instant::now();
+        self.waits();
         let done = work.await;
-        self.waited += began.elapsed();
+        self.waits_no_more();
         done
     }
 
@@ -74,6 +88,7 @@ impl Settlement {
 
     fn record(&mut self, outcome: Outcome) {
         self.settled = true;
+        self.waits_no_more();
         let took = self.began.elapsed();
         let ours = took.saturating_sub(self.waited);
         self.child.metrics.request(self.method, outcome, took, ours);

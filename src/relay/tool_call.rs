@@ -1,6 +1,9 @@
 //! `tools/call`: route it, carry it, settle it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -59,7 +62,9 @@ impl Relay {
             Err(Unrouted::Unknown(error)) => {
                 return Reply::Whole(error.answer(Some(id)).into_bytes());
             }
-            Err(Unrouted::Unlisted(child)) => return unlisted(id, caller.era, &child, began),
+            Err(Unrouted::Unlisted(child, waited)) => {
+                return unlisted(id, caller.era, &child, began, waited);
+            }
         };
         let mut settlement = Settlement::new(Arc::clone(&child), METHOD, route.own.clone(), began);
         settlement.has_waited(waited);
@@ -98,11 +103,13 @@ impl Relay {
 }
 
 /// A child that has never been listed: whether it has such a tool, nobody knows.
-fn unlisted(id: &str, era: Era, child: &Arc<Child>, began: Instant) -> Reply {
+fn unlisted(id: &str, era: Era, child: &Arc<Child>, began: Instant, waited: Duration) -> Reply {
     let failure = match child.callable() {
         Err(failure) => failure,
         Ok(_) => Failure::unavailable("has not been listed yet", None),
     };
-    Settlement::new(Arc::clone(child), METHOD, "unknown".into(), began).failed(None, &failure);
+    let mut settlement = Settlement::new(Arc::clone(child), METHOD, "unknown".into(), began);
+    settlement.has_waited(waited);
+    settlement.failed(None, &failure);
     Reply::Whole(tool_failure(id, era, child.name(), &failure).into_bytes())
 }

@@ -29,8 +29,8 @@ pub(in crate::outbound) type Events = BoxStream<'static, Result<Event, Failure>>
 /// One event of a stream.
 #[derive(Debug)]
 pub(in crate::outbound) struct Event {
-    /// The message, if the event carries one.
-    pub(in crate::outbound) frame: Option<Frame>,
+    /// The message, if the event carries anything.
+    pub(in crate::outbound) frame: Option<Result<Frame, Failure>>,
     /// Where to resume after it.
     pub(in crate::outbound) id: Option<String>,
 }
@@ -164,7 +164,7 @@ pub(in crate::outbound) fn events(body: Incoming) -> Events {
             })?;
             let data = event.data.filter(|data| !data.trim().is_empty());
             Ok(Event {
-                frame: data.map(|data| frame(data.into())).transpose()?,
+                frame: data.map(|data| frame(data.into())),
                 id: event.id,
             })
         })

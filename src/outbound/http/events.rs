@@ -1,42 +1,41 @@
 //! The stream on which a legacy child tells what belongs to no request (MCP
 //! 2025-11-25, "Listening for Messages from the Server").
 
-use std::time::Duration;
-
 use futures::StreamExt;
 use http::StatusCode;
 use tokio::sync::Notify;
 
 use super::{body, link::HttpLink};
-use crate::outbound::Failure;
-
-/// Between two streams, so that a child that ends each at once is not hammered.
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+use crate::outbound::{Failure, pause::Pause};
 
 /// Follows the stream until the connection is given up, and tells `changed` of each
 /// beginning. Returns early when the child offers none, which is normal.
 ///
 /// # Errors
 ///
-/// `session_lost`: the connection has to be made anew.
+/// When the connection is found gone, with our session or with the child.
 pub(in crate::outbound) async fn follow(link: HttpLink, changed: &Notify) -> Result<(), Failure> {
     let mut last_event = None;
-    let mut pause = PAUSE;
+    let mut pause = Pause::default();
     let mut offered = false;
     loop {
         match link.open_events(last_event.as_deref()).await {
             Ok(response) if response.status() == StatusCode::OK => {
                 offered = true;
-                pause = PAUSE;
+                pause.begins();
                 changed.notify_one();
                 let mut events = body::events(response.into_body());
                 // A broken stream is opened again; what it broke on is not told.
                 while let Some(Ok(event)) = events.next().await {
                     last_event = event.id.or(last_event);
-                    let refusal = event.frame.and_then(|frame| link.unasked().sort(frame));
-                    if let Some(refusal) = refusal {
-                        link.post_aside(refusal);
+                    match event.frame {
+                        Some(Ok(frame)) => {
+                            if let Some(refusal) = link.unasked().sort(frame) {
+                                link.post_aside(refusal);
+                            }
+                        }
+                        Some(Err(_)) => link.unasked().dropped(),
+                        None => {}
                     }
                 }
             }
@@ -46,10 +45,10 @@ pub(in crate::outbound) async fn follow(link: HttpLink, changed: &Notify) -> Res
                 return Err(Failure::session_lost());
             }
             Ok(response) if is_final(response.status()) => return Ok(()),
+            Err(failure) if failure.loses_connection() => return Err(failure),
             Ok(_) | Err(_) => {}
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause.wait().await;
     }
 }
 

@@ -378,7 +378,9 @@ impl HttpExchange {
                         "ended its event stream before it answered",
                     ));
                 };
-                let Some(frame) = event?.frame else { continue };
+                let Some(frame) = event?.frame.transpose()? else {
+                    continue;
+                };
                 match (frame.kind(), frame.method()) {
                     (Kind::Result | Kind::Error, _) if answers(&frame, &self.id) => {
                         return Ok(Part::Answer(frame));

@@ -15,7 +15,10 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter},
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -122,11 +125,13 @@ impl Pipe {
             done: false,
         };
         // After the insert: the closing reader empties the table once.
-        if self.closed.is_cancelled() || !self.send(request.frame.clone()) {
-            self.pending.remove(&request.number);
-            return Err(Failure::not_sent("takes no more messages"));
-        }
-        Ok(exchange)
+        let refused = match self.out.try_send(on_one_line(request.frame.clone())) {
+            Ok(()) if !self.closed.is_cancelled() => return Ok(exchange),
+            Err(TrySendError::Full(_)) => Failure::busy("does not read what it is sent"),
+            _ => Failure::not_sent("has closed its connection"),
+        };
+        self.pending.remove(&request.number);
+        Err(refused)
     }
 
     /// Queues a message, without waiting; whether the pipe still takes any.

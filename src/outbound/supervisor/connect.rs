@@ -60,7 +60,12 @@ impl Live {
         match process {
             Some(process) => post_mortem(process, failure, connection.way()).await,
             None => {
-                connection.way().cancel();
+                // Nobody is there to end a session, or none is left to be ended.
+                if failure.loses_connection() {
+                    connection.way().cancel();
+                } else {
+                    connection.give_up();
+                }
                 failure
             }
         }

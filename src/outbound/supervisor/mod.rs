@@ -163,6 +163,7 @@ impl Supervisor {
         let mut following = true;
         let mut listed = Instant::now();
         let mut list_at = None;
+        let mut list_again = LIST_AGAIN;
         let mut job: Option<BoxFuture<'_, Job>> = None;
         loop {
             tokio::select! {
@@ -204,13 +205,17 @@ impl Supervisor {
                 done = running(&mut job) => {
                     job = None;
                     match done {
-                        Job::Listed(Ok(listing)) => self.listed(listing),
-                        Job::Listed(Err(failure)) if failure.session_lost => {
+                        Job::Listed(Ok(listing)) => {
+                            list_again = LIST_AGAIN;
+                            self.listed(listing);
+                        }
+                        Job::Listed(Err(failure)) if failure.loses_connection() => {
                             return End::Lost(failure);
                         }
                         Job::Listed(Err(failure)) => {
-                            warn!(child = %self.child.name(), reason = ?failure.told_in_full(), "the changed list cannot be had");
-                            list_at = Some(Instant::now() + LIST_AGAIN);
+                            self.not_listed(&failure, list_again);
+                            list_at = Some(Instant::now() + list_again);
+                            list_again = (list_again * 2).min(LONGEST_PAUSE);
                         }
                         Job::Probed(result) => {
                             self.probed(&result);
@@ -248,6 +253,7 @@ impl Supervisor {
         };
         self.enter(phase, |state| {
             state.restarts += 1;
+            state.renewing = phase == Phase::Connecting;
             state.reason = Some(failure.reason.clone());
         });
         self.tell();
@@ -271,12 +277,23 @@ impl Supervisor {
         self.tell();
     }
 
+    fn not_listed(&self, failure: &Failure, again: Duration) {
+        let child = self.child.name();
+        let reason = self.child.mask.told_in_full(failure);
+        // Told once; then it is only tried again.
+        if again == LIST_AGAIN {
+            warn!(%child, ?reason, "the changed list cannot be had");
+        } else {
+            debug!(%child, ?reason, "the changed list cannot be had");
+        }
+    }
+
     /// The breaker's one probe, never a client's call, has come back.
     fn probed(&self, result: &Result<(), Failure>) {
         self.breaker.probed(result.is_ok());
         info!(
             child = %self.child.name(), breaker = self.breaker.state().as_str(),
-            reason = result.as_ref().err().map(Failure::told_in_full), "probed"
+            reason = result.as_ref().err().map(|failure| self.child.mask.told_in_full(failure)), "probed"
         );
     }
 
@@ -292,6 +309,8 @@ impl Supervisor {
             state.attempted = true;
             state.reason = None;
             state.detail = None;
+            state.told = None;
+            state.attempt = 0;
             state.era = Some(connection.era());
             state.pid = process.as_ref().and_then(Process::pid);
             state.connection = Some(Arc::clone(connection));
@@ -309,7 +328,7 @@ impl Supervisor {
         let detail = failure
             .detail
             .as_deref()
-            .map(|detail| self.child.mask.apply(detail));
+            .map(|detail| self.child.mask.shown(detail));
         self.enter(Phase::Down, |state| {
             state.attempted = true;
             state.reason = Some(failure.reason.clone());
@@ -341,6 +360,8 @@ impl Supervisor {
             state.next_retry = None;
             state.pid = None;
             state.connection = None;
+            // What is being renewed stays so until it is ready, or down.
+            state.renewing &= phase == Phase::Connecting;
             also(state);
         });
     }
