@@ -254,6 +254,93 @@ async fn a_session_the_child_has_forgotten_is_renewed_within_the_call() {
     assert_eq!(answer.content()["calls"], 1, "{}", answer.frame);
 }
 
+/// Whoever calls while the session is being renewed waits for it too.
+#[tokio::test]
+async fn fifty_calls_that_meet_a_forgotten_session_cost_one_renewal() {
+    let mut mux = Fleet::new()
+        .http("remote", Child::legacy())
+        .over(Door::Http)
+        .await;
+    mux.all_ready().await;
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        clients.push(mux.client(Era::Legacy).await);
+    }
+    mux.remote("remote").forget_sessions().await;
+
+    let calls = clients
+        .iter_mut()
+        .enumerate()
+        .map(|(n, client)| async move {
+            let arguments = format!(r#"{{"n":{n}}}"#);
+            client.call("remote__echo", &arguments).await
+        });
+    let answers = futures::future::join_all(calls).await;
+
+    for (n, answer) in answers.iter().enumerate() {
+        let own = format!(r#"{{"n":{n}}}"#);
+        assert!(answer.structured().contains(&own), "{n}: {}", answer.frame);
+    }
+    assert_eq!(mux.journal("remote").calls("echo"), 50);
+    let renewals = mux
+        .metrics()
+        .await
+        .value("child_session_renewals_total", &[("child", "remote")]);
+    assert_eq!(renewals, Some(1.0));
+}
+
+/// A second outage with the same reason is news all the same.
+#[tokio::test]
+async fn every_loss_of_a_child_is_in_the_log() {
+    let mux = Fleet::new()
+        .stdio("child", Child::modern())
+        .over(Door::Http)
+        .await;
+    for losses in 1..=2 {
+        let ready = mux.until_ready("child").await;
+        let pid = ready["pid"].as_u64().expect("a pid");
+        signal(u32::try_from(pid).expect("a process id"), Signal::SIGKILL);
+        mux.until_child("child", "is another process", |child| {
+            child["state"] == "ready" && child["pid"] != pid
+        })
+        .await;
+
+        let told = mux.log.text();
+        let told = told
+            .lines()
+            .filter(|line| line.contains("child=child") && line.contains(r#"state="down""#));
+        assert_eq!(told.count(), losses, "{}", mux.log.text());
+    }
+}
+
+/// Somebody who asks twice does not want to wait.
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let fleet = Fleet::new().stdio("child", Child::legacy().flag("--ignore-sigterm"));
+    let mut mux = fleet.over(Door::Http).await;
+    mux.all_ready().await;
+    let mut client = mux.client(Era::Legacy).await;
+    let _call = client
+        .begin_call("child__slow", r#"{"until":"/nowhere","key":"k"}"#)
+        .await;
+    mux.journal("child").until_keyed("slow", "k").await;
+
+    mux.terminate();
+    eventually("it drains", async || {
+        mux.log.text().contains("draining").then_some(())
+    })
+    .await;
+    mux.terminate();
+
+    mux.ended().await;
+    assert!(
+        mux.log.text().contains("second signal"),
+        "{}",
+        mux.log.text()
+    );
+    until_gone(&mux.journal("child").pids()).await;
+}
+
 #[tokio::test]
 async fn a_killed_child_is_started_again() {
     let mut mux = Fleet::new()

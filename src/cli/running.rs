@@ -132,9 +132,9 @@ impl Running {
             ended = &mut self.door => Some(ended),
             () = over => None,
         };
+        let mut again = pin!(signalled());
         info!(seconds = DRAIN.as_secs(), "draining");
         self.shutdown.cancel();
-        let mut again = pin!(signalled());
         let ended = match ended {
             Some(ended) => Some(ended),
             None => tokio::select! {
@@ -196,18 +196,29 @@ fn is_own(url: &Url, own: SocketAddr) -> bool {
     here && url.port_or_known_default() == Some(own.port()) && url.path().starts_with("/mcp")
 }
 
-/// Resolves at Ctrl-C, SIGTERM or SIGHUP.
-pub(super) async fn signalled() {
+/// Resolves at Ctrl-C, SIGTERM or SIGHUP that comes after the call.
+pub(super) fn signalled() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let received = async |kind| match signal(kind) {
-        Ok(mut signals) => {
-            signals.recv().await;
+    // Listened to from here on, not only from the first poll.
+    let received = |kind| {
+        let signals = signal(kind);
+        async {
+            match signals {
+                Ok(mut signals) => {
+                    signals.recv().await;
+                }
+                Err(_) => std::future::pending().await,
+            }
         }
-        Err(_) => std::future::pending().await,
     };
-    tokio::select! {
-        () = received(SignalKind::terminate()) => {}
-        () = received(SignalKind::hangup()) => {}
-        () = received(SignalKind::interrupt()) => {}
+    let terminate = received(SignalKind::terminate());
+    let hangup = received(SignalKind::hangup());
+    let interrupt = received(SignalKind::interrupt());
+    async {
+        tokio::select! {
+            () = terminate => {}
+            () = hangup => {}
+            () = interrupt => {}
+        }
     }
 }

@@ -169,6 +169,17 @@ impl Child {
         self.slots.take().await
     }
 
+    /// Waits until the child's task has given up a connection that was reported lost,
+    /// at most `patience`.
+    pub async fn given_up(&self, lost: &Connection, patience: Duration) {
+        let mut states = self.state.subscribe();
+        let given_up = states.wait_for(|state| {
+            let current = state.connection.as_ref();
+            current.is_none_or(|current| current.generation != lost.generation)
+        });
+        let _ = tokio::time::timeout(patience, given_up).await;
+    }
+
     /// Waits until the first attempt to connect is over, at most `patience`.
     pub async fn attempted(&self, patience: Duration) {
         let mut states = self.state.subscribe();

@@ -66,7 +66,10 @@ impl Call<'_> {
             return Err(failure);
         };
         self.child.failed(&lost, &failure);
-        if lost.is_closed() && !failure.session_lost {
+        if failure.session_lost {
+            let given_up = self.child.given_up(&lost, self.child.settings.timeout);
+            settlement.waiting(given_up).await;
+        } else if lost.is_closed() {
             // Nothing to send it on; and the child may come back another one.
             return Err(failure);
         }
