@@ -32,6 +32,9 @@ pub enum CliError {
         /// What was seen instead.
         seen: String,
     },
+    /// What must not happen did.
+    #[error("{0}")]
+    Broken(String),
     /// The command line asks for what will not be done.
     #[error("{0}")]
     Usage(String),

@@ -45,7 +45,7 @@ impl Running {
     /// Listens, and starts the children.
     pub(super) async fn start(serve: &Serve, mut settings: Settings) -> Result<Self, CliError> {
         let recorder = Recorder::install()
-            .map_err(|error| CliError::Usage(format!("metrics cannot be recorded: {error}")))?;
+            .map_err(|error| CliError::Broken(format!("metrics cannot be recorded: {error}")))?;
         identity::describe();
         let shutdown = CancellationToken::new();
         let listener = match serve.transport {
@@ -156,7 +156,7 @@ impl Running {
         }
         match ended {
             Some(Ok(Err(error))) => Err(CliError::io("serving")(error)),
-            Some(Err(panic)) if panic.is_panic() => Err(CliError::Usage(
+            Some(Err(panic)) if panic.is_panic() => Err(CliError::Broken(
                 "serving has failed; the log says where".to_owned(),
             )),
             _ => Ok(()),

@@ -29,13 +29,13 @@ pub struct Dispatch {
 
 /// Who sent a request.
 #[derive(Debug)]
-pub(super) struct From<'a> {
+pub(super) struct Requester<'a> {
     pub(super) caller: Caller,
     /// A legacy client's session.
     pub(super) session: Option<&'a Session>,
 }
 
-impl From<'_> {
+impl Requester<'_> {
     /// The sender of a modern request: it says everything itself.
     ///
     /// # Errors
@@ -101,28 +101,28 @@ impl Dispatch {
         &self,
         frame: &Frame,
         params: &Params,
-        from: &From<'_>,
+        requester: &Requester<'_>,
         asides: &mpsc::Sender<Bytes>,
     ) -> Reply {
         let method = frame.method().unwrap_or_default();
-        let era = from.caller.era;
+        let era = requester.caller.era;
         let answered = match (&*method, era) {
             ("tools/call", _) => {
                 return self
                     .relay
-                    .tool_call(frame, params, &from.caller, asides)
+                    .tool_call(frame, params, &requester.caller, asides)
                     .await;
             }
             ("tools/list", _) => {
                 self.fleet.settled().await;
                 let snapshot = self.fleet.snapshot();
-                if let Some(session) = from.session {
+                if let Some(session) = requester.session {
                     session.has_seen(snapshot.generation);
                 }
                 answers::tool_list(frame, era, &snapshot.catalog)
             }
             ("ping", Era::Legacy) => Ok(answers::empty(frame)),
-            ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, from.session),
+            ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, requester.session),
             ("server/discover", Era::Modern) => Ok(answers::discover(frame)),
             ("subscriptions/listen", Era::Modern) => {
                 listen::subscription(frame, &self.fleet, &self.shutdown, asides).await

@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
     ASIDES, BODY_LIMIT, Entrance, Sessions, answers,
-    dispatch::{Dispatch, From, missing_meta},
+    dispatch::{Dispatch, Requester, missing_meta},
     listen, negotiate,
     refused::Refused,
     session::Session,
@@ -137,10 +137,11 @@ impl Door {
         })?;
         let sender = match params.era() {
             Era::Modern => {
-                let from = From::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;
+                let requester =
+                    Requester::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;
                 negotiate::standard_headers(all, &method, &params)
                     .map_err(refuse(StatusCode::BAD_REQUEST))?;
-                Sender::Stateless(from.caller)
+                Sender::Stateless(requester.caller)
             }
             Era::Legacy if speaks_modern => {
                 return Err(refuse(StatusCode::BAD_REQUEST)(missing_meta()));
@@ -182,8 +183,8 @@ impl Door {
             let error = RpcError::new(code::INVALID_REQUEST, "a request with this id is in flight");
             return Some(Reply::Whole(error.answer(Some(id)).into_bytes()));
         }
-        let from = From { caller, session };
-        let work = pin!(self.dispatch.request(&frame, &params, &from, &asides));
+        let requester = Requester { caller, session };
+        let work = pin!(self.dispatch.request(&frame, &params, &requester, &asides));
         match entered.flatten() {
             Some(entry) => entry.unless_cancelled(work).await,
             None => Some(work.await),
@@ -247,9 +248,10 @@ impl Door {
         }
         self.session(all, None)?;
         let ended = negotiate::session_id(all).is_some_and(|id| self.sessions.end(id));
-        match ended {
-            true => Ok(StatusCode::NO_CONTENT.into_response()),
-            false => Err(Refused::unknown_session(None)),
+        if ended {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        } else {
+            Err(Refused::unknown_session(None))
         }
     }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ASIDES, BODY_LIMIT, answers,
-    dispatch::{Dispatch, From},
+    dispatch::{Dispatch, Requester},
     listen,
     session::Session,
     stream,
@@ -157,17 +157,17 @@ impl Door {
             Ok(params) => params,
             Err(error) => return refused(error),
         };
-        let from = match params.era() {
-            Era::Legacy => From {
+        let requester = match params.era() {
+            Era::Legacy => Requester {
                 caller: self.session.caller(),
                 session: Some(&self.session),
             },
-            Era::Modern => match From::modern(&params) {
-                Ok(from) => from,
+            Era::Modern => match Requester::modern(&params) {
+                Ok(requester) => requester,
                 Err(error) => return refused(error),
             },
         };
-        let reply = self.dispatch.request(frame, &params, &from, &self.out);
+        let reply = self.dispatch.request(frame, &params, &requester, &self.out);
         match reply.await {
             Reply::Whole(answer) => answer,
             Reply::Long(answer) => stream::gather(answer, frame.id()).await,

@@ -148,9 +148,12 @@ impl Breaker {
 
     /// What the probe has shown.
     pub fn probed(&self, alive: bool) {
-        self.with(|machine| match alive {
-            true => machine.on_success(),
-            false => machine.on_error(),
+        self.with(|machine| {
+            if alive {
+                machine.on_success()
+            } else {
+                machine.on_error()
+            }
         });
     }
 

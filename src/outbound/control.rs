@@ -220,10 +220,13 @@ impl Transport<RoleClient> for ControlTransport {
             let frame = Frame::made(text);
             match link {
                 Link::Http(http) => post(http, frame).await,
-                Link::Pipe(pipe) => match pipe.send(frame.into_bytes()) {
-                    true => Ok(()),
-                    false => Err(Failure::not_sent("has closed its connection")),
-                },
+                Link::Pipe(pipe) => {
+                    if pipe.send(frame.into_bytes()) {
+                        Ok(())
+                    } else {
+                        Err(Failure::not_sent("has closed its connection"))
+                    }
+                }
             }
         }
     }

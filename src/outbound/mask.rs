@@ -66,9 +66,10 @@ impl Mask {
             let is_token = token.len() >= SHORTEST
                 && (after_bearer || token.starts_with("eyJ") && token.contains('.'));
             after_bearer = token.eq_ignore_ascii_case("bearer");
-            match is_token {
-                true => word.replace(token, MASK),
-                false => word.to_owned(),
+            if is_token {
+                word.replace(token, MASK)
+            } else {
+                word.to_owned()
             }
         });
         words.collect()

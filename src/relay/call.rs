@@ -160,9 +160,10 @@ impl Call<'_> {
         match message.method().as_deref() {
             Some("notifications/progress") => {
                 let token = self.params.progress_token.as_deref()?;
-                match keeps_ids {
-                    true => Some(message.into_bytes()),
-                    false => answer::with_progress_token(&message, token),
+                if keeps_ids {
+                    Some(message.into_bytes())
+                } else {
+                    answer::with_progress_token(&message, token)
                 }
             }
             Some("notifications/message") => {

@@ -40,9 +40,10 @@ fn facts(child: &ChildName, failure: &Failure) -> Value {
 
 fn sentence(child: &ChildName, failure: &Failure) -> String {
     let Failure { reason, .. } = failure;
-    let executed = match failure.not_executed {
-        true => "The call was not executed.",
-        false => "The call may have been executed: check before you repeat it.",
+    let executed = if failure.not_executed {
+        "The call was not executed."
+    } else {
+        "The call may have been executed: check before you repeat it."
     };
     let advice = match failure.outcome {
         Outcome::Unauthorized => {

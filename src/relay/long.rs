@@ -101,9 +101,10 @@ impl Passing {
         };
         let beginning = &self.answer.head[..self.answer.head.len().min(SEEN)];
         let end = &self.tail[self.tail.len().saturating_sub(SEEN)..];
-        match says_error(beginning) || says_error(end) {
-            true => Outcome::ToolError,
-            false => Outcome::Ok,
+        if says_error(beginning) || says_error(end) {
+            Outcome::ToolError
+        } else {
+            Outcome::Ok
         }
     }
 }

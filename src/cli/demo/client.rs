@@ -68,9 +68,10 @@ impl Client {
     /// Calls a tool that must not fail; gives its text.
     pub(super) async fn call_well(&self, tool: &str, arguments: &str) -> Result<String, Seen> {
         let called = self.call(tool, arguments).await?;
-        match called.is_error {
-            true => Err(format!("{tool} failed: {}", called.text)),
-            false => Ok(called.text),
+        if called.is_error {
+            Err(format!("{tool} failed: {}", called.text))
+        } else {
+            Ok(called.text)
         }
     }
 

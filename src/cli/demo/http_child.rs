@@ -73,9 +73,10 @@ impl Outage {
 }
 
 async fn refuse(State(outage): State<Outage>, request: Request, next: Next) -> Response {
-    match outage.0.load(Ordering::Acquire) {
-        true => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        false => next.run(request).await,
+    if outage.0.load(Ordering::Acquire) {
+        StatusCode::SERVICE_UNAVAILABLE.into_response()
+    } else {
+        next.run(request).await
     }
 }
 

@@ -93,9 +93,10 @@ impl Tour<'_> {
         until(async || {
             let mut listed = self.client.list().await?;
             listed.sort_unstable();
-            match listed == expected {
-                true => Ok(format!("{} tools of 3 children", listed.len())),
-                false => Err(format!("the tools {listed:?}")),
+            if listed == expected {
+                Ok(format!("{} tools of 3 children", listed.len()))
+            } else {
+                Err(format!("the tools {listed:?}"))
             }
         })
         .await
@@ -110,9 +111,10 @@ impl Tour<'_> {
     async fn token_at_work(&self) -> Shown {
         let text = self.client.call_well(WHOAMI.0, WHOAMI.1).await?;
         let expected = "You are mcp-multiplexer, with a token for agent-services";
-        match text.starts_with(expected) {
-            true => self.calls(WHOAMI).await,
-            false => Err(text),
+        if text.starts_with(expected) {
+            self.calls(WHOAMI).await
+        } else {
+            Err(text)
         }
     }
 
@@ -130,9 +132,10 @@ impl Tour<'_> {
         let call = tokio::spawn(async move { client.call(SLOW.0, SLOW.1).await });
         until(async || {
             let child = self.client.child("reports").await?;
-            match child["inFlight"] == 1 {
-                true => Ok(()),
-                false => Err(format!("no call in flight: {child}")),
+            if child["inFlight"] == 1 {
+                Ok(())
+            } else {
+                Err(format!("no call in flight: {child}"))
             }
         })
         .await?;
@@ -155,9 +158,10 @@ impl Tour<'_> {
         until(async || {
             let pid = self.pid("reports").await?;
             self.client.call_well(WORD_COUNT.0, WORD_COUNT.1).await?;
-            match pid == killed {
-                true => Err(format!("still process {pid}")),
-                false => Ok(format!("as process {pid}, and answers")),
+            if pid == killed {
+                Err(format!("still process {pid}"))
+            } else {
+                Ok(format!("as process {pid}, and answers"))
             }
         })
         .await
@@ -186,9 +190,10 @@ impl Tour<'_> {
         let series = format!(r#"mcp_multiplexer_child_breaker_state{{child="{child}"}}"#);
         until(async || {
             let line = self.client.metric(&series).await?;
-            match line.strip_prefix(&series).map(str::trim) == Some(&state.to_string()) {
-                true => Ok(line),
-                false => Err(line),
+            if line.strip_prefix(&series).map(str::trim) == Some(&state.to_string()) {
+                Ok(line)
+            } else {
+                Err(line)
             }
         })
         .await
@@ -197,9 +202,10 @@ impl Tour<'_> {
     async fn all_well(&self) -> Shown {
         let children = until(async || {
             let children = self.client.children().await?;
-            match children.iter().all(is_well) {
-                true => Ok(children.len()),
-                false => Err(format!("children {children:?}")),
+            if children.iter().all(is_well) {
+                Ok(children.len())
+            } else {
+                Err(format!("children {children:?}"))
             }
         })
         .await?;

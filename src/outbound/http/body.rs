@@ -151,9 +151,10 @@ pub(in crate::outbound) fn events(body: Incoming) -> Events {
     let data = body.into_data_stream().map(move |chunk| {
         let chunk = chunk.map_err(|_| io::Error::other("the connection was cut"))?;
         let before = counted.fetch_add(chunk.len(), Ordering::Relaxed);
-        match before + chunk.len() > MESSAGE_LIMIT {
-            true => Err(io::Error::other("an event is too long")),
-            false => Ok(chunk),
+        if before + chunk.len() > MESSAGE_LIMIT {
+            Err(io::Error::other("an event is too long"))
+        } else {
+            Ok(chunk)
         }
     });
     SseStream::from_bytes_stream(data)

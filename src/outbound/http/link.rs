@@ -367,9 +367,10 @@ impl HttpExchange {
                         Gathered::Beyond(head) => return self.long(head),
                     },
                 };
-                match answers(&whole, &self.id) {
-                    true => Ok(Part::Answer(whole)),
-                    false => Err(Failure::protocol("answered another request than this one")),
+                if answers(&whole, &self.id) {
+                    Ok(Part::Answer(whole))
+                } else {
+                    Err(Failure::protocol("answered another request than this one"))
                 }
             }
             State::Events(events) => loop {

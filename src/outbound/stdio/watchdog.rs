@@ -111,9 +111,10 @@ impl Drop for Watched<'_> {
 /// This program, also if its file has been replaced since it was started.
 fn ourselves() -> io::Result<PathBuf> {
     let running = PathBuf::from("/proc/self/exe");
-    match running.exists() {
-        true => Ok(running),
-        false => std::env::current_exe(),
+    if running.exists() {
+        Ok(running)
+    } else {
+        std::env::current_exe()
     }
 }
 
