@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER},
@@ -16,18 +15,11 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    body::{self, Events, Gathered, Shape},
-    client::HttpClient,
-};
+use super::{client::HttpClient, exchange::HttpExchange};
 use crate::{
     identity::Identity,
-    outbound::{
-        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part,
-        slots::Slot,
-        unasked::{Unasked, refusal},
-    },
-    protocol::{Era, Frame, Kind, error::notification, headers, model::ProtocolVersion},
+    outbound::{Failure, Outgoing, slots::Slot, unasked::Unasked},
+    protocol::{Era, Frame, headers, model::ProtocolVersion},
     telemetry::ChildMetrics,
 };
 
@@ -131,16 +123,14 @@ impl HttpLink {
                 extra.insert(headers::NAME, headers::encode(name));
             }
         }
-        let mut sent = HttpExchange {
-            link: self.clone(),
-            id: request.id.into(),
-            may_stream: request.may_stream,
-            state: State::Sent,
-            slot,
-        };
-        let response = self.post(request.frame.clone(), extra).await;
-        let response = response.inspect_err(|_| sent.state = State::Done)?;
-        sent.receive(response).await?;
+        let mut sent = HttpExchange::new(self.clone(), request, slot);
+        match self.post(request.frame.clone(), extra).await {
+            Ok(response) => sent.receive(response).await?,
+            Err(failure) => {
+                sent.give_up();
+                return Err(failure);
+            }
+        }
         Ok(sent)
     }
 
@@ -206,7 +196,7 @@ impl HttpLink {
         }
     }
 
-    fn is_modern(&self) -> bool {
+    pub(super) fn is_modern(&self) -> bool {
         let version = self.0.version.get();
         version.is_some_and(|version| Era::of(version) == Era::Modern)
     }
@@ -288,166 +278,10 @@ impl HttpLink {
     }
 }
 
-/// A request sent over HTTP. Its drop, before the answer, cancels it: closing the
-/// stream says so to a modern child, a notification to a legacy one.
-#[derive(Debug)]
-pub struct HttpExchange {
-    link: HttpLink,
-    id: Box<str>,
-    may_stream: bool,
-    state: State,
-    slot: Option<Slot>,
-}
-
-enum State {
-    Sent,
-    Message(Incoming),
-    /// The child's JSON-RPC error came with an HTTP error.
-    Refused(Frame),
-    Events(Events),
-    Done,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Sent => "Sent",
-            Self::Message(_) => "Message",
-            Self::Refused(_) => "Refused",
-            Self::Events(_) => "Events",
-            Self::Done => "Done",
-        })
-    }
-}
-
-impl HttpExchange {
-    async fn receive(&mut self, mut response: Response<Incoming>) -> Result<(), Failure> {
-        let received = if response.status().is_success() {
-            body::shape(&response).and_then(|shape| match shape {
-                Shape::Message => Ok(State::Message(response.into_body())),
-                Shape::Events => Ok(State::Events(body::events(response.into_body()))),
-                Shape::Accepted => {
-                    Err(Failure::protocol("accepted a request without answering it"))
-                }
-            })
-        } else {
-            let refused = self.link.refused(&response);
-            // The modern era sends JSON-RPC errors with 4xx: those are answers.
-            let is_answer = response.status().is_client_error() && !refused.session_lost;
-            match body::frame(body::error_body(response.body_mut()).await) {
-                Ok(frame)
-                    if is_answer && frame.kind() == Kind::Error && answers(&frame, &self.id) =>
-                {
-                    Ok(State::Refused(frame))
-                }
-                _ => Err(refused),
-            }
-        };
-        self.state = State::Done;
-        self.state = received?;
-        Ok(())
-    }
-
-    /// The next part.
-    pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
-        let part = self.part().await;
-        if !matches!(part, Ok(Part::Aside(_))) {
-            self.state = State::Done;
-        }
-        part
-    }
-
-    async fn part(&mut self) -> Result<Part, Failure> {
-        match &mut self.state {
-            State::Message(incoming) => {
-                let whole = match self.may_stream {
-                    false => body::message(incoming).await?,
-                    true => match body::gather(incoming, GATHER_LIMIT).await? {
-                        Gathered::Whole(bytes) => body::frame(bytes)?,
-                        Gathered::Beyond(head) => return self.long(head),
-                    },
-                };
-                if answers(&whole, &self.id) {
-                    Ok(Part::Answer(whole))
-                } else {
-                    Err(Failure::protocol("answered another request than this one"))
-                }
-            }
-            State::Events(events) => loop {
-                let Some(event) = events.next().await else {
-                    return Err(Failure::transport(
-                        "ended its event stream before it answered",
-                    ));
-                };
-                let Some(frame) = event?.frame.transpose()? else {
-                    continue;
-                };
-                match (frame.kind(), frame.method()) {
-                    (Kind::Result | Kind::Error, _) if answers(&frame, &self.id) => {
-                        return Ok(Part::Answer(frame));
-                    }
-                    (Kind::Result | Kind::Error, _) => self.link.unasked().dropped(),
-                    (Kind::Request, Some(method)) => {
-                        let refusal = refusal(&frame, &method);
-                        self.link.post_aside(refusal);
-                    }
-                    // Not of this request: some servers send it on any stream.
-                    (_, Some(method)) if method.ends_with("/list_changed") => {
-                        self.link.unasked().sort(frame.clone());
-                    }
-                    _ => return Ok(Part::Aside(frame)),
-                }
-            },
-            State::Refused(_) => match std::mem::replace(&mut self.state, State::Done) {
-                State::Refused(frame) => Ok(Part::Answer(frame)),
-                _ => Err(Failure::transport("has been answered")),
-            },
-            State::Sent | State::Done => Err(Failure::transport("has been answered")),
-        }
-    }
-
-    fn long(&mut self, head: Bytes) -> Result<Part, Failure> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Message(rest) => Ok(Part::Long(LongAnswer {
-                head,
-                rest,
-                slot: self.slot.take(),
-            })),
-            _ => Err(Failure::transport("has been answered")),
-        }
-    }
-}
-
-/// Whether a message answers the request of this id. Ids are compared as values: a
-/// child may write an escape another way. An error without an id answers too.
-fn answers(frame: &Frame, id: &str) -> bool {
-    let value = |raw: &str| serde_json::from_str::<serde_json::Value>(raw).ok();
-    match (frame.kind(), frame.id()) {
-        (Kind::Request | Kind::Notification, _) => false,
-        (_, Some(own)) if own == id => true,
-        (Kind::Error, None | Some("null")) => true,
-        (_, Some(own)) => value(own).is_some_and(|own| Some(own) == value(id)),
-        (_, None) => false,
-    }
-}
-
 /// Where a response sends us, if that is on the origin the request went to.
 fn same_origin(asked: &Uri, response: &Response<Incoming>) -> Option<Uri> {
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     let asked = url::Url::parse(&asked.to_string()).ok()?;
     let target = asked.join(location).ok()?;
     (target.origin() == asked.origin()).then(|| target.as_str().parse().ok())?
-}
-
-impl Drop for HttpExchange {
-    fn drop(&mut self) {
-        let waiting = !matches!(self.state, State::Done | State::Refused(_));
-        if waiting && !self.link.is_modern() {
-            let id = &self.id;
-            self.link.post_aside(notification(
-                "notifications/cancelled",
-                Some(&format!(r#"{{"requestId":{id}}}"#)),
-            ));
-        }
-    }
 }

@@ -3,9 +3,10 @@
 pub(super) mod body;
 mod client;
 mod events;
+mod exchange;
 mod link;
 
 pub use client::{HttpClient, TlsError};
 pub(super) use events::follow;
-pub use link::HttpExchange;
+pub use exchange::HttpExchange;
 pub(super) use link::{HttpLink, Remote};

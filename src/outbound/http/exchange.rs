@@ -1,0 +1,195 @@
+//! One request over HTTP, and what comes back for it.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::Response;
+use hyper::body::Incoming;
+
+use super::{
+    body::{self, Events, Gathered, Shape},
+    link::HttpLink,
+};
+use crate::{
+    outbound::{Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part, slots::Slot, unasked::refusal},
+    protocol::{Frame, Kind, error::notification},
+};
+
+/// A request sent over HTTP. Its drop, before the answer, cancels it: closing the
+/// stream says so to a modern child, a notification to a legacy one.
+#[derive(Debug)]
+pub struct HttpExchange {
+    link: HttpLink,
+    id: Box<str>,
+    may_stream: bool,
+    state: State,
+    slot: Option<Slot>,
+}
+
+enum State {
+    Sent,
+    Message(Incoming),
+    /// The child's JSON-RPC error came with an HTTP error.
+    Refused(Frame),
+    Events(Events),
+    Done,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sent => "Sent",
+            Self::Message(_) => "Message",
+            Self::Refused(_) => "Refused",
+            Self::Events(_) => "Events",
+            Self::Done => "Done",
+        })
+    }
+}
+
+impl HttpExchange {
+    /// A request that is being sent.
+    pub(super) fn new(link: HttpLink, request: &Outgoing<'_>, slot: Option<Slot>) -> Self {
+        Self {
+            link,
+            id: request.id.into(),
+            may_stream: request.may_stream,
+            state: State::Sent,
+            slot,
+        }
+    }
+
+    /// It could not be sent: there is nothing to cancel.
+    pub(super) fn give_up(&mut self) {
+        self.state = State::Done;
+    }
+
+    /// The child has taken it.
+    ///
+    /// # Errors
+    ///
+    /// When the response is neither an answer nor the beginning of one.
+    pub(super) async fn receive(
+        &mut self,
+        mut response: Response<Incoming>,
+    ) -> Result<(), Failure> {
+        let received = if response.status().is_success() {
+            body::shape(&response).and_then(|shape| match shape {
+                Shape::Message => Ok(State::Message(response.into_body())),
+                Shape::Events => Ok(State::Events(body::events(response.into_body()))),
+                Shape::Accepted => {
+                    Err(Failure::protocol("accepted a request without answering it"))
+                }
+            })
+        } else {
+            let refused = self.link.refused(&response);
+            // The modern era sends JSON-RPC errors with 4xx: those are answers.
+            let is_answer = response.status().is_client_error() && !refused.session_lost;
+            match body::frame(body::error_body(response.body_mut()).await) {
+                Ok(frame)
+                    if is_answer && frame.kind() == Kind::Error && answers(&frame, &self.id) =>
+                {
+                    Ok(State::Refused(frame))
+                }
+                _ => Err(refused),
+            }
+        };
+        self.state = State::Done;
+        self.state = received?;
+        Ok(())
+    }
+
+    /// The next part.
+    pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
+        let part = self.part().await;
+        if !matches!(part, Ok(Part::Aside(_))) {
+            self.state = State::Done;
+        }
+        part
+    }
+
+    async fn part(&mut self) -> Result<Part, Failure> {
+        match &mut self.state {
+            State::Message(incoming) => {
+                let whole = match self.may_stream {
+                    false => body::message(incoming).await?,
+                    true => match body::gather(incoming, GATHER_LIMIT).await? {
+                        Gathered::Whole(bytes) => body::frame(bytes)?,
+                        Gathered::Beyond(head) => return self.long(head),
+                    },
+                };
+                if answers(&whole, &self.id) {
+                    Ok(Part::Answer(whole))
+                } else {
+                    Err(Failure::protocol("answered another request than this one"))
+                }
+            }
+            State::Events(events) => loop {
+                let Some(event) = events.next().await else {
+                    return Err(Failure::transport(
+                        "ended its event stream before it answered",
+                    ));
+                };
+                let Some(frame) = event?.frame.transpose()? else {
+                    continue;
+                };
+                match (frame.kind(), frame.method()) {
+                    (Kind::Result | Kind::Error, _) if answers(&frame, &self.id) => {
+                        return Ok(Part::Answer(frame));
+                    }
+                    (Kind::Result | Kind::Error, _) => self.link.unasked().dropped(),
+                    (Kind::Request, Some(method)) => {
+                        let refusal = refusal(&frame, &method);
+                        self.link.post_aside(refusal);
+                    }
+                    // Not of this request: some servers send it on any stream.
+                    (_, Some(method)) if method.ends_with("/list_changed") => {
+                        self.link.unasked().sort(frame.clone());
+                    }
+                    _ => return Ok(Part::Aside(frame)),
+                }
+            },
+            State::Refused(_) => match std::mem::replace(&mut self.state, State::Done) {
+                State::Refused(frame) => Ok(Part::Answer(frame)),
+                _ => Err(Failure::transport("has been answered")),
+            },
+            State::Sent | State::Done => Err(Failure::transport("has been answered")),
+        }
+    }
+
+    fn long(&mut self, head: Bytes) -> Result<Part, Failure> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Message(rest) => Ok(Part::Long(LongAnswer {
+                head,
+                rest,
+                slot: self.slot.take(),
+            })),
+            _ => Err(Failure::transport("has been answered")),
+        }
+    }
+}
+
+/// Whether a message answers the request of this id. Ids are compared as values: a
+/// child may write an escape another way. An error without an id answers too.
+fn answers(frame: &Frame, id: &str) -> bool {
+    let value = |raw: &str| serde_json::from_str::<serde_json::Value>(raw).ok();
+    match (frame.kind(), frame.id()) {
+        (Kind::Request | Kind::Notification, _) => false,
+        (_, Some(own)) if own == id => true,
+        (Kind::Error, None | Some("null")) => true,
+        (_, Some(own)) => value(own).is_some_and(|own| Some(own) == value(id)),
+        (_, None) => false,
+    }
+}
+
+impl Drop for HttpExchange {
+    fn drop(&mut self) {
+        let waiting = !matches!(self.state, State::Done | State::Refused(_));
+        if waiting && !self.link.is_modern() {
+            let id = &self.id;
+            self.link.post_aside(notification(
+                "notifications/cancelled",
+                Some(&format!(r#"{{"requestId":{id}}}"#)),
+            ));
+        }
+    }
+}
