@@ -94,11 +94,6 @@ impl Catalog {
         self.routes.get(name)
     }
 
-    /// How many tools there are.
-    pub fn tool_count(&self) -> usize {
-        self.routes.len()
-    }
-
     /// Writes the result of `tools/list`: a copy of what was prepared.
     pub fn write_tool_list(&self, era: Era, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"tools\":[");

@@ -18,8 +18,6 @@ pub enum Phase {
     Ready,
     /// Not connected; the reason says why, and it will be tried again.
     Down,
-    /// Stopped until it is needed.
-    Idle,
     /// Not to be used; the reason says why.
     Disabled,
 }
@@ -31,7 +29,6 @@ impl Phase {
             Self::Connecting => "connecting",
             Self::Ready => "ready",
             Self::Down => "down",
-            Self::Idle => "idle",
             Self::Disabled => "disabled",
         }
     }

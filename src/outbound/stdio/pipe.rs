@@ -324,8 +324,10 @@ impl Reader {
     }
 
     fn unasked_message(&self, frame: Frame) {
-        if let Some(refusal) = self.unasked.sort(frame) {
-            self.pipe.send(refusal.into_bytes());
+        if let Some(refusal) = self.unasked.sort(frame)
+            && !self.pipe.send(refusal.into_bytes())
+        {
+            self.unasked.dropped();
         }
     }
 }
