@@ -15,7 +15,7 @@
 //! | `cli` | one file per command: flags, exit codes, what people read |
 //! | [`inbound`] | clients come in: HTTP, stdio, sessions, who may enter, `/status`, `/metrics` |
 //! | [`relay`] | one request's way through, and the way back for what belongs to it |
-//! | [`fleet`] | all children together: start, merge, the snapshot |
+//! | [`fleet`] | all children together: start, reload, merge, the snapshot |
 //! | [`outbound`] | one child: connection, breaker, limits, supervision |
 //! | [`identity`] | the service token: mint, refresh, hand out |
 //! | [`catalog`] | entries, names, filters: pure data |
@@ -29,7 +29,7 @@
 //!    message; over HTTP the [`inbound::Entrance`] checks where it comes from.
 //! 2. **Read.** [`protocol::Frame::read`] reads the envelope and
 //!    [`protocol::request::Params::read`] the few keys we route by. [`inbound::Dispatch`]
-//!    hands a `tools/call` to [`relay::Relay::tool_call`].
+//!    hands what names one thing of a child to [`relay::Relay::carry`].
 //! 3. **Route.** The name is looked up in the [`fleet::Snapshot`] of this moment.
 //! 4. **Guard.** [`outbound::Child::callable`] gives the connection or the reason why
 //!    not; [`outbound::Child::slot`] waits for a free place.

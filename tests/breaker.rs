@@ -5,7 +5,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Answer, Child, Client, Door, Era, Fleet, Multiplexer, eventually};
+use support::{
+    Answer, Child, Client, Door, Era, Fleet, Multiplexer, eventually, http::ClosedPort,
+    metrics::Metrics, process::until_gone,
+};
 
 /// Longer than any test: what happens meanwhile is not the cool-down's end.
 const NEVER: &str = "1h";
@@ -166,7 +169,14 @@ async fn while_half_open_calls_still_fail_at_once() {
 
         // A black hole answers nothing: what is answered was not sent.
         for _ in 0..5 {
-            assert_eq!(echo(&mut client).await.failure_kind(), "circuit_open");
+            let answer = echo(&mut client).await;
+            assert_eq!(answer.failure_kind(), "circuit_open");
+            assert!(
+                answer
+                    .failure()
+                    .get("retryAfterMs")
+                    .is_none_or(|ms| *ms != 0)
+            );
         }
 
         mux.remote("child").behave("healthy").await;
@@ -177,6 +187,48 @@ async fn while_half_open_calls_still_fail_at_once() {
         .await;
         assert_eq!(mux.journal("child").calls("echo"), 1, "{era:?}");
     }
+}
+
+/// Never many in a row: only the rate can open it. At its probe the window holds
+/// nothing any more, and the next rest is longer all the same.
+#[tokio::test]
+async fn a_rate_of_failures_opens_it_and_a_probe_that_fails_makes_it_rest_longer() {
+    const FIRST_REST_MS: u64 = 1_500;
+    let breaker = json!({
+        "failures": 1000,
+        "failureRate": 0.5,
+        "window": "1s",
+        "cooldown": format!("{FIRST_REST_MS}ms"),
+    });
+    let (mut mux, mut client) = guarded(Era::Modern, breaker).await;
+    eventually("a breaker that opens", async || {
+        mux.remote("child").behave("server-error").await;
+        for _ in 0..3 {
+            let answer = echo(&mut client).await;
+            if answer.failure_kind() == "circuit_open" {
+                return Some(());
+            }
+        }
+        mux.remote("child").behave("healthy").await;
+        echo(&mut client).await;
+        None
+    })
+    .await;
+
+    // The first rest is at most a tenth longer than it is set.
+    eventually("a rest that is longer than the first one", async || {
+        let failure = echo(&mut client).await.failure().clone();
+        assert_eq!(failure["kind"], "circuit_open", "{failure}");
+        (failure["retryAfterMs"].as_u64() > Some(FIRST_REST_MS * 11 / 10)).then_some(())
+    })
+    .await;
+
+    assert!(transitions(&mux, "open").await >= 2.0);
+    mux.remote("child").behave("healthy").await;
+    mux.until_child("child", "is closed again", |child| {
+        child["breaker"] == "closed"
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -231,118 +283,271 @@ async fn a_403_and_a_429_that_says_when_do_not_count() {
 }
 
 #[tokio::test]
-async fn what_speaks_against_the_child_counts_each_in_its_own_word() {
-    for (behaviour, kind) in [
-        ("server-error", "transport"),
-        ("unauthorized", "unauthorized"),
-    ] {
-        let (mut mux, mut client) = guarded(Era::Modern, breaker(2, NEVER)).await;
-        mux.remote("child").behave(behaviour).await;
+async fn a_5xx_counts() {
+    let (mut mux, mut client) = guarded(Era::Modern, breaker(2, NEVER)).await;
+    mux.remote("child").behave("server-error").await;
 
-        for _ in 0..2 {
-            let answer = echo(&mut client).await;
-            assert_eq!(answer.failure_kind(), kind, "{behaviour}: {}", answer.frame);
-        }
-
-        let third = echo(&mut client).await;
-        assert_eq!(
-            third.failure_kind(),
-            "circuit_open",
-            "{behaviour}: {}",
-            third.frame
-        );
-        let counted = [("child", "child"), ("outcome", kind)];
-        let metrics = mux.metrics().await;
-        assert_eq!(
-            metrics.value("requests_total", &counted),
-            Some(2.0),
-            "{behaviour}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn an_answer_that_is_none_has_its_own_word() {
-    for behaviour in ["html", "garbage", "not-json-rpc"] {
-        let (mut mux, mut client) = guarded(Era::Modern, breaker(5, NEVER)).await;
-        mux.remote("child").behave(behaviour).await;
-
+    for _ in 0..2 {
         let answer = echo(&mut client).await;
-
-        assert_eq!(
-            answer.failure_kind(),
-            "protocol",
-            "{behaviour}: {}",
-            answer.frame
-        );
-        assert_eq!(answer.failure()["child"], "child");
+        assert_eq!(answer.failure_kind(), "transport", "{}", answer.frame);
     }
+
+    let third = echo(&mut client).await;
+    assert_eq!(third.failure_kind(), "circuit_open", "{}", third.frame);
+    let counted = [("child", "child"), ("outcome", "transport")];
+    let metrics = mux.metrics().await;
+    assert_eq!(metrics.value("requests_total", &counted), Some(2.0));
 }
 
+/// It is down at once; what fails from then on is that it is not let in again.
 #[tokio::test]
-async fn calls_that_take_too_long_count_whatever_the_transport() {
-    for door in Door::ALL {
-        let child = Child::legacy()
-            .key("breaker", breaker(2, NEVER))
-            .key("callTimeout", "200ms");
-        let mut mux = Fleet::new()
-            .with(door, "child", child)
-            .over(Door::Http)
-            .await;
-        mux.all_ready().await;
-        let mut client = mux.client(Era::Legacy).await;
-        let slow = r#"{"until":"/nowhere","key":"k"}"#;
-
-        for _ in 0..2 {
-            let answer = client.call("child__slow", slow).await;
-            assert_eq!(answer.failure_kind(), "timeout", "{}", answer.frame);
-        }
-
-        assert_eq!(state(&mux).await, Some(2.0), "{door:?}");
-        assert_eq!(echo(&mut client).await.failure_kind(), "circuit_open");
-        mux.journal("child").until_keyed("cancelled", "k").await;
-    }
-}
-
-/// A breaker is for a child that is there: while it is not, the reason is that.
-#[tokio::test]
-async fn a_child_that_is_gone_is_unavailable_whatever_its_breaker_says() {
-    let (mut mux, mut client) = guarded(Era::Legacy, breaker(1, NEVER)).await;
-    mux.remote("child").stop().await;
-    echo(&mut client).await.failure();
-    mux.until_child("child", "is down", |child| child["state"] == "down")
-        .await;
+async fn a_child_that_lets_us_in_no_more_is_down_and_its_breaker_opens() {
+    let (mut mux, mut client) = guarded(Era::Modern, breaker(2, NEVER)).await;
+    mux.remote("child").behave("unauthorized").await;
 
     let answer = echo(&mut client).await;
 
-    assert_eq!(answer.failure_kind(), "unavailable", "{}", answer.frame);
-    assert!(answer.result().contains("refused"), "{}", answer.frame);
-    mux.remote("child").restart().await;
-    let back = mux.until_ready("child").await;
-    assert_eq!(back["breaker"], "closed", "a new connection begins anew");
-    assert_eq!(echo(&mut client).await.content()["calls"], 1);
+    assert_eq!(answer.failure_kind(), "unauthorized", "{}", answer.frame);
+    let down = eventually("the open breaker of a child that is down", async || {
+        let child = mux.status().await["children"][0].clone();
+        let open = child["state"] == "down" && child["breaker"] == "open";
+        open.then_some(child)
+    })
+    .await;
+    assert_eq!(down["cause"], "unauthorized", "{down:#}");
+    let after = echo(&mut client).await;
+    assert_eq!(after.failure_kind(), "unavailable", "{}", after.frame);
 }
 
+/// The attempts to connect are what a dead child is asked by: its breaker counts them.
 #[tokio::test]
-async fn it_opens_at_a_rate_of_failures_too_where_one_is_set() {
-    let rate = json!({"failures": 1000, "cooldown": NEVER, "failureRate": 0.4, "window": "1s"});
-    let (mut mux, mut client) = guarded(Era::Modern, rate).await;
-    let mut n = 0;
+async fn the_breaker_of_a_child_that_never_comes_up_opens_at_the_fifth_attempt() {
+    let closed = ClosedPort::pick();
+    let restart = json!({"backoff": "50ms", "maxBackoff": "200ms"});
+    let mux = Fleet::new()
+        .entry(
+            "remote",
+            json!({"url": closed.url("/mcp"), "restart": restart}),
+        )
+        .stdio(
+            "process",
+            Child::broken("exit-at-once").key("restart", restart),
+        )
+        .over(Door::Http)
+        .await;
+    let attempts =
+        |metrics: &Metrics, child| metrics.sum("child_connect_attempts_total", &[("child", child)]);
 
-    // Two of three fail, for as long as it takes to fill the window.
-    eventually("a call that is refused", async || {
-        n += 1;
-        let behaviour = if n % 3 == 0 {
-            "healthy"
-        } else {
-            "server-error"
-        };
-        mux.remote("child").behave(behaviour).await;
-        let answer = echo(&mut client).await;
-        let refused = answer.is_tool_error() && answer.failure_kind() == "circuit_open";
-        refused.then_some(())
+    for child in ["remote", "process"] {
+        mux.until_metrics("an open breaker", |metrics| {
+            let state = metrics.value("child_breaker_state", &[("child", child)]);
+            let attempts = attempts(metrics, child);
+            assert!(attempts >= 5.0 || state == Some(0.0), "{child}: {attempts}");
+            state == Some(2.0)
+        })
+        .await;
+        let status = mux.child(child).await;
+        assert_eq!(status["breaker"], "open", "{status:#}");
+        assert_ne!(status["state"], "ready", "{status:#}");
+    }
+
+    // It is tried on and on all the same.
+    mux.until_metrics("ten attempts", |metrics| {
+        ["remote", "process"]
+            .iter()
+            .all(|child| attempts(metrics, child) >= 10.0)
+    })
+    .await;
+}
+
+/// The connection that fails is not the one to ask: a new one is made.
+#[tokio::test]
+async fn the_probe_goes_by_connections_of_its_own_and_they_take_over() {
+    for era in Era::ALL {
+        let (mut mux, mut client) = guarded(era, breaker(2, "100ms")).await;
+        mux.remote("child").behave("server-error").await;
+        for _ in 0..2 {
+            echo(&mut client).await.failure();
+        }
+        let before = mux.journal("child").of("http");
+        let shaken = handshakes(&mux).len();
+        mux.remote("child").behave("healthy").await;
+
+        mux.until_child("child", "is closed again", |child| {
+            child["breaker"] == "closed"
+        })
+        .await;
+
+        let probes = &handshakes(&mux)[shaken..];
+        assert!(!probes.is_empty(), "{era:?}");
+        for probe in probes {
+            let reused = before.iter().any(|old| old["peer"] == probe["peer"]);
+            assert!(!reused, "{era:?}: {probe}");
+        }
+        echo(&mut client).await.content();
+        let restarts = [("child", "child"), ("reason", "breaker")];
+        let metrics = mux.metrics().await;
+        assert_eq!(metrics.sum("child_restarts_total", &restarts), 1.0);
+    }
+}
+
+fn handshakes(mux: &Multiplexer) -> Vec<Value> {
+    let requests = mux.journal("child").of("request");
+    let shakes = |request: &Value| {
+        request["method"] == "initialize" || request["method"] == "server/discover"
+    };
+    requests.into_iter().filter(shakes).collect()
+}
+
+/// What the child works on is not harmed by the connection that takes over.
+#[tokio::test]
+async fn calls_that_were_open_when_a_probe_took_over_are_answered() {
+    for era in Era::ALL {
+        let (mut mux, mut client) = guarded(era, breaker(1, "50ms")).await;
+        let gate = mux.path("release");
+        let arguments = format!(r#"{{"until":"{}","key":"k"}}"#, gate.display());
+        let open = client.begin_call("child__slow", &arguments).await;
+        mux.journal("child").until_keyed("slow", "k").await;
+
+        mux.remote("child").behave("server-error").await;
+        echo(&mut client).await.failure();
+        mux.remote("child").behave("healthy").await;
+        mux.until_child("child", "is another connection", |child| {
+            child["restarts"] == 1 && child["breaker"] == "closed"
+        })
+        .await;
+        std::fs::write(&gate, "").expect("the gate opens");
+
+        let answer = client.finish(open).await;
+        assert_eq!(answer.content()["key"], "k", "{era:?}: {}", answer.frame);
+    }
+}
+
+/// A process that hangs has one pipe only: a fresh process is what heals it.
+#[tokio::test]
+async fn a_process_that_hangs_is_replaced_by_a_fresh_one() {
+    for era in Era::ALL {
+        let child = Child::of(era)
+            .named("freeze")
+            .key("breaker", breaker(2, "100ms"))
+            .key("callTimeout", "200ms");
+        let mut mux = Fleet::new().stdio("child", child).over(Door::Http).await;
+        mux.all_ready().await;
+        let mut client = mux.client(Era::Legacy).await;
+        let old = mux.child("child").await["pid"].clone();
+
+        for tool in ["child__freeze", "child__echo"] {
+            let answer = client.call(tool, "{}").await;
+            assert_eq!(answer.failure_kind(), "timeout", "{}", answer.frame);
+        }
+
+        let child = mux
+            .until_child("child", "is another process", |child| {
+                child["state"] == "ready" && child["breaker"] == "closed" && child["pid"] != old
+            })
+            .await;
+        assert_eq!(child["restarts"], 1, "{child:#}");
+        let answer = client.call("child__echo", r#"{"a":1}"#).await;
+        assert_eq!(answer.content()["calls"], 1, "{era:?}: {}", answer.frame);
+        let old = old.as_u64().and_then(|pid| u32::try_from(pid).ok());
+        until_gone(&[old.expect("a process id")]).await;
+    }
+}
+
+/// A child that starts only as this shell line lets it.
+fn guarded_start(line: &str) -> Child {
+    let program = support::child::program().display().to_string();
+    let line = line.replace("CHILD", &format!("{program} --era legacy --named freeze"));
+    Child::legacy()
+        .key("command", "sh")
+        .key("args", json!(["-c", line]))
+        .key("breaker", breaker(1, "50ms"))
+        .key("callTimeout", "200ms")
+        .key("timeout", "2s")
+}
+
+/// Half of a healing is none: who cannot be replaced, and lives, is left as it is.
+#[tokio::test]
+async fn a_process_is_left_alone_while_a_fresh_one_does_not_come_up() {
+    let child = guarded_start("test ! -e blocker && exec CHILD");
+    let mut mux = Fleet::new().stdio("child", child).over(Door::Http).await;
+    mux.all_ready().await;
+    let old = mux.child("child").await["pid"].clone();
+    let mut client = mux.client(Era::Legacy).await;
+    std::fs::write(mux.path("blocker"), "").expect("a file");
+    let slow = client.call("child__slow", r#"{"until":"/nowhere"}"#).await;
+    assert_eq!(slow.failure_kind(), "timeout", "{}", slow.frame);
+
+    eventually("probes that fail", async || {
+        (transitions(&mux, "open").await >= 3.0).then_some(())
     })
     .await;
 
-    assert_eq!(state(&mux).await, Some(2.0));
+    let child = mux.child("child").await;
+    assert_eq!((&child["state"], &child["pid"]), (&json!("ready"), &old));
+    std::fs::remove_file(mux.path("blocker")).expect("the file");
+    mux.until_child("child", "is a fresh process", |child| {
+        child["breaker"] == "closed" && child["pid"] != old
+    })
+    .await;
+    echo(&mut client).await.content();
+}
+
+/// Two of them cannot live side by side: the one that hangs has to go first.
+#[tokio::test]
+async fn a_process_that_hangs_and_keeps_a_fresh_one_out_is_ended() {
+    let child = guarded_start("exec flock --nonblock lock CHILD");
+    let mut mux = Fleet::new().stdio("child", child).over(Door::Http).await;
+    mux.all_ready().await;
+    let old = mux.child("child").await["pid"].clone();
+    let mut client = mux.client(Era::Legacy).await;
+
+    let frozen = client.call("child__freeze", "{}").await;
+
+    assert_eq!(frozen.failure_kind(), "timeout", "{}", frozen.frame);
+    mux.until_child("child", "is a fresh process", |child| {
+        child["state"] == "ready" && child["breaker"] == "closed" && child["pid"] != old
+    })
+    .await;
+    assert_eq!(echo(&mut client).await.content()["calls"], 1);
+}
+
+/// An idle child is asked too: nobody has to call for its failing to be known.
+#[tokio::test]
+async fn an_idle_child_that_answers_no_more_opens_its_breaker_without_a_call() {
+    for era in Era::ALL {
+        let child = Child::of(era)
+            .key("breaker", breaker(2, NEVER))
+            .key("keepAlive", "100ms")
+            .key("timeout", "300ms");
+        let mut mux = Fleet::new().http("child", child).over(Door::Http).await;
+        mux.all_ready().await;
+
+        mux.remote("child").behave("black-hole").await;
+
+        mux.until_child("child", "is open", |child| child["breaker"] == "open")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn the_environment_sets_every_breaker() {
+    let mut mux = Fleet::new()
+        .env("MCP_CHILD_BREAKER_THRESHOLD", "1")
+        .env("MCP_CHILD_BREAKER_COOLDOWN", "50ms")
+        .env("MCP_CHILD_BREAKER_MAX_COOLDOWN", "60ms")
+        .http("child", Child::modern())
+        .over(Door::Http)
+        .await;
+    mux.all_ready().await;
+    let mut client = mux.client(Era::Legacy).await;
+    mux.remote("child").behave("server-error").await;
+
+    assert_eq!(echo(&mut client).await.failure_kind(), "transport");
+
+    // The longest cool-down is short: probe follows probe.
+    eventually("five cool-downs", async || {
+        (transitions(&mux, "open").await >= 5.0).then_some(())
+    })
+    .await;
 }

@@ -281,7 +281,11 @@ async fn fifty_calls_that_meet_a_forgotten_session_cost_one_renewal() {
         let own = format!(r#"{{"n":{n}}}"#);
         assert!(answer.structured().contains(&own), "{n}: {}", answer.frame);
     }
-    assert_eq!(mux.journal("remote").calls("echo"), 50);
+    let journal = mux.journal("remote");
+    assert_eq!(journal.calls("echo"), 50);
+    let handshakes = journal.of("request");
+    let handshakes = handshakes.iter().filter(|it| it["method"] == "initialize");
+    assert_eq!(handshakes.count(), 2, "the first and the renewal");
     let renewals = mux
         .metrics()
         .await

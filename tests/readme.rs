@@ -129,11 +129,7 @@ fn labels(arguments: &str) -> Vec<String> {
 
 #[test]
 fn every_flag_stands_in_the_readme_and_no_other_does() {
-    let help = Command::new(PROGRAM)
-        .args(["serve", "--help"])
-        .output()
-        .expect("the program runs");
-    let help = String::from_utf8(help.stdout).expect("text");
+    let help = help_of("serve");
     let is_flag_character = |c: char| c.is_ascii_lowercase() || c == '-';
     let flags = |text: &str| -> BTreeSet<String> {
         words(text, is_flag_character)
@@ -149,6 +145,16 @@ fn every_flag_stands_in_the_readme_and_no_other_does() {
         .flat_map(|row| flags(&row[0]))
         .collect();
     assert_eq!(known, described);
+
+    let of_token = flags(&help_of("token"));
+    let described = table(
+        "`mcp-multiplexer token` mints one token with the current settings, starts nothing, and",
+    )
+    .iter()
+    .flat_map(|row| flags(&row[0]))
+    .collect();
+    assert_eq!(of_token, described);
+    known.extend(of_token);
 
     // Of cargo, `demo`, `tests/run` and a child.
     known.extend(["--release", "--tour", "--long", "--local-timezone"].map(String::from));
@@ -167,6 +173,14 @@ fn every_flag_stands_in_the_readme_and_no_other_does() {
             assert!(told || flag == "--log-level", "{flag}: {own}");
         }
     }
+}
+
+fn help_of(command: &str) -> String {
+    let help = Command::new(PROGRAM)
+        .args([command, "--help"])
+        .output()
+        .expect("the program runs");
+    String::from_utf8(help.stdout).expect("text")
 }
 
 #[test]
@@ -224,6 +238,7 @@ fn every_key_stands_in_the_readme_and_no_other_does() {
     assert_eq!(in_table("### Top-level keys"), of("TOP"));
     assert_eq!(in_table("### Entry keys"), of("ENTRY"));
     assert_eq!(in_table("The keys of `breaker`:"), of("BREAKER"));
+    assert_eq!(in_table("The keys of `restart`:"), of("RESTART"));
     for key in of("ENTRY_AUTH") {
         assert!(README.contains(&format!("`{key}`")), "{key}");
     }
@@ -245,14 +260,17 @@ fn the_defaults_in_the_readme_are_those_of_the_program() {
         }
     };
     type Value = dyn Fn(&ChildSettings) -> String;
-    let entry: [(&str, &Value); 5] = [
+    let entry: [(&str, &Value); 8] = [
         ("timeout", &|c| seconds(c.timeout)),
         ("callTimeout", &|c| {
             c.call_timeout.map_or("none".into(), seconds)
         }),
+        ("maxCallTimeout", &|c| seconds(c.max_call_timeout)),
+        ("maxQueue", &|c| c.max_queue.to_string()),
         ("maxConcurrency", &|c| c.max_concurrency.to_string()),
         ("queueTimeout", &|c| seconds(c.queue_timeout)),
         ("idleTimeout", &|c| seconds(c.idle_timeout)),
+        ("maxSessions", &|c| c.max_sessions.to_string()),
     ];
     for (key, value) in entry {
         assert_eq!(said("### Entry keys", key), both(value), "{key}");
@@ -265,6 +283,14 @@ fn the_defaults_in_the_readme_are_those_of_the_program() {
     ];
     for (key, value) in breaker {
         assert_eq!(said("The keys of `breaker`:", key), both(value), "{key}");
+    }
+    let restart: [(&str, &Value); 3] = [
+        ("backoff", &|c| seconds(c.restart.backoff)),
+        ("maxBackoff", &|c| seconds(c.restart.max_backoff)),
+        ("stable", &|c| seconds(c.restart.stable)),
+    ];
+    for (key, value) in restart {
+        assert_eq!(said("The keys of `restart`:", key), both(value), "{key}");
     }
     let limit = settings.max_name_length.to_string();
     assert_eq!(said("### Top-level keys", "maxNameLength"), limit);
@@ -346,6 +372,13 @@ fn every_link_within_the_readme_leads_somewhere() {
 /// Loads a text as a configuration, with a value for every variable it names.
 fn load(text: &str) -> Settings {
     let named = text.split("${").skip(1);
+    // What a token of an entry's own rests on.
+    let oidc = [
+        ("OIDC_CLIENT_ID", "mcp-multiplexer"),
+        ("OIDC_CLIENT_SECRET", "a-secret"),
+        ("OIDC_ISSUER", "https://id.example.org/realms/main"),
+    ];
+    let oidc = oidc.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let environment: HashMap<String, String> = named
         .map(|rest| {
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -354,6 +387,7 @@ fn load(text: &str) -> Settings {
                 "a-value".to_owned(),
             )
         })
+        .chain(oidc)
         .collect();
     Settings::from_json(Path::new("README.md"), text, &environment).expect("it loads")
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use support::{
     Answer, Child, Client, Door, Era, Fleet, Multiplexer, Provider, eventually,
     http::ClosedPort,
-    provider::{Mood, fingerprint},
+    provider::{Mood, fingerprint, jwt},
 };
 
 /// The word that every secret holds, and what base64 makes of it wherever it stands.
@@ -238,6 +238,57 @@ async fn a_secret_in_a_file_is_shown_nowhere() {
     let mut leaks = Leaks::default();
     leaks.search_all_of(&mut mux).await;
     leaks.assert_none();
+}
+
+/// Whatever the service sends, and however a child says it again.
+#[tokio::test]
+async fn what_a_child_repeats_of_the_credentials_it_was_sent_is_shown_nowhere() {
+    let provider = Provider::with("canary-token", 3600).await;
+    let foreign = jwt(&json!({"sub": "canary"}));
+    for basic in [false, true] {
+        let mut fleet = Fleet::new().identity(&provider).env("RUST_LOG", EVERYTHING);
+        if basic {
+            fleet = fleet
+                .env("MCP_CLIENT_AUTH", "basic")
+                .env("MCP_CLIENT_BASIC_USERNAME", "multiplexer")
+                .env("MCP_CLIENT_BASIC_PASSWORD", "canary-password");
+        }
+        let password = if basic { "canary-password" } else { "" };
+        let words = format!("no: {{token}} token={foreign} {password}");
+        let challenge = format!(r#"Bearer error="invalid_token", error_description="{words}""#);
+        let refusing = Child::broken("forbidden")
+            .option("--refusal", &words)
+            .option("--challenge", "Basic");
+        let mut mux = fleet
+            .http(
+                "challenges",
+                Child::broken("unauthorized").option("--challenge", &challenge),
+            )
+            .http("refuses", refusing)
+            .http("changes", Child::modern().option("--challenge", &challenge))
+            .over(Door::Http)
+            .await;
+        mux.until_ready("changes").await;
+        let mut leaks = Leaks::default();
+        for name in ["challenges", "refuses"] {
+            let down = mux
+                .until_child(name, "is down", |child| child["state"] == "down")
+                .await;
+            let reason = down["reason"].as_str().unwrap_or_default();
+            let told = name == "refuses" || reason.contains("no: [secret]");
+            assert!(told, "{name}: {down:#}");
+        }
+        let mut client = mux.client(Era::Legacy).await;
+        for behaviour in ["unauthorized", "forbidden"] {
+            mux.remote("changes").behave(behaviour).await;
+            for prefix in ["challenges", "refuses", "changes"] {
+                let answer = client.call(&format!("{prefix}__echo"), "{}").await;
+                leaks.search("an answer", &answer.frame);
+            }
+        }
+        leaks.search_all_of(&mut mux).await;
+        leaks.assert_none();
+    }
 }
 
 /// What stops the start names the setting and not what stands in it.

@@ -8,8 +8,9 @@ use std::{
 use clap::Args;
 
 use crate::{
+    many::Many,
     message::{Era, PREFIX},
-    processes::{Load, Server, Way, child, start, start_bare, start_multiplexer},
+    processes::{Load, Server, Way, child, only, start, start_bare, start_multiplexer},
     report::{self, Sample},
     usage,
     web::Error,
@@ -39,6 +40,9 @@ pub struct Bench {
     /// Lengths of a result's text.
     #[arg(long, value_delimiter = ',', default_value = "64,102400")]
     bytes: Vec<usize>,
+    /// Children of the multiplexer whose memory is measured; 0 for none.
+    #[arg(long, default_value_t = 1000)]
+    children: usize,
     /// Only what has this in its name, and what that is compared with.
     #[arg(long, default_value = "")]
     only: String,
@@ -85,9 +89,31 @@ impl Bench {
         let raw = self.out.join(format!("{}.json", now.as_secs()));
         std::fs::write(&raw, serde_json::to_vec_pretty(&samples)?)?;
         print!("{}", report::machine());
-        print!("{}", report::table(&samples));
+        println!("{}", report::table(&samples));
+        for many in self.many().await? {
+            println!("{}", many.line());
+        }
         println!("\nraw numbers: {}", raw.display());
         Ok(())
+    }
+
+    /// What a child costs that nobody calls.
+    async fn many(&self) -> Result<Vec<Many>, Error> {
+        let mut measured = Vec::new();
+        let eras = [("http, legacy", Era::Legacy), ("http, modern", Era::Modern)];
+        for (name, era) in eras {
+            if self.children == 0 || !name.contains(&self.only) {
+                continue;
+            }
+            let served = start(&child("http", era, &[64])?).await?;
+            let folder = self.folder(name, self.children)?;
+            let builds = [Some(&self.multiplexer), self.beside.as_ref()];
+            for program in builds.into_iter().flatten() {
+                let url = &served.url;
+                measured.push(Many::measure(name, program, &folder, url, self.children).await?);
+            }
+        }
+        Ok(measured)
     }
 
     fn cells(&self) -> impl Iterator<Item = Cell> {
@@ -178,7 +204,7 @@ impl Bench {
         for (kind, program) in builds {
             if let Some(program) = program {
                 let folder = self.folder(kind, subjects.len())?;
-                let server = start_multiplexer(program, &folder, way, issuer).await?;
+                let server = start_multiplexer(program, &folder, only(way), issuer).await?;
                 subjects.push(subject(kind, server));
             }
         }

@@ -9,6 +9,7 @@ mod bare;
 mod bench;
 mod child;
 mod load;
+mod many;
 mod message;
 mod processes;
 mod report;

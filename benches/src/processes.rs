@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Stdio};
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -71,21 +71,26 @@ pub async fn start_bare(way: &Way) -> Result<Server, Error> {
     start(&line).await
 }
 
+/// The one child of a multiplexer, under the name that its tools' prefix comes from.
+pub fn only(way: &Way) -> Map<String, Value> {
+    let entry = match way {
+        Way::Http(url) => json!({"url": url}),
+        Way::Stdio(line) => json!({"command": line[0], "args": line[1..]}),
+    };
+    let name = PREFIX.trim_end_matches('_').to_owned();
+    Map::from_iter([(name, entry)])
+}
+
 /// Starts a multiplexer in its usual settings: logs, metrics, the breaker, and for a
 /// remote child the service token, which `issuer` gives.
 pub async fn start_multiplexer(
     program: &Path,
     folder: &Path,
-    way: &Way,
+    entries: Map<String, Value>,
     issuer: &str,
 ) -> Result<Server, Error> {
-    let entry = match way {
-        Way::Http(url) => json!({"url": url}),
-        Way::Stdio(line) => json!({"command": line[0], "args": line[1..]}),
-    };
-    let name = PREFIX.trim_end_matches('_');
     let config = folder.join("mcp_config.json");
-    std::fs::write(&config, json!({"mcpServers": {name: entry}}).to_string())?;
+    std::fs::write(&config, json!({"mcpServers": entries}).to_string())?;
     let mut command = Command::new(program);
     command
         .args(["--transport", "http", "--port", "0", "--config"])

@@ -8,7 +8,10 @@ use hyper::{
     Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A body that is at hand, or one that is passed on.
@@ -45,6 +48,13 @@ where
     if let Err(error) = served.await {
         eprintln!("a connection failed: {error}");
     }
+}
+
+/// What a page says.
+pub async fn get(url: &str) -> Result<Bytes, Error> {
+    let client: Client<HttpConnector, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build_http();
+    read(client.get(url.parse()?).await?.into_body()).await
 }
 
 /// All of a request's body.

@@ -1,41 +1,25 @@
 //! What one child said it offers, as it said it.
 
-use std::ops::Range;
-
-use bytes::Bytes;
 use thiserror::Error;
 
-use super::Filter;
-use crate::protocol::{
-    Frame, Kind, OwnName,
-    json::{self, Object, quote},
-};
+use super::{Entry, Family, Filter, Primitive};
+use crate::protocol::{Frame, Kind, json};
 
-/// One tool, as its child describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tool {
-    /// The child's own name for it.
-    pub own: OwnName,
-    /// Whether a call may be sent twice: `annotations.readOnlyHint` or
-    /// `annotations.idempotentHint`.
-    pub repeatable: bool,
-    json: Bytes,
-    name_at: Range<usize>,
-}
-
-/// Everything one child offers.
+/// Everything one child offers, each list in the child's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// In the child's order.
-    pub tools: Vec<Tool>,
+    lists: [Vec<Entry>; Primitive::ALL.len()],
+    offered: [bool; Family::ALL.len()],
+    /// Whether it completes arguments.
+    pub completes: bool,
 }
 
-/// One answered page of `tools/list`.
+/// One answered page of a list.
 #[derive(Debug)]
 pub struct Page {
-    /// The tools on it, in order.
-    pub tools: Vec<Tool>,
-    /// Entries that are no tools: not an object, or without a `name`.
+    /// The entries on it, in order.
+    pub entries: Vec<Entry>,
+    /// Entries that are none: not an object, or without a name.
     pub unusable: usize,
     /// Where the next page starts (JSON text), if there is one.
     pub next_cursor: Option<String>,
@@ -45,23 +29,23 @@ pub struct Page {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ListingError {
     /// The child has no such method: it offers none.
-    #[error("the child does not offer tools")]
+    #[error("the child does not offer them")]
     NotOffered,
     /// The child answered with an error.
-    #[error("tools/list failed: {0}")]
+    #[error("the list was refused: {0}")]
     Refused(String),
     /// The result holds no list.
-    #[error("the answer to tools/list holds no \"tools\"")]
+    #[error("the answer holds no list")]
     NoList,
 }
 
 impl Page {
-    /// Reads an answer to `tools/list`.
+    /// Reads the answer to a request that lists.
     ///
     /// # Errors
     ///
     /// See [`ListingError`].
-    pub fn read(answer: &Frame) -> Result<Self, ListingError> {
+    pub fn read(primitive: Primitive, answer: &Frame) -> Result<Self, ListingError> {
         let body = answer.body_object().ok_or(ListingError::NoList)?;
         if answer.kind() == Kind::Error {
             return Err(match body.get("code") {
@@ -71,16 +55,16 @@ impl Page {
                 ),
             });
         }
-        let raw = body.get("tools").ok_or(ListingError::NoList)?;
-        let entries: Vec<&serde_json::value::RawValue> =
+        let raw = body.get(primitive.list_key()).ok_or(ListingError::NoList)?;
+        let written: Vec<&serde_json::value::RawValue> =
             serde_json::from_str(raw).map_err(|_| ListingError::NoList)?;
-        let tools: Vec<Tool> = entries
+        let entries: Vec<Entry> = written
             .iter()
-            .filter_map(|entry| Tool::read(answer, entry.get()))
+            .filter_map(|entry| Entry::read(primitive, entry.get()))
             .collect();
         Ok(Self {
-            unusable: entries.len() - tools.len(),
-            tools,
+            unusable: written.len() - entries.len(),
+            entries,
             next_cursor: body
                 .get("nextCursor")
                 .filter(|cursor| *cursor != "null")
@@ -89,67 +73,86 @@ impl Page {
     }
 }
 
-impl Tool {
-    fn read(answer: &Frame, entry: &str) -> Option<Self> {
-        let object = Object::read(entry).ok()?;
-        let name = object.get("name").filter(|raw| json::is_string(raw))?;
-        let hint = |key| {
-            object
-                .get("annotations")
-                .and_then(|raw| Object::read(raw).ok())
-                .is_some_and(|annotations| annotations.get(key) == Some("true"))
-        };
-        Some(Self {
-            own: json::unquote(name).into_owned().into(),
-            repeatable: hint("readOnlyHint") || hint("idempotentHint"),
-            name_at: object.range_of(name),
-            // A copy: a slice would keep the whole page alive.
-            json: Bytes::copy_from_slice(&answer.bytes()[answer.range_of(entry)]),
-        })
-    }
-
-    /// The tool's JSON under another name, every other byte as the child gave it.
-    pub(super) fn write_as(&self, name: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.json[..self.name_at.start]);
-        out.extend_from_slice(quote(name).as_bytes());
-        out.extend_from_slice(&self.json[self.name_at.end..]);
-    }
-
-    /// How many bytes it takes in a list.
-    pub fn size(&self) -> usize {
-        self.json.len()
-    }
-}
-
 impl Listing {
+    /// One of its lists.
+    pub fn of(&self, primitive: Primitive) -> &[Entry] {
+        &self.lists[primitive as usize]
+    }
+
+    /// Its tools.
+    pub fn tools(&self) -> &[Entry] {
+        self.of(Primitive::Tool)
+    }
+
+    /// Whether it offers these at all, be it none at this moment.
+    pub(super) fn offers(&self, family: Family) -> bool {
+        self.offered[family as usize]
+    }
+
+    /// Adds a page to one of its lists.
+    pub fn extend(&mut self, primitive: Primitive, entries: impl IntoIterator<Item = Entry>) {
+        self.offered[primitive.family() as usize] = true;
+        self.lists[primitive as usize].extend(entries);
+    }
+
+    /// What [`Self::to_json`] wrote; `None` if it is something else.
+    pub fn read(text: &str) -> Option<Self> {
+        let object = json::Object::read(text).ok()?;
+        let mut listing = Self {
+            completes: object.get("completes")? == "true",
+            ..Self::default()
+        };
+        for primitive in Primitive::ALL {
+            if let Some(list) = object.get(primitive.list_key()) {
+                let written: Vec<&serde_json::value::RawValue> = serde_json::from_str(list).ok()?;
+                let entries = written.iter().map(|it| Entry::read(primitive, it.get()));
+                listing.extend(primitive, entries.collect::<Option<Vec<_>>>()?);
+            }
+        }
+        Some(listing)
+    }
+
+    /// All of it as JSON, each entry byte for byte as the child gave it.
+    pub fn to_json(&self) -> String {
+        let mut members = vec![format!("\"completes\":{}", self.completes)];
+        for primitive in Primitive::ALL {
+            if self.offers(primitive.family()) {
+                let entries: Vec<_> = self.of(primitive).iter().map(Entry::text).collect();
+                let key = primitive.list_key();
+                members.push(format!("\"{key}\":[{}]", entries.join(",")));
+            }
+        }
+        format!("{{{}}}", members.join(","))
+    }
+
     /// The listing without the tools that `filter` holds back.
     pub fn filtered(mut self, filter: &Filter) -> Self {
-        self.tools.retain(|tool| filter.allows(tool.own.as_str()));
+        self.lists[Primitive::Tool as usize].retain(|tool| filter.allows(tool.own.as_str()));
         self
     }
 
     /// How many bytes its tools take in a list.
     pub fn tools_size(&self) -> usize {
-        self.tools.iter().map(Tool::size).sum()
+        self.tools().iter().map(Entry::size).sum()
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    pub(in crate::catalog) fn page(tools: &str) -> Page {
+    fn page(tools: &str) -> Page {
         let frame = Frame::made(format!(
             r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":{tools},"nextCursor":"p2"}}}}"#
         ));
-        Page::read(&frame).unwrap()
+        Page::read(Primitive::Tool, &frame).unwrap()
     }
 
     #[test]
     fn a_tool_keeps_every_byte_but_its_name() {
         let page = page(r#"[ {"x-new" : 1.10, "name":"a", "_meta":{"n":1e400}} ]"#);
         let mut out = Vec::new();
-        page.tools[0].write_as("p__a", &mut out);
+        page.entries[0].write_as("p__a", &mut out);
         assert_eq!(
             out,
             br#"{"x-new" : 1.10, "name":"p__a", "_meta":{"n":1e400}}"#
@@ -160,7 +163,7 @@ pub(super) mod tests {
     #[test]
     fn entries_that_are_no_tools_are_counted_and_left_out() {
         let page = page(r#"[1, {"title":"no name"}, {"name":5}, {"name":"good"}]"#);
-        assert_eq!((page.tools.len(), page.unusable), (1, 3));
+        assert_eq!((page.entries.len(), page.unusable), (1, 3));
     }
 
     #[test]
@@ -168,23 +171,43 @@ pub(super) mod tests {
         let page = page(
             r#"[{"name":"a","annotations":{"readOnlyHint":true}},{"name":"b","annotations":{"readOnlyHint":false}},{"name":"c"}]"#,
         );
-        let repeatable: Vec<_> = page.tools.iter().map(|t| t.repeatable).collect();
+        let repeatable: Vec<_> = page.entries.iter().map(|t| t.repeatable).collect();
         assert_eq!(repeatable, [true, false, false]);
+    }
+
+    #[test]
+    fn every_primitive_has_its_own_list_and_key() {
+        let frame = Frame::made(
+            r#"{"jsonrpc":"2.0","id":1,"result":{"resources":[{"name":"n","uri":"a:b"}],"resourceTemplates":[{"name":"n","uriTemplate":"a:{b}"}]}}"#.to_owned(),
+        );
+        for (primitive, own) in [(Primitive::Resource, "a:b"), (Primitive::Template, "a:{b}")] {
+            let page = Page::read(primitive, &frame).unwrap();
+            assert_eq!(page.entries[0].own.as_str(), own);
+        }
+        assert!(Page::read(Primitive::Prompt, &frame).is_err());
     }
 
     #[test]
     fn a_child_without_the_method_offers_nothing() {
         let answer = |body: &str| Frame::made(format!(r#"{{"jsonrpc":"2.0","id":1,{body}}}"#));
         assert_eq!(
-            Page::read(&answer(r#""error":{"code":-32601,"message":"?"}"#)).unwrap_err(),
+            Page::read(
+                Primitive::Tool,
+                &answer(r#""error":{"code":-32601,"message":"?"}"#)
+            )
+            .unwrap_err(),
             ListingError::NotOffered
         );
         assert_eq!(
-            Page::read(&answer(r#""error":{"code":-32603,"message":"boom"}"#)).unwrap_err(),
+            Page::read(
+                Primitive::Tool,
+                &answer(r#""error":{"code":-32603,"message":"boom"}"#)
+            )
+            .unwrap_err(),
             ListingError::Refused("boom".into())
         );
         assert_eq!(
-            Page::read(&answer(r#""result":{}"#)).unwrap_err(),
+            Page::read(Primitive::Tool, &answer(r#""result":{}"#)).unwrap_err(),
             ListingError::NoList
         );
     }

@@ -4,12 +4,18 @@
 //! immutable [`Catalog`] with its prepared bytes. Pure data: it must never know a
 //! connection, a clock or a client.
 
+mod entry;
 mod filter;
 mod listing;
 mod naming;
+mod primitive;
+mod resources;
 mod snapshot;
+mod template;
 
+pub use entry::Entry;
 pub use filter::Filter;
-pub use listing::{Listing, ListingError, Page, Tool};
+pub use listing::{Listing, ListingError, Page};
 pub use naming::public_name;
+pub use primitive::{Family, Primitive};
 pub use snapshot::{Catalog, Collision, Offer, Route};

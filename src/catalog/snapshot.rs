@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::{Listing, naming::public_name};
+use super::{Family, Listing, Primitive, naming::public_name, resources::Resources};
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
 /// What ends a list in the modern era. It may be kept for five seconds: changes are
@@ -29,110 +29,158 @@ pub struct Route {
     pub child: usize,
     /// What the child calls it.
     pub own: OwnName,
-    /// Whether a call may be sent twice.
+    /// Whether a request for it may be sent twice.
     pub repeatable: bool,
 }
 
-/// A tool that is left out because its public name was taken.
+/// A tool or prompt that is left out because its public name was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collision {
     /// The name both would have.
     pub name: PublicName,
     /// The child that keeps it: the first in file order.
     pub kept: ChildName,
-    /// The child whose tool is left out.
+    /// The child whose entry is left out.
     pub left_out: ChildName,
 }
 
 /// Everything all children offer, merged and named, with its lists ready to send.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    routes: HashMap<PublicName, Route>,
+    tools: HashMap<PublicName, Route>,
+    prompts: HashMap<PublicName, Route>,
+    resources: Resources,
     collisions: Vec<Collision>,
+    offered: [bool; Family::ALL.len()],
+    completes: bool,
     /// The entries as they stand in a list, in order, with commas between them.
-    tools: Bytes,
+    lists: [Bytes; Primitive::ALL.len()],
 }
 
 impl Catalog {
     /// Merges the offers, in their order.
     pub fn merge(offers: &[Offer<'_>], max_name_length: usize) -> Self {
-        let mut routes: HashMap<PublicName, Route> = HashMap::new();
+        let mut resources = Resources::merge(offers);
         let mut collisions = Vec::new();
-        let mut tools = Vec::new();
-        for (child, offer) in offers.iter().enumerate() {
-            for tool in offer.listing.iter().flat_map(|listing| &listing.tools) {
-                let name = public_name(offer.prefix, tool.own.as_str(), max_name_length);
-                if let Some(taken) = routes.get(&name) {
-                    collisions.push(Collision {
-                        kept: offers[taken.child].child.clone(),
-                        left_out: offer.child.clone(),
-                        name,
+        let mut named = |primitive: Primitive, resources: &mut Resources| {
+            let mut routes: HashMap<PublicName, Route> = HashMap::new();
+            let mut list = Vec::new();
+            for (child, offer) in offers.iter().enumerate() {
+                for entry in offer
+                    .listing
+                    .iter()
+                    .flat_map(|listing| listing.of(primitive))
+                {
+                    let name = public_name(offer.prefix, entry.own.as_str(), max_name_length);
+                    if let Some(taken) = routes.get(&name) {
+                        collisions.push(Collision {
+                            kept: offers[taken.child].child.clone(),
+                            left_out: offer.child.clone(),
+                            name,
+                        });
+                        continue;
+                    }
+                    let shown_by = entry.shown_by();
+                    let elsewhere = shown_by.and_then(|uri| resources.shows(uri, child));
+                    append(&mut list, |out| {
+                        entry.write(name.as_str(), elsewhere.as_deref(), out);
                     });
-                    continue;
+                    let route = Route {
+                        child,
+                        own: entry.own.clone(),
+                        repeatable: entry.repeatable,
+                    };
+                    routes.insert(name, route);
                 }
-                if !tools.is_empty() {
-                    tools.push(b',');
-                }
-                tool.write_as(name.as_str(), &mut tools);
-                let route = Route {
-                    child,
-                    own: tool.own.clone(),
-                    repeatable: tool.repeatable,
-                };
-                routes.insert(name, route);
             }
-        }
+            (routes, Bytes::from(list))
+        };
+        let (tools, tool_list) = named(Primitive::Tool, &mut resources);
+        let (prompts, prompt_list) = named(Primitive::Prompt, &mut resources);
+        let listings = || offers.iter().filter_map(|offer| offer.listing);
+        let offered = Family::ALL.map(|family| listings().any(|it| it.offers(family)));
+        let completes = listings().any(|listing| listing.completes);
+        let [resource_list, template_list] = std::mem::take(&mut resources.lists);
         Self {
-            tools: tools.into(),
-            routes,
+            tools,
+            prompts,
+            resources,
             collisions,
+            offered,
+            completes,
+            lists: [
+                tool_list,
+                prompt_list,
+                resource_list.into(),
+                template_list.into(),
+            ],
         }
     }
 
-    /// Whose tool this is.
-    pub fn tool(&self, name: &str) -> Option<&Route> {
-        self.routes.get(name)
+    /// Whose this is: of a tool or prompt the public name, of a resource the URI.
+    pub fn route(&self, primitive: Primitive, name: &str) -> Option<Route> {
+        match primitive {
+            Primitive::Tool => self.tools.get(name).cloned(),
+            Primitive::Prompt => self.prompts.get(name).cloned(),
+            Primitive::Resource | Primitive::Template => self.resources.owner(name),
+        }
     }
 
-    /// Writes the result of `tools/list`: a copy of what was prepared.
-    pub fn write_tool_list(&self, era: Era, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"tools\":[");
-        out.extend_from_slice(&self.tools);
+    /// Writes the result of a request that lists: a copy of what was prepared.
+    pub fn write_list(&self, primitive: Primitive, era: Era, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"");
+        out.extend_from_slice(primitive.list_key().as_bytes());
+        out.extend_from_slice(b"\":[");
+        out.extend_from_slice(&self.lists[primitive as usize]);
         out.extend_from_slice(match era {
             Era::Legacy => b"]}",
             Era::Modern => MODERN_END.as_bytes(),
         });
     }
 
-    /// How many bytes the tools take in a list.
-    pub fn tool_list_size(&self) -> usize {
-        self.tools.len()
+    /// How many bytes the entries take in a list.
+    pub fn list_size(&self, primitive: Primitive) -> usize {
+        self.lists[primitive as usize].len()
     }
 
-    /// The tools left out because their names were taken.
+    /// Whether any child offers these at all.
+    pub fn offers(&self, family: Family) -> bool {
+        self.offered[family as usize]
+    }
+
+    /// Whether any child completes arguments.
+    pub fn completes(&self) -> bool {
+        self.completes
+    }
+
+    /// What is left out because its name was taken.
     pub fn collisions(&self) -> &[Collision] {
         &self.collisions
     }
 
-    /// Whether clients would see the same tools.
-    pub fn lists_the_same_as(&self, other: &Self) -> bool {
-        self.tools == other.tools
+    /// Whether clients would see the same entries.
+    pub fn lists_the_same_as(&self, other: &Self, primitive: Primitive) -> bool {
+        self.lists[primitive as usize] == other.lists[primitive as usize]
     }
 
     /// Up to three names that are most like `name`, the nearest first. Comparing is
     /// costly: a long name has none, and a large catalog is not searched to its end.
-    pub fn closest(&self, name: &str) -> Vec<&PublicName> {
+    pub fn closest(&self, primitive: Primitive, name: &str) -> Vec<&str> {
         const LIKE_ENOUGH: f64 = 0.7;
         const LONGEST: usize = 64;
         const MOST: usize = 2_000;
+        let names = match primitive {
+            Primitive::Tool => &self.tools,
+            Primitive::Prompt => &self.prompts,
+            Primitive::Resource | Primitive::Template => return Vec::new(),
+        };
         if name.len() > LONGEST {
             return Vec::new();
         }
-        let mut scored: Vec<_> = self
-            .routes
+        let mut scored: Vec<_> = names
             .keys()
             .take(MOST)
-            .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
+            .map(|known| (strsim::jaro_winkler(name, known.as_str()), known.as_str()))
             .filter(|(score, _)| *score >= LIKE_ENOUGH)
             .collect();
         scored.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.cmp(right)));
@@ -140,14 +188,31 @@ impl Catalog {
     }
 }
 
+/// Appends one entry to a list.
+pub(super) fn append(list: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    if !list.is_empty() {
+        list.push(b',');
+    }
+    write(list);
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{super::listing::tests::page, *};
+    use super::{super::Page, *};
+    use crate::protocol::Frame;
 
     fn listing(tools: &str) -> Listing {
-        Listing {
-            tools: page(tools).tools,
-        }
+        with(Primitive::Tool, tools)
+    }
+
+    fn with(primitive: Primitive, entries: &str) -> Listing {
+        let key = primitive.list_key();
+        let frame = Frame::made(format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"{key}":{entries}}}}}"#
+        ));
+        let mut listing = Listing::default();
+        listing.extend(primitive, Page::read(primitive, &frame).unwrap().entries);
+        listing
     }
 
     fn merge(offers: &[(&str, &str, &Listing)]) -> Catalog {
@@ -165,8 +230,12 @@ mod tests {
     }
 
     fn list(catalog: &Catalog, era: Era) -> String {
+        list_of(Primitive::Tool, catalog, era)
+    }
+
+    fn list_of(primitive: Primitive, catalog: &Catalog, era: Era) -> String {
         let mut list = Vec::new();
-        catalog.write_tool_list(era, &mut list);
+        catalog.write_list(primitive, era, &mut list);
         String::from_utf8(list).unwrap()
     }
 
@@ -182,8 +251,8 @@ mod tests {
             r#"{"tools":[{"name":"one__x"},{"name":"one__y","t":1},{"name":"two__x"}]}"#
         );
         assert_eq!(
-            catalog.tool("two__x"),
-            Some(&Route {
+            catalog.route(Primitive::Tool, "two__x"),
+            Some(Route {
                 child: 1,
                 own: "x".into(),
                 repeatable: false
@@ -195,7 +264,7 @@ mod tests {
     fn the_first_in_the_file_keeps_a_name_and_the_other_is_told() {
         let (a, b) = (listing(r#"[{"name":"x"}]"#), listing(r#"[{"name":"x"}]"#));
         let catalog = merge(&[("one", "", &a), ("two", "", &b)]);
-        assert_eq!(catalog.tool("x").unwrap().child, 0);
+        assert_eq!(catalog.route(Primitive::Tool, "x").unwrap().child, 0);
         assert_eq!(
             catalog.collisions(),
             [Collision {
@@ -203,6 +272,84 @@ mod tests {
                 kept: "one".into(),
                 left_out: "two".into()
             }]
+        );
+    }
+
+    #[test]
+    fn prompts_are_named_like_tools_and_apart_from_them() {
+        let tool = listing(r#"[{"name":"x"}]"#);
+        let prompt = with(Primitive::Prompt, r#"[{"name":"x","arguments":[]}]"#);
+        let catalog = merge(&[("one", "p", &tool), ("two", "p", &prompt)]);
+        assert_eq!(
+            list_of(Primitive::Prompt, &catalog, Era::Legacy),
+            r#"{"prompts":[{"name":"p__x","arguments":[]}]}"#
+        );
+        assert_eq!(catalog.route(Primitive::Prompt, "p__x").unwrap().child, 1);
+        assert!(catalog.collisions().is_empty());
+    }
+
+    #[test]
+    fn a_uri_stays_as_it_is_and_a_second_owner_is_read_by_an_alias() {
+        let entry = r#"[{"uri":"file:///a","name":"a"}]"#;
+        let (a, b) = (
+            with(Primitive::Resource, entry),
+            with(Primitive::Resource, entry),
+        );
+        let catalog = merge(&[("one", "one", &a), ("two", "my_two", &b)]);
+        assert_eq!(
+            list_of(Primitive::Resource, &catalog, Era::Legacy),
+            r#"{"resources":[{"uri":"file:///a","name":"a"},{"uri":"mux+my-two://file:///a","name":"a"}]}"#
+        );
+        let owner = |uri| {
+            let route = catalog.route(Primitive::Resource, uri)?;
+            Some((route.child, route.own.to_string()))
+        };
+        assert_eq!(owner("file:///a"), Some((0, "file:///a".into())));
+        assert_eq!(
+            owner("mux+my-two://file:///a"),
+            Some((1, "file:///a".into()))
+        );
+        assert_eq!(owner("mux+one://file:///b"), Some((0, "file:///b".into())));
+        assert_eq!(owner("file:///b"), None, "two children have the scheme");
+    }
+
+    #[test]
+    fn a_uri_that_is_not_listed_belongs_to_its_template_or_to_the_only_child_of_its_scheme() {
+        let template = with(
+            Primitive::Template,
+            r#"[{"uriTemplate":"db://{table}/rows","name":"rows"}]"#,
+        );
+        let listed = with(Primitive::Resource, r#"[{"uri":"note:1","name":"n"}]"#);
+        let catalog = merge(&[("one", "one", &template), ("two", "two", &listed)]);
+        let owner = |uri| {
+            catalog
+                .route(Primitive::Resource, uri)
+                .map(|route| route.child)
+        };
+        assert_eq!(owner("db://users/rows"), Some(0));
+        assert_eq!(owner("note:2"), Some(1));
+        assert_eq!(owner("file:///a"), None);
+    }
+
+    #[test]
+    fn a_tool_keeps_its_way_to_the_resource_that_shows_it() {
+        let tool = r#"[{"name":"x","_meta":{"ui":{"resourceUri":"ui://app"},"n":1.0}}]"#;
+        let (a, b) = (listing(tool), listing(tool));
+        let catalog = merge(&[("one", "one", &a), ("two", "two", &b)]);
+        assert_eq!(
+            list(&catalog, Era::Legacy),
+            r#"{"tools":[{"name":"one__x","_meta":{"ui":{"resourceUri":"ui://app"},"n":1.0}},{"name":"two__x","_meta":{"ui":{"resourceUri":"mux+two://ui://app"},"n":1.0}}]}"#
+        );
+        let route = catalog
+            .route(Primitive::Resource, "mux+two://ui://app")
+            .unwrap();
+        assert_eq!((route.child, route.own.as_str()), (1, "ui://app"));
+        assert_eq!(
+            catalog
+                .route(Primitive::Resource, "ui://app")
+                .unwrap()
+                .child,
+            0
         );
     }
 
@@ -219,13 +366,10 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_nearest() {
         let a = listing(r#"[{"name":"search_code"},{"name":"search_issues"},{"name":"zzz"}]"#);
         let catalog = merge(&[("github", "github", &a)]);
-        let closest = catalog.closest("github__serch_code");
-        assert_eq!(closest[0].as_str(), "github__search_code");
-        assert!(catalog.closest("qqqqqqqq").is_empty());
-        assert!(
-            catalog
-                .closest(&"github__serch_code".repeat(100_000))
-                .is_empty()
-        );
+        let closest = catalog.closest(Primitive::Tool, "github__serch_code");
+        assert_eq!(closest[0], "github__search_code");
+        for far in ["qqqqqqqq", &"github__serch_code".repeat(100_000)] {
+            assert!(catalog.closest(Primitive::Tool, far).is_empty());
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use crate::{config::ConfigError, identity::IdentityError};
+use crate::{
+    config::ConfigError,
+    identity::{IdentityError, Mistake},
+};
 
 /// A failed command.
 #[derive(Debug, Error)]
@@ -38,6 +41,12 @@ pub enum CliError {
     /// The command line asks for what will not be done.
     #[error("{0}")]
     Usage(String),
+    /// No token could be had.
+    #[error("{0}{hints}", hints = hints(&.0.advice))]
+    NotMinted(Mistake),
+    /// A command whose answer is its exit status could not begin.
+    #[error(transparent)]
+    Input(Box<CliError>),
 }
 
 impl CliError {
@@ -46,4 +55,25 @@ impl CliError {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
+
+    /// The same, told apart from the answer "no" by its exit status.
+    pub(super) fn into_input(self) -> Self {
+        Self::Input(Box::new(self))
+    }
+
+    /// The status the program ends with: 2 for a command line or settings that a
+    /// question cannot be asked with, else 1.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+fn hints(advice: &[String]) -> String {
+    advice
+        .iter()
+        .map(|hint| format!("\nhint: {hint}"))
+        .collect()
 }

@@ -6,8 +6,10 @@
 mod demo;
 mod failure;
 mod not_in_force;
+mod reload;
 mod running;
 mod serve;
+mod token;
 
 use clap::{Parser, Subcommand};
 
@@ -37,6 +39,7 @@ enum Command {
     /// Serve all configured servers as one (the default).
     Serve(serve::Serve),
     Demo(demo::Demo),
+    Token(token::Token),
     /// One of the demo's servers.
     #[command(name = demo::stdio_child::COMMAND, hide = true)]
     DemoChild,
@@ -55,6 +58,7 @@ pub fn run() -> Result<(), CliError> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => block_on(serve.run())?,
         Command::Demo(demo) => block_on(demo.run())?,
+        Command::Token(token) => block_on(token.run())?,
         Command::DemoChild => block_on(demo::stdio_child::run())?,
         Command::Watchdog => {
             watchdog::watch(std::io::stdin().lock()).map_err(CliError::io("the watchdog's pipe"))

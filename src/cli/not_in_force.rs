@@ -6,9 +6,9 @@
 use tracing::warn;
 
 use super::CliError;
-use crate::config::{AuthSettings, ChildSettings, Mode, SessionMode, Settings, TransportSettings};
+use crate::config::{AuthSettings, ChildSettings, Mode, Settings, TransportSettings};
 
-/// Tells of every such setting, and disables the children that cannot do without.
+/// Disables the children that cannot do without such a setting.
 ///
 /// # Errors
 ///
@@ -21,6 +21,27 @@ pub(super) fn sort_out(settings: &mut Settings) -> Result<(), CliError> {
                 .to_owned(),
         ));
     }
+    for child in usable(&mut settings.children) {
+        let cannot = match (&child.transport, &child.auth) {
+            (TransportSettings::Sse(_), _) => "the transport \"sse\"",
+            (_, AuthSettings::Exchange(_)) => "an \"auth\" with \"tokenExchange\"",
+            (_, AuthSettings::Passthrough) => "\"auth\": \"passthrough\"",
+            (_, AuthSettings::Service | AuthSettings::Own(_) | AuthSettings::None) => continue,
+        };
+        child.disabled = Some(format!(
+            "entry {:?} needs {cannot}, which this version does not support yet",
+            child.name.as_str()
+        ));
+    }
+    Ok(())
+}
+
+fn usable(children: &mut [ChildSettings]) -> impl Iterator<Item = &mut ChildSettings> {
+    children.iter_mut().filter(|child| child.disabled.is_none())
+}
+
+/// Tells of the other ones.
+pub(super) fn warn_of(settings: &Settings) {
     let top = [
         ("mode: dynamic", settings.mode == Mode::Dynamic),
         ("metaTools", settings.meta_tools),
@@ -29,39 +50,6 @@ pub(super) fn sort_out(settings: &mut Settings) -> Result<(), CliError> {
     ];
     for (key, _) in top.into_iter().filter(|(_, set)| *set) {
         warn!(key, "this setting is not in force yet");
-    }
-    for child in &mut settings.children {
-        sort_out_child(child);
-    }
-    Ok(())
-}
-
-fn sort_out_child(child: &mut ChildSettings) {
-    if child.disabled.is_some() {
-        return;
-    }
-    let cannot = match (&child.transport, &child.auth) {
-        (TransportSettings::Sse(_), _) => Some("the transport \"sse\""),
-        (_, AuthSettings::Custom(_)) => Some("an \"auth\" of its own"),
-        (_, AuthSettings::Passthrough) => Some("\"auth\": \"passthrough\""),
-        (_, AuthSettings::Service | AuthSettings::None) => None,
-    };
-    if let Some(what) = cannot {
-        child.disabled = Some(format!(
-            "entry {:?} needs {what}, which this version does not support yet",
-            child.name.as_str()
-        ));
-        return;
-    }
-    let waiting = [
-        (
-            "session: dedicated",
-            child.session == SessionMode::Dedicated,
-        ),
-        ("lazy", child.lazy),
-    ];
-    for (key, _) in waiting.into_iter().filter(|(_, set)| *set) {
-        warn!(child = %child.name, key, "this setting is not in force yet");
     }
 }
 

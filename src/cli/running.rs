@@ -1,25 +1,30 @@
 //! A multiplexer that serves: what is started, and how it all ends.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, select_all},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
 
 use super::{
-    CliError, not_in_force,
+    CliError,
+    reload::{self, Reloads, Target},
     serve::{Serve, Transport, local},
 };
 use crate::{
-    config::Settings,
+    config::{ConfigStatus, Settings},
     fleet::Fleet,
-    identity::{self, Identity},
+    identity::{self, Identities},
     inbound::{About, Admin, Dispatch, Sessions, serve_http, serve_stdio},
     outbound::HttpClient,
     telemetry::Recorder,
@@ -31,6 +36,15 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// How long children may take to end.
 const STOP: Duration = Duration::from_secs(5);
 
+/// What ends a program that reads its file again at SIGHUP…
+const END: &[SignalKind] = &[SignalKind::terminate(), SignalKind::interrupt()];
+/// …and one that has no such file.
+pub(super) const END_OR_HANGUP: &[SignalKind] = &[
+    SignalKind::terminate(),
+    SignalKind::interrupt(),
+    SignalKind::hangup(),
+];
+
 /// A multiplexer that serves.
 pub(super) struct Running {
     /// Where it serves, if over HTTP.
@@ -39,30 +53,43 @@ pub(super) struct Running {
     pub(super) fleet: Arc<Fleet>,
     door: JoinHandle<std::io::Result<()>>,
     shutdown: CancellationToken,
+    ending: &'static [SignalKind],
+    /// Resolves at a signal that has come since before the first child was started.
+    ended: BoxFuture<'static, ()>,
 }
 
 impl Running {
-    /// Listens, and starts the children.
-    pub(super) async fn start(serve: &Serve, mut settings: Settings) -> Result<Self, CliError> {
+    /// Listens, and starts the children. The settings come from a file that is to be
+    /// read again, if `reloads` says when.
+    pub(super) async fn start(
+        serve: &Serve,
+        settings: Settings,
+        reloads: Option<Reloads>,
+    ) -> Result<Self, CliError> {
         let recorder = Recorder::install()
             .map_err(|error| CliError::Broken(format!("metrics cannot be recorded: {error}")))?;
         identity::describe();
+        // From here on a signal is an orderly end, also while all is being started.
+        let ending = match reloads {
+            Some(_) => END,
+            None => END_OR_HANGUP,
+        };
+        let ended = signalled(ending).boxed();
         let shutdown = CancellationToken::new();
         let listener = match serve.transport {
             Transport::Http => Some(serve.listen().await?),
             Transport::Stdio => None,
         };
         let own = listener.as_ref().map(local).transpose()?;
-        if let Some(own) = own {
-            let public = settings.public_url.clone();
-            settings.disable_self(|url| is_own(url, own) || public.as_ref() == Some(url));
-        }
-        not_in_force::sort_out(&mut settings)?;
-        for warning in &settings.warnings {
-            warn!("{warning}");
-        }
-        let identity = Identity::start(&settings.identity, shutdown.clone())?;
-        let fleet = Fleet::start(&settings, HttpClient::new()?, identity.clone());
+        let settings = reload::checked(settings, own)?;
+        reload::warn_of(&settings);
+        let identities = Identities::start(&settings.identity, shutdown.clone())?;
+        let fleet = Fleet::start(
+            &settings,
+            HttpClient::new()?,
+            identities.clone(),
+            serve.cache(),
+        );
         let about = About {
             transport: match serve.transport {
                 Transport::Stdio => "stdio",
@@ -70,12 +97,13 @@ impl Running {
             },
             // The one that is in force: see `not_in_force`.
             mode: "eager",
-            config_path: settings.path.display().to_string(),
         };
+        let (status, config) = watch::channel(ConfigStatus::first(&settings.path));
         let admin = Admin::new(
             about,
+            config,
             Arc::clone(&fleet),
-            identity,
+            identities,
             recorder,
             serve.entrance(),
         );
@@ -91,14 +119,24 @@ impl Running {
                         .clone()
                         .run_until_cancelled_owned(sessions.clone().sweep()),
                 );
+                let overload = serve.overload();
+                tokio::spawn(
+                    shutdown
+                        .clone()
+                        .run_until_cancelled_owned(overload.clone().watch()),
+                );
                 let served = serve_http(
                     listener,
                     dispatch,
                     sessions,
                     serve.entrance(),
                     admin.router(),
+                    overload,
                 );
-                tokio::spawn(served)
+                tokio::spawn(async move {
+                    served.await;
+                    Ok(())
+                })
             }
             None => tokio::spawn(async move {
                 serve_stdio(dispatch, tokio::io::stdin(), tokio::io::stdout()).await;
@@ -113,17 +151,29 @@ impl Running {
                 "serving on stdin and stdout"
             ),
         }
+        if let Some(reloads) = reloads {
+            let reloading = reloads.run(Target {
+                settings,
+                own,
+                fleet: Arc::clone(&fleet),
+                status,
+            });
+            tokio::spawn(shutdown.clone().run_until_cancelled_owned(reloading));
+        }
         Ok(Self {
             url,
             fleet,
             door,
             shutdown,
+            ending,
+            ended,
         })
     }
 
     /// Serves until a signal or the end of stdin, then drains and ends everything.
-    pub(super) async fn until_ended(self) -> Result<(), CliError> {
-        self.until(signalled()).await
+    pub(super) async fn until_ended(mut self) -> Result<(), CliError> {
+        let ended = std::mem::replace(&mut self.ended, std::future::pending().boxed());
+        self.until(ended).await
     }
 
     /// Serves until something is over, then drains and ends everything.
@@ -132,7 +182,7 @@ impl Running {
             ended = &mut self.door => Some(ended),
             () = over => None,
         };
-        let mut again = pin!(signalled());
+        let mut again = pin!(signalled(self.ending));
         info!(seconds = DRAIN.as_secs(), "draining");
         self.shutdown.cancel();
         let ended = match ended {
@@ -185,40 +235,22 @@ async fn serve_admin(
     Ok(())
 }
 
-/// Whether an entry's URL is our own endpoint.
-fn is_own(url: &Url, own: SocketAddr) -> bool {
-    let here = match url.host() {
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback() || IpAddr::V4(ip) == own.ip(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback() || IpAddr::V6(ip) == own.ip(),
-        None => false,
-    };
-    here && url.port_or_known_default() == Some(own.port()) && url.path().starts_with("/mcp")
-}
-
-/// Resolves at Ctrl-C, SIGTERM or SIGHUP that comes after the call.
-pub(super) fn signalled() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// Resolves at one of these signals that comes after the call.
+pub(super) fn signalled(by: &'static [SignalKind]) -> impl Future<Output = ()> {
     // Listened to from here on, not only from the first poll.
-    let received = |kind| {
-        let signals = signal(kind);
-        async {
-            match signals {
-                Ok(mut signals) => {
-                    signals.recv().await;
+    let received: Vec<_> = by
+        .iter()
+        .map(|kind| {
+            let signals = signal(*kind);
+            Box::pin(async {
+                match signals {
+                    Ok(mut signals) => {
+                        signals.recv().await;
+                    }
+                    Err(_) => std::future::pending().await,
                 }
-                Err(_) => std::future::pending().await,
-            }
-        }
-    };
-    let terminate = received(SignalKind::terminate());
-    let hangup = received(SignalKind::hangup());
-    let interrupt = received(SignalKind::interrupt());
-    async {
-        tokio::select! {
-            () = terminate => {}
-            () = hangup => {}
-            () = interrupt => {}
-        }
-    }
+            })
+        })
+        .collect();
+    select_all(received).map(|_| ())
 }

@@ -5,14 +5,18 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use tokio::net::TcpListener;
 use tracing::warn;
 
-use super::{CliError, running::Running};
+use super::{CliError, reload::Reloads, running::Running};
 use crate::{
     config::{ProcessEnvironment, Settings, locate},
-    inbound::Entrance,
+    inbound::{Entrance, Overload, raise_open_files},
+    outbound::CatalogCache,
     telemetry::{LogFormat, init_logs},
 };
 
@@ -55,6 +59,16 @@ pub(super) struct Serve {
     /// network, or behind a proxy that authenticates them.
     #[arg(long, env = "MCP_INSECURE_NO_AUTH", value_parser = switch)]
     pub(super) insecure_no_auth: bool,
+    /// Connections of clients at once [default: by ulimit -n, at most 10000].
+    #[arg(long, value_name = "N", env = "MCP_MAX_CONNECTIONS", value_parser = connections)]
+    pub(super) max_connections: Option<Connections>,
+    /// Refuse requests from this much resident memory on: 512MiB, 2GiB.
+    #[arg(long, value_name = "SIZE", env = "MCP_MAX_MEMORY", value_parser = size)]
+    pub(super) max_memory: Option<Size>,
+    /// Keep the catalogs of lazy children in this folder, so that a restart need not
+    /// start them.
+    #[arg(long, value_name = "DIR", env = "MCP_CACHE_DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub(super) cache_dir: Option<PathBuf>,
     /// The shape of log lines.
     #[arg(long, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
@@ -75,18 +89,41 @@ pub(super) enum Transport {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        init_logs(self.log_format, self.log_level.as_deref())
+        let _logs = init_logs(self.log_format, self.log_level.as_deref())
             .map_err(|error| CliError::Usage(format!("--log-level: {error}")))?;
         let environment = ProcessEnvironment;
         let path = locate(self.config.as_deref(), &environment)?;
+        let reloads = Reloads::of(&path)?;
         let settings = Settings::load(&path, &environment)?;
-        Running::start(&self, settings).await?.until_ended().await
+        raise_open_files();
+        let running = Running::start(&self, settings, Some(reloads)).await?;
+        running.until_ended().await
+    }
+
+    /// What the process may use for its clients.
+    pub(super) fn overload(&self) -> Overload {
+        let connections = self.max_connections.and_then(|Connections(most)| most);
+        let memory = self.max_memory.and_then(|Size(bytes)| bytes);
+        Overload::new(connections, memory)
     }
 
     pub(super) fn entrance(&self) -> Entrance {
         let own = (!is_wildcard(&self.host)).then(|| self.host.clone());
         let hosts = self.allowed_host.iter().cloned().chain(own).collect();
         Entrance::new(hosts, self.allowed_origin.clone())
+    }
+
+    /// Where catalogs are kept. A folder that cannot be used stops nothing: it only
+    /// saves starts.
+    pub(super) fn cache(&self) -> Option<CatalogCache> {
+        // A variable that is set to nothing is not set.
+        let folder = self.cache_dir.as_deref()?;
+        let folder = Some(folder).filter(|folder| !folder.as_os_str().is_empty())?;
+        CatalogCache::open(folder)
+            .inspect_err(|error| {
+                warn!(folder = %folder.display(), %error, "catalogs cannot be kept here");
+            })
+            .ok()
     }
 
     /// A listener, which nobody but loopback may reach unless the user insists.
@@ -127,6 +164,49 @@ fn is_wildcard(host: &str) -> bool {
         .is_ok_and(|ip| ip.is_unspecified())
 }
 
+/// How many connections; `None` where the text was blank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Connections(Option<usize>);
+
+fn connections(text: &str) -> Result<Connections, String> {
+    match text.trim() {
+        "" => Ok(Connections(None)),
+        text => match text.parse() {
+            Ok(most @ 1..) => Ok(Connections(Some(most))),
+            _ => Err("expected a whole number from 1".to_owned()),
+        },
+    }
+}
+
+/// A size in bytes; `None` where the text was blank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(Option<u64>);
+
+/// A size as people write it: a number of bytes, or with a unit of 1024.
+fn size(text: &str) -> Result<Size, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(Size(None));
+    }
+    let unit_at = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(unit_at.unwrap_or(text.len()));
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err("expected a size such as 512MiB".to_owned()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "expected a size such as 512MiB".to_owned())?;
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("expected a size of more than 0".to_owned()),
+        Some(bytes) => Ok(Size(Some(bytes))),
+        None => Err("it is too large".to_owned()),
+    }
+}
+
 /// A switch as people write it in an environment. Blank is off; what is neither on
 /// nor off must not open a door.
 fn switch(text: &str) -> Result<bool, String> {
@@ -134,5 +214,26 @@ fn switch(text: &str) -> Result<bool, String> {
         "1" | "true" | "yes" | "on" => Ok(true),
         "" | "0" | "false" | "no" | "off" => Ok(false),
         _ => Err("expected 1 or 0".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let bytes = |text| size(text).map(|Size(bytes)| bytes);
+        assert_eq!(bytes("1000"), Ok(Some(1000)));
+        assert_eq!(bytes("512MiB"), Ok(Some(512 << 20)));
+        assert_eq!(bytes(" 2 g "), Ok(Some(2 << 30)));
+        assert_eq!(bytes(" "), Ok(None));
+        for wrong in ["0", "-1", "1.5G", "many", "1T", "99999999999999999999"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert!(bytes("99999999999999999G").is_err());
+        assert_eq!(connections(""), Ok(Connections(None)));
+        assert_eq!(connections("5"), Ok(Connections(Some(5))));
+        assert!(connections("0").is_err());
     }
 }

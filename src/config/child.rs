@@ -1,12 +1,12 @@
 //! One child as the rest of the program sees it.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::shown::ShownUrl;
+use super::{identity::TokenSettings, shown::ShownUrl};
 use crate::protocol::names::ChildName;
 
 /// Why a child is disabled when its own entry says `"disabled": true`; every
@@ -35,19 +35,29 @@ pub struct ChildSettings {
     pub timeout: Duration,
     /// Limit for one call; `None`: no limit.
     pub call_timeout: Option<Duration>,
+    /// What progress can extend a call to; at least `call_timeout`.
+    pub max_call_timeout: Duration,
     /// Calls in flight at once, at least 1.
     pub max_concurrency: usize,
+    /// Calls that may wait for a free slot.
+    pub max_queue: usize,
     /// How long a call waits for a free slot; zero: not at all.
     pub queue_timeout: Duration,
+    /// How often an idle remote child is asked whether it is there; `None`: never.
+    pub keep_alive: Option<Duration>,
+    /// How a child that is lost is tried again.
+    pub restart: RestartSettings,
     /// When to stop sending calls to a failing child.
     pub breaker: BreakerSettings,
     /// Who the child is told we are; without meaning for a stdio child.
     pub auth: AuthSettings,
     /// Whether clients share one connection.
     pub session: SessionMode,
+    /// Client sessions that may have a connection of their own, at least 1.
+    pub max_sessions: usize,
     /// Whether the child runs only while it is needed.
     pub lazy: bool,
-    /// How long a lazy child stays up after its last call.
+    /// How long a lazy child, or a session's own connection, stays up after its last call.
     pub idle_timeout: Duration,
 }
 
@@ -88,6 +98,36 @@ pub struct HttpSettings {
     pub headers: HeaderMap,
 }
 
+impl HttpSettings {
+    /// Whether the entry says itself who we are to this child, in a header or as userinfo:
+    /// then no token of ours is sent to it.
+    pub fn has_own_authorization(&self) -> bool {
+        let userinfo = !self.url.username().is_empty() || self.url.password().is_some();
+        userinfo || self.headers.contains_key(AUTHORIZATION)
+    }
+}
+
+/// How a child that is lost is tried again. There is no last attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestartSettings {
+    /// The pause before the first attempt.
+    pub backoff: Duration,
+    /// What the pause doubles up to; at least `backoff`.
+    pub max_backoff: Duration,
+    /// A child that was up this long starts from the first pause again.
+    pub stable: Duration,
+}
+
+impl Default for RestartSettings {
+    fn default() -> Self {
+        Self {
+            backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(60),
+            stable: Duration::from_secs(60),
+        }
+    }
+}
+
 /// When a child's breaker opens and for how long.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BreakerSettings {
@@ -115,7 +155,8 @@ impl Default for BreakerSettings {
     }
 }
 
-/// Which token a remote child gets when its entry has no `Authorization` header.
+/// Which token a remote child gets, unless it
+/// [has an authorization of its own](HttpSettings::has_own_authorization).
 #[derive(Clone, Default, PartialEq)]
 pub enum AuthSettings {
     /// The service identity's, if there is one.
@@ -123,8 +164,11 @@ pub enum AuthSettings {
     Service,
     /// None.
     None,
-    /// One of its own: the object as it stands in the file, variables expanded.
-    Custom(serde_json::Value),
+    /// One of its own.
+    Own(Arc<TokenSettings>),
+    /// One for each user, in exchange for the client's (RFC 8693): the object as it
+    /// stands in the file, variables expanded.
+    Exchange(serde_json::Value),
     /// The client's own token, for a child that checks its users itself.
     Passthrough,
 }
@@ -181,7 +225,8 @@ impl fmt::Debug for AuthSettings {
         f.write_str(match self {
             Self::Service => "Service",
             Self::None => "None",
-            Self::Custom(_) => "Custom([redacted])",
+            Self::Own(token) => return f.debug_tuple("Own").field(token).finish(),
+            Self::Exchange(_) => "Exchange([redacted])",
             Self::Passthrough => "Passthrough",
         })
     }
@@ -220,7 +265,7 @@ mod tests {
             let shown = format!("{transport:?}");
             assert!(!shown.contains("hunter2"), "{shown}");
         }
-        let custom = AuthSettings::Custom(serde_json::json!({"clientSecret": "hunter2"}));
+        let custom = AuthSettings::Exchange(serde_json::json!({"clientSecret": "hunter2"}));
         assert!(!format!("{custom:?}").contains("hunter2"));
     }
 

@@ -1,13 +1,17 @@
 //! One entry of `mcpServers`: its keys over the defaults, made into a child.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    child::{BreakerSettings, ChildSettings, DISABLED_IN_CONFIG, TransportSettings},
+    child::{
+        AuthSettings, BreakerSettings, ChildSettings, DISABLED_IN_CONFIG, RestartSettings,
+        TransportSettings,
+    },
     document::Node,
     environment::Environment,
+    identity::TokenDefaults,
     keys,
-    layer::Layer,
+    layer::{AuthLayer, Layer},
     prefix,
     reader::{Findings, Reader},
     warning::Warning,
@@ -17,17 +21,29 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(15);
 /// A first `npx` or `uvx` downloads before it answers.
 const STDIO_TIMEOUT: Duration = Duration::from_secs(60);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_CALL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const HTTP_CONCURRENCY: usize = 64;
 const STDIO_CONCURRENCY: usize = 16;
+const MAX_QUEUE: usize = 1000;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_SESSIONS: usize = 32;
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// What lies below every entry.
+pub(super) struct Below<'a> {
+    /// The `defaults` of the file over those of the environment.
+    pub(super) layer: Layer,
+    /// What an `auth` of its own rests on.
+    pub(super) token: &'a TokenDefaults,
+}
 
 /// Reads an entry. One that is broken is a child too, disabled with the reason,
 /// so that the operator sees it where the others are.
 pub(super) fn read(
     name: &str,
     node: &Node,
-    below: &Layer,
+    below: &Below<'_>,
     env: &dyn Environment,
     warnings: &mut Vec<Warning>,
 ) -> ChildSettings {
@@ -35,7 +51,7 @@ pub(super) fn read(
     check_name(name, &mut findings);
     let own_transport = own.transport.clone();
     let own_auth = own.auth.is_some();
-    let layer = own.over(below.clone());
+    let layer = own.over(below.layer.clone());
 
     let transport = match layer.transport.clone().resolve() {
         Ok(transport) => transport,
@@ -56,10 +72,23 @@ pub(super) fn read(
             .warnings
             .push(without_effect(name, "auth", &transport));
     }
+    let auth = match &layer.auth {
+        None => AuthSettings::default(),
+        Some(AuthLayer::Is(auth)) => auth.clone(),
+        Some(AuthLayer::Own(own)) => match own.over(below.token) {
+            Ok(token) => AuthSettings::Own(Arc::new(token)),
+            // Without meaning there, as the warning above says.
+            Err(_) if matches!(transport, TransportSettings::Stdio(_)) => AuthSettings::None,
+            Err(why) => {
+                findings.problems.push(format!("{}{why}", place(name)));
+                AuthSettings::None
+            }
+        },
+    };
     warnings.append(&mut findings.warnings);
 
     let broken = !findings.problems.is_empty();
-    let mut child = settled(name, layer, transport);
+    let mut child = settled(name, layer, transport, auth);
     if broken {
         child.transport = TransportSettings::Unusable;
         // An operator who switched an entry off need not have its variables set.
@@ -117,7 +146,12 @@ fn without_effect(name: &str, key: &str, transport: &TransportSettings) -> Warni
     ))
 }
 
-fn settled(name: &str, layer: Layer, transport: TransportSettings) -> ChildSettings {
+fn settled(
+    name: &str,
+    layer: Layer,
+    transport: TransportSettings,
+    auth: AuthSettings,
+) -> ChildSettings {
     let remote = matches!(
         transport,
         TransportSettings::Http(_) | TransportSettings::Sse(_)
@@ -128,9 +162,11 @@ fn settled(name: &str, layer: Layer, transport: TransportSettings) -> ChildSetti
         (STDIO_TIMEOUT, STDIO_CONCURRENCY)
     };
     let call_timeout = layer.call_timeout.unwrap_or(CALL_TIMEOUT);
+    let keep_alive = layer.keep_alive.unwrap_or(KEEP_ALIVE);
     let disabled = layer.disabled.unwrap_or(false);
     ChildSettings {
         breaker: breaker(&layer),
+        restart: restart(&layer),
         name: name.into(),
         prefix: layer.prefix.unwrap_or_else(|| prefix::derived(name)),
         transport,
@@ -139,10 +175,17 @@ fn settled(name: &str, layer: Layer, transport: TransportSettings) -> ChildSetti
         disabled: disabled.then(|| DISABLED_IN_CONFIG.to_owned()),
         timeout: layer.timeout.unwrap_or(timeout),
         call_timeout: (!call_timeout.is_zero()).then_some(call_timeout),
+        max_call_timeout: layer
+            .max_call_timeout
+            .unwrap_or(MAX_CALL_TIMEOUT)
+            .max(call_timeout),
         max_concurrency: layer.max_concurrency.unwrap_or(concurrency),
+        max_queue: layer.max_queue.unwrap_or(MAX_QUEUE),
         queue_timeout: layer.queue_timeout.unwrap_or(QUEUE_TIMEOUT),
-        auth: layer.auth.unwrap_or_default(),
+        keep_alive: (remote && !keep_alive.is_zero()).then_some(keep_alive),
+        auth,
         session: layer.session.unwrap_or_default(),
+        max_sessions: layer.max_sessions.unwrap_or(MAX_SESSIONS),
         lazy: layer.lazy.unwrap_or(false),
         idle_timeout: layer.idle_timeout.unwrap_or(IDLE_TIMEOUT),
     }
@@ -166,6 +209,19 @@ fn breaker(layer: &Layer) -> BreakerSettings {
     }
 }
 
+fn restart(layer: &Layer) -> RestartSettings {
+    let built_in = RestartSettings::default();
+    let backoff = layer.restart_backoff.unwrap_or(built_in.backoff);
+    RestartSettings {
+        backoff,
+        max_backoff: layer
+            .restart_max_backoff
+            .unwrap_or(built_in.max_backoff)
+            .max(backoff),
+        stable: layer.restart_stable.unwrap_or(built_in.stable),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::HashMap, path::Path};
@@ -177,7 +233,12 @@ mod tests {
         let env: HashMap<String, String> = HashMap::new();
         let node = parse(Path::new("c"), text).expect("JSON");
         let mut warnings = Vec::new();
-        let child = read("github-mcp", &node, &Layer::default(), &env, &mut warnings);
+        let token = TokenDefaults::read(&env, false).expect("tolerated");
+        let below = Below {
+            layer: Layer::default(),
+            token: &token,
+        };
+        let child = read("github-mcp", &node, &below, &env, &mut warnings);
         (child, warnings.iter().map(ToString::to_string).collect())
     }
 
@@ -196,6 +257,11 @@ mod tests {
         assert_eq!(http.call_timeout, Some(Duration::from_secs(60)));
         assert_eq!(http.queue_timeout, Duration::from_secs(30));
         assert_eq!(http.idle_timeout, Duration::from_secs(300));
+        assert_eq!(http.max_call_timeout, Duration::from_secs(600));
+        assert_eq!(http.max_queue, 1000);
+        assert_eq!(http.keep_alive, Some(Duration::from_secs(30)));
+        assert_eq!(stdio.keep_alive, None);
+        assert_eq!(http.restart, RestartSettings::default());
         assert_eq!(http.breaker, BreakerSettings::default());
         assert_eq!(http.prefix, "github");
         assert_eq!(http.disabled, None);
@@ -208,7 +274,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_cooldown_lifts_its_limit() {
+    fn a_long_first_wait_lifts_its_limit() {
+        let (child, _) = entry(r#"{"command": "a", "callTimeout": "20m"}"#);
+        assert_eq!(child.max_call_timeout, Duration::from_secs(1200));
+        let (child, _) = entry(r#"{"command": "a", "restart": {"backoff": "2m"}}"#);
+        assert_eq!(child.restart.max_backoff, Duration::from_secs(120));
         let (child, _) = entry(r#"{"command": "a", "breaker": {"cooldown": "10m"}}"#);
         assert_eq!(child.breaker.max_cooldown, Duration::from_secs(600));
     }

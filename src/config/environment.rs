@@ -47,19 +47,37 @@ pub(super) fn flag(text: &str) -> Option<bool> {
 
 const TIMEOUT: &str = "MCP_CHILD_TIMEOUT";
 const CALL_TIMEOUT: &str = "MCP_CHILD_CALL_TIMEOUT";
+const MAX_CALL_TIMEOUT: &str = "MCP_CHILD_MAX_CALL_TIMEOUT";
 const MAX_CONCURRENCY: &str = "MCP_CHILD_MAX_CONCURRENCY";
+const MAX_QUEUE: &str = "MCP_CHILD_MAX_QUEUE";
 const QUEUE_TIMEOUT: &str = "MCP_CHILD_QUEUE_TIMEOUT";
+const KEEP_ALIVE: &str = "MCP_CHILD_KEEP_ALIVE";
+const RESTART_BACKOFF: &str = "MCP_CHILD_RESTART_BACKOFF";
+const RESTART_MAX_BACKOFF: &str = "MCP_CHILD_RESTART_MAX_BACKOFF";
+const RESTART_STABLE: &str = "MCP_CHILD_RESTART_STABLE";
 const BREAKER_THRESHOLD: &str = "MCP_CHILD_BREAKER_THRESHOLD";
 const BREAKER_COOLDOWN: &str = "MCP_CHILD_BREAKER_COOLDOWN";
+const BREAKER_MAX_COOLDOWN: &str = "MCP_CHILD_BREAKER_MAX_COOLDOWN";
+const BREAKER_FAILURE_RATE: &str = "MCP_CHILD_BREAKER_FAILURE_RATE";
+const BREAKER_WINDOW: &str = "MCP_CHILD_BREAKER_WINDOW";
 const LAZY: &str = "MCP_CHILD_LAZY";
 
 const VARIABLES: &[&str] = &[
     TIMEOUT,
     CALL_TIMEOUT,
+    MAX_CALL_TIMEOUT,
     MAX_CONCURRENCY,
+    MAX_QUEUE,
     QUEUE_TIMEOUT,
+    KEEP_ALIVE,
+    RESTART_BACKOFF,
+    RESTART_MAX_BACKOFF,
+    RESTART_STABLE,
     BREAKER_THRESHOLD,
     BREAKER_COOLDOWN,
+    BREAKER_MAX_COOLDOWN,
+    BREAKER_FAILURE_RATE,
+    BREAKER_WINDOW,
     LAZY,
 ];
 
@@ -77,10 +95,19 @@ pub(super) fn child_defaults(
     let layer = Layer {
         timeout: reader.duration(TIMEOUT),
         call_timeout: reader.duration_or_zero(CALL_TIMEOUT),
+        max_call_timeout: reader.duration(MAX_CALL_TIMEOUT),
         max_concurrency: reader.count(MAX_CONCURRENCY, super::layer::CONCURRENCY),
+        max_queue: reader.count(MAX_QUEUE, super::layer::QUEUE),
         queue_timeout: reader.duration_or_zero(QUEUE_TIMEOUT),
+        keep_alive: reader.duration_or_zero(KEEP_ALIVE),
+        restart_backoff: reader.duration(RESTART_BACKOFF),
+        restart_max_backoff: reader.duration(RESTART_MAX_BACKOFF),
+        restart_stable: reader.duration(RESTART_STABLE),
         breaker_failures: reader.count(BREAKER_THRESHOLD, super::layer::FAILURES),
         breaker_cooldown: reader.duration(BREAKER_COOLDOWN),
+        breaker_max_cooldown: reader.duration(BREAKER_MAX_COOLDOWN),
+        breaker_failure_rate: reader.share(BREAKER_FAILURE_RATE),
+        breaker_window: reader.duration(BREAKER_WINDOW),
         lazy: reader.flag(LAZY),
         ..Layer::default()
     };
@@ -131,6 +158,15 @@ mod tests {
             (QUEUE_TIMEOUT, "250ms"),
             (BREAKER_THRESHOLD, "0"),
             (BREAKER_COOLDOWN, "1.5"),
+            (MAX_CALL_TIMEOUT, "20m"),
+            (MAX_QUEUE, "0"),
+            (KEEP_ALIVE, "0"),
+            (RESTART_BACKOFF, "5ms"),
+            (RESTART_MAX_BACKOFF, "50ms"),
+            (RESTART_STABLE, "1s"),
+            (BREAKER_MAX_COOLDOWN, "70ms"),
+            (BREAKER_FAILURE_RATE, "0.5"),
+            (BREAKER_WINDOW, "10"),
             (LAZY, "1"),
         ])
         .expect("valid");
@@ -140,6 +176,15 @@ mod tests {
         assert_eq!(layer.queue_timeout, Some(Duration::from_millis(250)));
         assert_eq!(layer.breaker_failures, Some(0));
         assert_eq!(layer.breaker_cooldown, Some(Duration::from_millis(1500)));
+        assert_eq!(layer.max_call_timeout, Some(Duration::from_secs(1200)));
+        assert_eq!(layer.max_queue, Some(0));
+        assert_eq!(layer.keep_alive, Some(Duration::ZERO));
+        assert_eq!(layer.restart_backoff, Some(Duration::from_millis(5)));
+        assert_eq!(layer.restart_max_backoff, Some(Duration::from_millis(50)));
+        assert_eq!(layer.restart_stable, Some(Duration::from_secs(1)));
+        assert_eq!(layer.breaker_max_cooldown, Some(Duration::from_millis(70)));
+        assert_eq!(layer.breaker_failure_rate, Some(0.5));
+        assert_eq!(layer.breaker_window, Some(Duration::from_secs(10)));
         assert_eq!(layer.lazy, Some(true));
     }
 

@@ -69,8 +69,10 @@ pub enum ConfigError {
     },
 
     /// The service identity is switched on and lacks something.
-    #[error("MCP_CLIENT_AUTH=oidc-client-credentials needs {}", missing.join(" and "))]
+    #[error("MCP_CLIENT_AUTH={mode} needs {}", missing.join(" and "))]
     Identity {
+        /// The value of `MCP_CLIENT_AUTH`.
+        mode: &'static str,
         /// The variables that are missing, alternatives joined by `or`.
         missing: Vec<&'static str>,
     },

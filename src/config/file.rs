@@ -7,7 +7,7 @@ use url::Url;
 use super::{
     child::ChildSettings,
     document::{self, Node},
-    entry,
+    entry::{self, Below},
     environment::{self, Environment, setting},
     error::ConfigError,
     groups, identity, keys,
@@ -42,7 +42,11 @@ pub(super) fn read(
     };
     let mut warnings = Vec::new();
     let mut top = Reader::open(String::new(), pairs, keys::TOP, env);
-    let below = read_defaults(&mut top).over(environment::child_defaults(env, &mut warnings)?);
+    let (identity, token) = identity::read(env, &mut warnings)?;
+    let below = Below {
+        layer: read_defaults(&mut top).over(environment::child_defaults(env, &mut warnings)?),
+        token: &token,
+    };
     let mut children = read_children(path, &mut top, &below, env, &mut warnings)?;
     self_reference::skip_own_commands(&mut children, env, &mut warnings);
     prefix::claim(&mut children);
@@ -58,7 +62,7 @@ pub(super) fn read(
         groups: groups::read(&mut top, &children),
         meta_tools: top.flag("metaTools").unwrap_or(false),
         always_load: layer::read_globs(&mut top, "alwaysLoad").unwrap_or_default(),
-        identity: identity::read(env, &mut warnings)?,
+        identity,
         children,
         warnings: Vec::new(),
     };
@@ -66,6 +70,7 @@ pub(super) fn read(
     if !findings.problems.is_empty() {
         return Err(value_error(path, findings.problems));
     }
+    identity::warn(&settings.identity, &settings.children, &mut warnings);
     settings.warnings = findings.warnings;
     settings.warnings.append(&mut warnings);
     Ok(settings)
@@ -91,7 +96,7 @@ fn read_defaults(top: &mut Reader<'_>) -> Layer {
 fn read_children(
     path: &Path,
     top: &mut Reader<'_>,
-    below: &Layer,
+    below: &Below<'_>,
     env: &dyn Environment,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<ChildSettings>, ConfigError> {

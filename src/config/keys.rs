@@ -32,13 +32,18 @@ pub(super) const ENTRY: &[&str] = &[
     "disabled",
     "timeout",
     "callTimeout",
+    "maxCallTimeout",
     "maxConcurrency",
+    "maxQueue",
     "queueTimeout",
+    "keepAlive",
+    "restart",
     "breaker",
     "breakerThreshold",
     "breakerCooldown",
     "auth",
     "session",
+    "maxSessions",
     "lazy",
     "idleTimeout",
     "poolSize",
@@ -68,6 +73,9 @@ pub(super) const BREAKER: &[&str] = &[
     "failureRate",
     "window",
 ];
+
+/// Keys of `restart`.
+pub(super) const RESTART: &[&str] = &["backoff", "maxBackoff", "stable"];
 
 /// Keys of an entry's `auth` where it is an object.
 pub(super) const ENTRY_AUTH: &[&str] = &[

@@ -7,6 +7,8 @@ use globset::Glob;
 
 use super::{
     child::{AuthSettings, SessionMode},
+    document::Node,
+    identity::OwnToken,
     keys, prefix,
     reader::Reader,
     shown::quoted,
@@ -15,6 +17,12 @@ use super::{
 
 /// How many calls a child may be given at once.
 pub(super) const CONCURRENCY: RangeInclusive<usize> = 1..=1_000_000;
+
+/// How many sessions may have a connection of their own.
+pub(super) const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// How many calls may wait for a free slot; 0: none.
+pub(super) const QUEUE: RangeInclusive<usize> = 0..=1_000_000;
 
 /// How many failures in a row a breaker may wait for; 0 turns it off.
 pub(super) const FAILURES: RangeInclusive<usize> = 0..=1_000_000;
@@ -30,15 +38,23 @@ pub(super) struct Layer {
     pub(super) timeout: Option<Duration>,
     /// Zero stands for no limit.
     pub(super) call_timeout: Option<Duration>,
+    pub(super) max_call_timeout: Option<Duration>,
     pub(super) max_concurrency: Option<usize>,
+    pub(super) max_queue: Option<usize>,
     pub(super) queue_timeout: Option<Duration>,
+    /// Zero stands for none.
+    pub(super) keep_alive: Option<Duration>,
+    pub(super) restart_backoff: Option<Duration>,
+    pub(super) restart_max_backoff: Option<Duration>,
+    pub(super) restart_stable: Option<Duration>,
     pub(super) breaker_failures: Option<usize>,
     pub(super) breaker_cooldown: Option<Duration>,
     pub(super) breaker_max_cooldown: Option<Duration>,
     pub(super) breaker_failure_rate: Option<f64>,
     pub(super) breaker_window: Option<Duration>,
-    pub(super) auth: Option<AuthSettings>,
+    pub(super) auth: Option<AuthLayer>,
     pub(super) session: Option<SessionMode>,
+    pub(super) max_sessions: Option<usize>,
     pub(super) lazy: Option<bool>,
     pub(super) idle_timeout: Option<Duration>,
 }
@@ -54,17 +70,28 @@ impl Layer {
             disabled: reader.flag("disabled"),
             timeout: reader.duration("timeout"),
             call_timeout: reader.duration_or_zero("callTimeout"),
+            max_call_timeout: reader.duration("maxCallTimeout"),
             max_concurrency: reader.count("maxConcurrency", CONCURRENCY),
+            max_queue: reader.count("maxQueue", QUEUE),
             queue_timeout: reader.duration_or_zero("queueTimeout"),
+            keep_alive: reader.duration_or_zero("keepAlive"),
             breaker_failures: reader.count("breakerThreshold", FAILURES),
             breaker_cooldown: reader.duration("breakerCooldown"),
             auth: read_auth(reader),
             session: reader.choice("session", SESSIONS),
+            max_sessions: reader.count("maxSessions", CONNECTIONS),
             lazy: reader.flag("lazy"),
             idle_timeout: reader.duration("idleTimeout"),
             ..Self::default()
         };
         layer.read_breaker(reader);
+        layer.read_restart(reader);
+        if let (Some(limit), Some(most)) = (layer.call_timeout, layer.max_call_timeout)
+            && most < limit
+        {
+            let written = reader.spelling("maxCallTimeout");
+            reader.refuse(written, "it is shorter than the call timeout it limits");
+        }
         layer.warn_odd(reader);
         layer
     }
@@ -101,6 +128,22 @@ impl Layer {
         reader.absorb(breaker);
     }
 
+    fn read_restart(&mut self, reader: &mut Reader<'_>) {
+        let Some(mut restart) = reader.inner("restart", keys::RESTART) else {
+            return;
+        };
+        self.restart_backoff = restart.duration("backoff");
+        self.restart_max_backoff = restart.duration("maxBackoff");
+        self.restart_stable = restart.duration("stable");
+        if let (Some(first), Some(most)) = (self.restart_backoff, self.restart_max_backoff)
+            && most < first
+        {
+            let written = restart.spelling("maxBackoff");
+            restart.refuse(written, "it is shorter than the pause it limits");
+        }
+        reader.absorb(restart);
+    }
+
     fn warn_odd(&self, reader: &mut Reader<'_>) {
         for (key, why) in keys::WITHOUT_EFFECT {
             if let Some(field) = reader.field(key) {
@@ -125,8 +168,14 @@ impl Layer {
             disabled: self.disabled.or(lower.disabled),
             timeout: self.timeout.or(lower.timeout),
             call_timeout: self.call_timeout.or(lower.call_timeout),
+            max_call_timeout: self.max_call_timeout.or(lower.max_call_timeout),
             max_concurrency: self.max_concurrency.or(lower.max_concurrency),
+            max_queue: self.max_queue.or(lower.max_queue),
             queue_timeout: self.queue_timeout.or(lower.queue_timeout),
+            keep_alive: self.keep_alive.or(lower.keep_alive),
+            restart_backoff: self.restart_backoff.or(lower.restart_backoff),
+            restart_max_backoff: self.restart_max_backoff.or(lower.restart_max_backoff),
+            restart_stable: self.restart_stable.or(lower.restart_stable),
             breaker_failures: self.breaker_failures.or(lower.breaker_failures),
             breaker_cooldown: self.breaker_cooldown.or(lower.breaker_cooldown),
             breaker_max_cooldown: self.breaker_max_cooldown.or(lower.breaker_max_cooldown),
@@ -134,6 +183,7 @@ impl Layer {
             breaker_window: self.breaker_window.or(lower.breaker_window),
             auth: self.auth.or(lower.auth),
             session: self.session.or(lower.session),
+            max_sessions: self.max_sessions.or(lower.max_sessions),
             lazy: self.lazy.or(lower.lazy),
             idle_timeout: self.idle_timeout.or(lower.idle_timeout),
         }
@@ -172,6 +222,14 @@ pub(super) fn read_globs(reader: &mut Reader<'_>, key: &'static str) -> Option<V
     sound.then(|| globs.into_iter().map(|glob| glob.expanded).collect())
 }
 
+/// What a layer says of `auth`.
+#[derive(Clone)]
+pub(super) enum AuthLayer {
+    Is(AuthSettings),
+    /// A token of its own, still to be completed from the environment.
+    Own(OwnToken),
+}
+
 const AUTH_WORDS: &[(&str, AuthWord)] = &[
     ("service", AuthWord::Service),
     ("none", AuthWord::None),
@@ -185,18 +243,26 @@ enum AuthWord {
     Passthrough,
 }
 
-fn read_auth(reader: &mut Reader<'_>) -> Option<AuthSettings> {
+fn read_auth(reader: &mut Reader<'_>) -> Option<AuthLayer> {
     let field = reader.field("auth")?;
-    if let super::document::Node::Object(_) = field.value {
-        let inner = reader.inner("auth", keys::ENTRY_AUTH)?;
-        reader.absorb(inner);
-        return reader.json("auth").map(AuthSettings::Custom);
+    if let Node::Object(members) = field.value {
+        let known = |name: &str| keys::known(keys::ENTRY_AUTH, name);
+        if members
+            .iter()
+            .any(|(name, _)| known(name) == Some("tokenExchange"))
+        {
+            let inner = reader.inner("auth", keys::ENTRY_AUTH)?;
+            reader.absorb(inner);
+            let whole = reader.json("auth")?;
+            return Some(AuthLayer::Is(AuthSettings::Exchange(whole)));
+        }
+        return OwnToken::read(reader).map(AuthLayer::Own);
     }
-    Some(match reader.choice("auth", AUTH_WORDS)? {
+    Some(AuthLayer::Is(match reader.choice("auth", AUTH_WORDS)? {
         AuthWord::Service => AuthSettings::Service,
         AuthWord::None => AuthSettings::None,
         AuthWord::Passthrough => AuthSettings::Passthrough,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -256,6 +322,26 @@ mod tests {
     }
 
     #[test]
+    fn clocks_that_contradict_each_other_are_refused() {
+        let cases = [
+            (
+                r#"{"restart": {"backoff": "2s", "max_backoff": "1s"}}"#,
+                "restart.max_backoff",
+            ),
+            (
+                r#"{"callTimeout": "2s", "maxCallTimeout": "1s"}"#,
+                "shorter than the call timeout",
+            ),
+            (r#"{"restart": {"stable": 0}}"#, "more than 0"),
+        ];
+        for (text, part) in cases {
+            let problems = layer(text).1.problems;
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert!(problems[0].contains(part), "{text}: {problems:?}");
+        }
+    }
+
+    #[test]
     fn keys_without_effect_say_so_in_either_spelling() {
         let (_, findings) = layer(r#"{"pool_size": 4, "maxRestarts": 5, "restart_window": 6}"#);
         let text: Vec<_> = findings.warnings.iter().map(ToString::to_string).collect();
@@ -265,10 +351,16 @@ mod tests {
 
     #[test]
     fn auth_is_a_word_or_an_object_with_known_keys() {
-        assert!(layer(r#"{"auth": "none"}"#).0.auth == Some(AuthSettings::None));
-        assert!(layer(r#"{"auth": "passthrough"}"#).0.auth == Some(AuthSettings::Passthrough));
-        let (custom, findings) = layer(r#"{"auth": {"audience": "x", "scop": "y"}}"#);
-        assert!(matches!(custom.auth, Some(AuthSettings::Custom(_))));
+        let word = |text: &str| match layer(text).0.auth {
+            Some(AuthLayer::Is(auth)) => auth,
+            _ => panic!("{text}"),
+        };
+        assert!(word(r#"{"auth": "none"}"#) == AuthSettings::None);
+        assert!(word(r#"{"auth": "passthrough"}"#) == AuthSettings::Passthrough);
+        let exchange = word(r#"{"auth": {"token_exchange": {}}}"#);
+        assert!(matches!(exchange, AuthSettings::Exchange(_)));
+        let (own, findings) = layer(r#"{"auth": {"audience": "x", "scop": "y"}}"#);
+        assert!(matches!(own.auth, Some(AuthLayer::Own(_))));
         assert!(
             findings.warnings[0]
                 .to_string()

@@ -8,8 +8,8 @@
 //!
 //! **What it owns.** The names of the keys and variables, their defaults and
 //! ranges, the `${VAR}` expansion, the rule that turns an entry's name into a
-//! prefix, and the order of precedence: entry, then `defaults`, then
-//! environment, then built in.
+//! prefix, the watch on a file that may change, and the order of precedence:
+//! entry, then `defaults`, then environment, then built in.
 //!
 //! **What it must never know.** What a child answers, whether it runs, how a
 //! token is minted, what a public name finally looks like. It opens no
@@ -33,22 +33,31 @@ mod keys;
 mod layer;
 mod locate;
 mod prefix;
+mod reach;
 mod reader;
 mod scalars;
 mod self_reference;
 mod settings;
 mod shown;
+mod status;
 mod transport;
 mod warning;
+mod watch;
 
 pub use child::{
-    AuthSettings, BreakerSettings, ChildSettings, DISABLED_IN_CONFIG, HttpSettings, SessionMode,
-    StdioSettings, TransportSettings,
+    AuthSettings, BreakerSettings, ChildSettings, DISABLED_IN_CONFIG, HttpSettings,
+    RestartSettings, SessionMode, StdioSettings, TransportSettings,
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub use error::ConfigError;
-pub use identity::{IdentityMode, IdentitySettings};
+pub use identity::{
+    Credential, IdentitySettings, ProviderTls, SecretSource, ServiceSettings, TokenHosts,
+    TokenSettings,
+};
 pub use locate::locate;
+pub use reach::Reach;
 pub use settings::{Mode, Settings};
 pub use shown::ShownUrl;
+pub use status::{ConfigStatus, LastReload};
 pub use warning::Warning;
+pub use watch::{FileWatch, WatchError};

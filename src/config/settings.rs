@@ -77,6 +77,27 @@ impl Settings {
         file::read(path, text, env)
     }
 
+    /// Whether the one needs not be put in force where the other one is.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self.children == other.children
+            && self.max_name_length == other.max_name_length
+            && self.differs_at_start(other).is_empty()
+    }
+
+    /// The keys that take effect at the start of a process only, and do not say what
+    /// they say in `started`.
+    pub fn differs_at_start(&self, started: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("mode", self.mode != started.mode),
+            ("metaTools", self.meta_tools != started.meta_tools),
+            ("alwaysLoad", self.always_load != started.always_load),
+            ("groups", self.groups != started.groups),
+            ("auth", self.auth != started.auth),
+        ];
+        let differs = keys.into_iter().filter(|(_, differs)| *differs);
+        differs.map(|(key, _)| key).collect()
+    }
+
     /// Disables every child whose URL `is_me` recognizes as this multiplexer's
     /// own address, with a warning. Only the caller knows where it listens.
     pub fn disable_self(&mut self, is_me: impl Fn(&Url) -> bool) {
@@ -181,7 +202,7 @@ mod tests {
             ("MCP_CLIENT_AUTH", "oidc-client-credentials"),
             ("OIDC_CLIENT_ID", "mux"),
             ("OIDC_CLIENT_SECRET", "hunter2"),
-            ("OIDC_TOKEN_URL", "https://u:hunter2@h/token"),
+            ("OIDC_TOKEN_URL", "https://h/token?key=hunter2"),
         ]);
         let settings = Settings::from_json(Path::new("c.json"), text, &env).expect("valid");
         let warnings: Vec<_> = settings.warnings.iter().map(Warning::to_string).collect();

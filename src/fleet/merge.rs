@@ -1,12 +1,19 @@
-//! The fleet's task: merges what children offer whenever one of them has news.
+//! The fleet's task: merges what children offer whenever one of them has news, and
+//! exchanges children when the configuration has changed.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tracing::warn;
 
-use super::{FIRST_ROUND, Fleet, Snapshot};
-use crate::catalog::{Catalog, Collision, Offer};
+use super::{Changes, FIRST_ROUND, Fleet, Generations, Snapshot, members::Members};
+use crate::{
+    catalog::{Catalog, Collision, Family, Offer, Primitive},
+    config::Settings,
+};
 
 /// Between two announcements of a changed list, so that a fleet that starts does
 /// not make every client fetch it dozens of times.
@@ -14,43 +21,118 @@ const ANNOUNCE_EVERY: Duration = Duration::from_millis(250);
 /// How long news is gathered for one merge.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Merges until the children are gone.
-pub(super) async fn run(
-    fleet: Arc<Fleet>,
-    max_name_length: usize,
-    mut news: mpsc::UnboundedReceiver<()>,
-) {
-    let first_round = Instant::now() + FIRST_ROUND;
-    let mut announce_at: Option<Instant> = None;
-    let mut last_announced = Instant::now();
-    loop {
-        // Read before the merge: whoever has been tried by now is in it.
-        let round_is_over = all_attempted(&fleet) || Instant::now() >= first_round;
-        let generation = merge(&fleet, max_name_length);
-        if round_is_over {
-            fleet
-                .settled
-                .send_if_modified(|settled| !std::mem::replace(settled, true));
-        }
-        if generation != *fleet.announced.borrow() && announce_at.is_none() {
-            announce_at = Some(Instant::now().max(last_announced + ANNOUNCE_EVERY));
-        }
-        tokio::select! {
-            told = news.recv() => {
-                if told.is_none() {
-                    return;
+/// What the fleet's task is told by the rest of the program.
+#[derive(Debug)]
+pub(super) struct Reload {
+    /// What is to be in force.
+    pub(super) settings: Box<Settings>,
+    /// Told when it is.
+    pub(super) done: oneshot::Sender<Changes>,
+}
+
+/// The fleet's task: the one owner of the children, and the one writer of the snapshot.
+#[derive(Debug)]
+pub(super) struct Merging {
+    pub(super) members: Members,
+    pub(super) max_name_length: usize,
+    /// A child has news.
+    pub(super) news: mpsc::UnboundedReceiver<()>,
+    /// There is a new configuration.
+    pub(super) reloads: mpsc::Receiver<Reload>,
+}
+
+impl Merging {
+    /// Merges for ever.
+    pub(super) async fn run(mut self, fleet: Arc<Fleet>) {
+        let first_round = Instant::now() + FIRST_ROUND;
+        let mut announce_at: Option<Instant> = None;
+        let mut last_announced = Instant::now();
+        // A new configuration is announced once, when its children are there.
+        let mut quiet_until: Option<Instant> = None;
+        loop {
+            self.members.promote();
+            // Read before the merge: whoever has been tried by now is in it.
+            let all_attempted = self.members.all_attempted();
+            let round_is_over = all_attempted || Instant::now() >= first_round;
+            let generations = self.merge(&fleet);
+            self.members.dismiss();
+            if round_is_over {
+                fleet
+                    .settled
+                    .send_if_modified(|settled| !std::mem::replace(settled, true));
+            }
+            quiet_until = quiet_until.filter(|_| !all_attempted);
+            if quiet_until.is_none()
+                && announce_at.is_none()
+                && generations != *fleet.announced.borrow()
+            {
+                announce_at = Some(Instant::now().max(last_announced + ANNOUNCE_EVERY));
+            }
+            tokio::select! {
+                Some(()) = self.news.recv() => {
+                    // A fleet that starts has news by the dozen: one merge serves many.
+                    tokio::time::sleep(GATHER).await;
+                    while self.news.try_recv().is_ok() {}
                 }
-                // A fleet that starts has news by the dozen: one merge serves many.
-                tokio::time::sleep(GATHER).await;
-                while news.try_recv().is_ok() {}
-            }
-            () = tokio::time::sleep_until(first_round), if !round_is_over => {}
-            () = until(announce_at) => {
-                announce_at = None;
-                last_announced = Instant::now();
-                fleet.announced.send_replace(generation);
+                Some(Reload { settings, done }) = self.reloads.recv() => {
+                    let changes = self.members.become_those_of(&settings);
+                    self.max_name_length = settings.max_name_length;
+                    self.merge(&fleet);
+                    self.members.dismiss();
+                    announce_at = None;
+                    quiet_until = Some(Instant::now() + FIRST_ROUND);
+                    // Nobody waits any more: it is in force all the same.
+                    let _ = done.send(changes);
+                }
+                () = tokio::time::sleep_until(first_round), if !round_is_over => {}
+                () = until(self.members.impatient_at()) => {}
+                () = until(quiet_until) => quiet_until = None,
+                () = until(announce_at) => {
+                    announce_at = None;
+                    last_announced = Instant::now();
+                    fleet.announced.send_replace(generations);
+                }
             }
         }
+    }
+
+    /// Swaps the snapshot; gives its generations.
+    fn merge(&self, fleet: &Fleet) -> Generations {
+        let before = fleet.snapshot();
+        let children = self.members.serving();
+        let listings: Vec<_> = children.iter().map(|child| child.listing()).collect();
+        let offers: Vec<_> = children
+            .iter()
+            .zip(&listings)
+            .map(|(child, listing)| Offer {
+                child: child.name(),
+                prefix: &child.settings.prefix,
+                listing: listing.as_deref(),
+            })
+            .collect();
+        let catalog = Catalog::merge(&offers, self.max_name_length);
+        for collision in catalog.collisions() {
+            if !before.catalog.collisions().contains(collision) {
+                warn_of(collision);
+            }
+        }
+        let mut generations = before.generations;
+        for family in Family::ALL {
+            let mut lists = Primitive::ALL
+                .into_iter()
+                .filter(|it| it.family() == family);
+            if !lists.all(|list| catalog.lists_the_same_as(&before.catalog, list)) {
+                generations.moves(family);
+            }
+        }
+        fleet.snapshot.store(Arc::new(Snapshot {
+            children,
+            catalog,
+            listings,
+            generations,
+        }));
+        fleet.merges.send_replace(());
+        generations
     }
 }
 
@@ -59,50 +141,6 @@ async fn until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Swaps the snapshot; gives its generation.
-fn merge(fleet: &Fleet, max_name_length: usize) -> u64 {
-    let before = fleet.snapshot();
-    let listings: Vec<_> = before
-        .children
-        .iter()
-        .map(|child| child.listing())
-        .collect();
-    let offers: Vec<_> = before
-        .children
-        .iter()
-        .zip(&listings)
-        .map(|(child, listing)| Offer {
-            child: child.name(),
-            prefix: &child.settings.prefix,
-            listing: listing.as_deref(),
-        })
-        .collect();
-    let catalog = Catalog::merge(&offers, max_name_length);
-    for collision in catalog.collisions() {
-        if !before.catalog.collisions().contains(collision) {
-            warn_of(collision);
-        }
-    }
-    let same = catalog.lists_the_same_as(&before.catalog);
-    let generation = before.generation + u64::from(!same);
-    fleet.snapshot.store(Arc::new(Snapshot {
-        children: before.children.clone(),
-        catalog,
-        listings,
-        generation,
-    }));
-    fleet.merges.send_replace(());
-    generation
-}
-
-fn all_attempted(fleet: &Fleet) -> bool {
-    let snapshot = fleet.snapshot();
-    snapshot
-        .children
-        .iter()
-        .all(|child| child.state().attempted)
 }
 
 fn warn_of(

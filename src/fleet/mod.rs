@@ -1,9 +1,11 @@
-//! All children together: start, merge, the snapshot, and what operators see of it.
+//! All children together: start, reload, merge, the snapshot, and what operators see
+//! of it.
 //!
-//! Owns: the one task that merges what children offer, and the [`Snapshot`] that
-//! lists, routing, status and metrics are all read from, so that they can never
+//! Owns: the one task that has the children and merges what they offer, and the
+//! [`Snapshot`] that lists, routing, status and metrics are all read from, so that they can never
 //! disagree. Must never know a client or a frame.
 
+mod members;
 mod merge;
 mod status;
 
@@ -11,18 +13,23 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
 
+pub use members::Changes;
 pub use status::ChildStatus;
 
+use self::{
+    members::Members,
+    merge::{Merging, Reload},
+};
 use crate::{
-    catalog::{Catalog, Listing},
+    catalog::{Catalog, Family, Listing},
     config::Settings,
-    identity::Identity,
-    outbound::{Child, ChildMessage, HttpClient, Surroundings},
-    protocol::{ChildName, LogLevel},
+    identity::Identities,
+    outbound::{CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
+    protocol::LogLevel,
 };
 
 /// Process starts that may go on at once.
@@ -42,28 +49,51 @@ pub struct Snapshot {
     /// What each child offered when this was merged: `None` if it had not been listed.
     pub listings: Vec<Option<Arc<Listing>>>,
     /// Counts the changes of what clients see.
-    pub generation: u64,
+    pub generations: Generations,
+}
+
+/// How often each family of lists has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generations([u64; Family::ALL.len()]);
+
+impl Generations {
+    /// How often this one has.
+    pub fn of(&self, family: Family) -> u64 {
+        self.0[family as usize]
+    }
+
+    fn moves(&mut self, family: Family) {
+        self.0[family as usize] += 1;
+    }
 }
 
 /// All children of this process.
 #[derive(Debug)]
 pub struct Fleet {
     snapshot: ArcSwap<Snapshot>,
-    /// The generation that clients have been told of.
-    announced: watch::Sender<u64>,
+    /// The generations that clients have been told of.
+    announced: watch::Sender<Generations>,
     /// Moves with every merge.
     merges: watch::Sender<()>,
     /// Whether the first round of connecting is over.
     settled: watch::Sender<bool>,
     messages: broadcast::Sender<ChildMessage>,
     log_level: watch::Sender<Option<LogLevel>>,
+    /// To the fleet's task.
+    reload: mpsc::Sender<Reload>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 impl Fleet {
-    /// Starts every child. Returns at once: children connect in the background.
-    pub fn start(settings: &Settings, http: HttpClient, identity: Identity) -> Arc<Self> {
+    /// Starts every child. Returns at once: children connect in the background. The
+    /// catalogs of lazy ones are kept in `cache`.
+    pub fn start(
+        settings: &Settings,
+        http: HttpClient,
+        identities: Identities,
+        cache: Option<CatalogCache>,
+    ) -> Arc<Self> {
         let (news, told) = mpsc::unbounded_channel();
         let messages = broadcast::Sender::new(MESSAGES);
         let log_level = watch::Sender::new(None);
@@ -71,45 +101,54 @@ impl Fleet {
         let tasks = TaskTracker::new();
         let surroundings = Surroundings {
             http,
-            identity,
+            identities,
             starts: Arc::new(Semaphore::new(STARTS)),
             messages: messages.clone(),
             news,
+            cache,
             log_level: log_level.subscribe(),
         };
-        let children: Vec<_> = settings
-            .children
-            .iter()
-            .map(|child| {
-                let (child, task) =
-                    Child::supervised(child.clone(), surroundings.clone(), shutdown.child_token());
-                if let Some(task) = task {
-                    tasks.spawn(watched(child.name().clone(), task));
-                }
-                child
-            })
-            .collect();
+        let mut members = Members::new(surroundings, tasks.clone(), shutdown.clone());
+        members.become_those_of(settings);
+        let (reload, reloads) = mpsc::channel(1);
+        let merging = Merging {
+            members,
+            max_name_length: settings.max_name_length,
+            news: told,
+            reloads,
+        };
+        let children = merging.members.serving();
         let fleet = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot {
                 listings: vec![None; children.len()],
                 children,
                 catalog: Catalog::merge(&[], settings.max_name_length),
-                generation: 0,
+                generations: Generations::default(),
             }),
-            announced: watch::Sender::new(0),
+            announced: watch::Sender::new(Generations::default()),
             merges: watch::Sender::new(()),
             settled: watch::Sender::new(false),
             messages,
             log_level,
+            reload,
             tasks,
             shutdown,
         });
-        let merging = merge::run(Arc::clone(&fleet), settings.max_name_length, told);
+        let merging = merging.run(Arc::clone(&fleet));
         fleet
             .tasks
             .spawn(fleet.shutdown.clone().run_until_cancelled_owned(merging));
-        fleet.tasks.close();
         fleet
+    }
+
+    /// Puts another configuration in force. Children whose entries have not changed do
+    /// not notice; changed ones serve until their successors do. Returns when the
+    /// children are those of the configuration, except that. `None` at the end.
+    pub async fn reload(&self, settings: Settings) -> Option<Changes> {
+        let (done, changes) = oneshot::channel();
+        let settings = Box::new(settings);
+        self.reload.send(Reload { settings, done }).await.ok()?;
+        changes.await.ok()
     }
 
     /// Every child and the catalog, as they are now.
@@ -117,9 +156,9 @@ impl Fleet {
         self.snapshot.load_full()
     }
 
-    /// The generation of the catalog that clients are to know of; it lags behind the
+    /// The generations of the lists that clients are to know of; they lag behind the
     /// snapshot's by what is gathered into one announcement.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<Generations> {
         self.announced.subscribe()
     }
 
@@ -160,14 +199,22 @@ impl Fleet {
     /// Ends every child, all at once, and waits until they are gone.
     pub async fn stop(&self) {
         self.shutdown.cancel();
+        self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
-/// A child's task, and a word in the log if it ever panics: it cannot be told by the
+/// A child's task, and what is said of it if it ever panics: it cannot be told by the
 /// task itself.
-async fn watched(child: ChildName, task: impl Future<Output = ()>) {
+async fn watched(
+    child: Arc<Child>,
+    news: mpsc::UnboundedSender<()>,
+    task: impl Future<Output = ()>,
+) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        error!(%child, "the child's supervision has failed; restart the multiplexer");
+        error!(child = %child.name(), "the child's supervision has failed; restart the multiplexer");
+        child.unsupervised();
+        // Nobody left to be told: the fleet has ended before its children.
+        let _ = news.send(());
     }
 }

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::Fleet;
 use crate::{
-    catalog::Listing,
+    catalog::{Listing, Primitive},
     outbound::{BreakerState, Child, Phase, State},
     protocol::Era,
-    telemetry::{ChildGauge, ChildGauges},
+    telemetry::{ChildGauge, ChildGauges, Outcome},
 };
 
 /// One child in `/status`.
@@ -26,6 +26,8 @@ pub struct ChildStatus {
     era: Option<Era>,
     state: Phase,
     reason: Option<String>,
+    /// The kind of failure that `reason` tells of.
+    cause: Option<&'static str>,
     /// Unix time in seconds.
     since: u64,
     attempt: u32,
@@ -40,6 +42,10 @@ pub struct ChildStatus {
     /// Tools left out because another child has their public name.
     tools_left_out: usize,
     restarts: u64,
+    /// Client sessions that have a connection of their own.
+    dedicated_sessions: usize,
+    /// Those of them whose connection is not ready.
+    dedicated_not_ready: usize,
     pid: Option<u32>,
 }
 
@@ -66,6 +72,7 @@ impl Fleet {
             .map(|(child, listing)| View {
                 state: child.state(),
                 load: child.load(),
+                sessions: child.sessions(),
                 left_out: collisions
                     .iter()
                     .filter(|c| c.left_out == *child.name())
@@ -83,22 +90,28 @@ struct View {
     /// What stands in the catalog of it.
     listing: Option<Arc<Listing>>,
     load: (usize, usize),
+    sessions: Vec<Arc<Child>>,
     left_out: usize,
 }
 
 impl View {
-    /// A child is ready for clients when what it offers stands in the catalog.
+    /// A child is there for clients when what it offers stands in the catalog.
     fn phase(&self) -> Phase {
         match (self.state.phase, &self.listing) {
-            (Phase::Ready, None) => Phase::Connecting,
+            (Phase::Ready | Phase::Idle, None) => Phase::Connecting,
             (phase, _) => phase,
         }
     }
 
     fn tools(&self) -> (usize, usize) {
         self.listing.as_ref().map_or((0, 0), |listing| {
-            (listing.tools.len(), listing.tools_size())
+            (listing.tools().len(), listing.tools_size())
         })
+    }
+
+    fn count(&self, primitive: Primitive) -> usize {
+        let listing = self.listing.as_ref();
+        listing.map_or(0, |listing| listing.of(primitive).len())
     }
 
     fn status(&self) -> ChildStatus {
@@ -112,6 +125,7 @@ impl View {
             era: state.era,
             state: self.phase(),
             reason: state.told_in_full(),
+            cause: state.cause.map(Outcome::as_str),
             since: state
                 .since
                 .duration_since(SystemTime::UNIX_EPOCH)
@@ -125,11 +139,17 @@ impl View {
             in_flight,
             queued,
             tools,
-            resources: 0,
-            prompts: 0,
+            resources: self.count(Primitive::Resource),
+            prompts: self.count(Primitive::Prompt),
             tools_list_bytes,
             tools_left_out: self.left_out,
             restarts: state.restarts,
+            dedicated_sessions: self.sessions.len(),
+            dedicated_not_ready: self
+                .sessions
+                .iter()
+                .filter(|session| session.state().phase != Phase::Ready)
+                .count(),
             pid: state.pid,
         }
     }
@@ -141,6 +161,7 @@ impl View {
             child: self.child.name(),
             transport: self.child.transport(),
             up: self.phase() == Phase::Ready,
+            idle: self.phase() == Phase::Idle,
             breaker: self.child.breaker() as u8,
             next_retry: self.child.next_retry_timestamp(),
             in_flight,

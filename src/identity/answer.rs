@@ -73,15 +73,20 @@ impl TokenAnswer {
         {
             return Err(MintError::NotBearer(quoted(kind)));
         }
-        // Stricter than a header value: a space would end the token (RFC 6750, 2.1).
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(MintError::IllegalToken);
-        }
-        let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| MintError::IllegalToken)?;
-        header.set_sensitive(true);
-        Ok(header)
+        bearer(token)
     }
+}
+
+/// The value of `Authorization` that carries a token (RFC 6750, 2.1).
+pub(super) fn bearer(token: &str) -> Result<HeaderValue, MintError> {
+    // Stricter than a header value: a space would end the token.
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(MintError::IllegalToken);
+    }
+    let mut header =
+        HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| MintError::IllegalToken)?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 fn no_token() -> AccessToken {

@@ -9,11 +9,12 @@ use super::{
     provider::{Provider, ProviderError},
     status::shown,
 };
+use crate::config::{Reach, TokenSettings};
 
 /// The token endpoint: told, or found by asking the issuer.
 #[derive(Debug)]
 pub(super) enum Endpoint {
-    Configured(Url),
+    Configured(Place),
     Issuer {
         issuer: Url,
         /// Kept until a mint there fails, so that a provider that moved is found.
@@ -21,9 +22,18 @@ pub(super) enum Endpoint {
     },
 }
 
+/// Where to ask, and who is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) token_url: Url,
+    /// What an assertion is to name as its audience (RFC 7523, 3): the issuer, exactly
+    /// as it names itself; else, as far as we know, the token endpoint.
+    pub(super) audience: String,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    token_url: Url,
+    place: Place,
     guessed: bool,
 }
 
@@ -35,24 +45,47 @@ struct Metadata {
 }
 
 impl Endpoint {
+    /// As configured; `None` where neither an endpoint nor an issuer is.
+    pub(super) fn of(settings: &TokenSettings) -> Option<Self> {
+        match (&settings.token_url, &settings.issuer) {
+            (Some(token_url), issuer) => Some(Self::Configured(Place {
+                token_url: token_url.clone(),
+                audience: issuer.as_ref().map_or_else(|| token_url.to_string(), named),
+            })),
+            (None, Some(issuer)) => Some(Self::Issuer {
+                issuer: issuer.clone(),
+                found: None,
+            }),
+            (None, None) => None,
+        }
+    }
+
+    /// An address at the provider.
+    pub(super) fn host(&self) -> &Url {
+        match self {
+            Self::Configured(place) => &place.token_url,
+            Self::Issuer { issuer, .. } => issuer,
+        }
+    }
+
     /// Its address, as far as it is known.
     pub(super) fn known(&self) -> Option<&Url> {
         match self {
-            Self::Configured(url) => Some(url),
-            Self::Issuer { found, .. } => found.as_ref().map(|found| &found.token_url),
+            Self::Configured(place) => Some(&place.token_url),
+            Self::Issuer { found, .. } => found.as_ref().map(|found| &found.place.token_url),
         }
     }
 
     /// Its address, asked for if need be.
-    pub(super) async fn locate(&mut self, provider: &Provider) -> Result<Url, MintError> {
+    pub(super) async fn locate(&mut self, provider: &Provider) -> Result<Place, MintError> {
         match self {
-            Self::Configured(url) => Ok(url.clone()),
+            Self::Configured(place) => Ok(place.clone()),
             Self::Issuer {
                 found: Some(found), ..
-            } => Ok(found.token_url.clone()),
+            } => Ok(found.place.clone()),
             Self::Issuer { issuer, found } => {
                 let found = found.insert(find(issuer, provider).await?);
-                Ok(found.token_url.clone())
+                Ok(found.place.clone())
             }
         }
     }
@@ -86,7 +119,10 @@ async fn find(issuer: &Url, provider: &Provider) -> Result<Found, MintError> {
         }
     }
     Ok(Found {
-        token_url: keycloak_endpoint(issuer),
+        place: Place {
+            token_url: keycloak_endpoint(issuer),
+            audience: named(issuer),
+        },
         guessed: true,
     })
 }
@@ -104,10 +140,14 @@ fn trusted(issuer: &Url, metadata: &Metadata) -> Result<Found, MintError> {
     match Url::parse(&metadata.token_endpoint) {
         Ok(token_url)
             if is_usable(&token_url)
-                && (token_url.scheme() == "https" || issuer.scheme() == "http") =>
+                && (token_url.scheme() == "https" || issuer.scheme() == "http")
+                && (!Reach::is_clear_text(&token_url) || Reach::is_clear_text(issuer)) =>
         {
             Ok(Found {
-                token_url,
+                place: Place {
+                    token_url,
+                    audience: metadata.issuer.clone(),
+                },
                 guessed: false,
             })
         }
@@ -122,6 +162,14 @@ pub(super) fn is_usable(url: &Url) -> bool {
         && url.has_host()
         && url.username().is_empty()
         && url.password().is_none()
+}
+
+/// An issuer as it most likely names itself: a URL type adds a slash to a bare host.
+fn named(issuer: &Url) -> String {
+    match issuer.path() {
+        "/" => issuer.as_str().trim_end_matches('/').to_owned(),
+        _ => issuer.to_string(),
+    }
 }
 
 fn openid_document(issuer: &Url) -> Url {
@@ -167,7 +215,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::identity::testing::{json_answer, serve, serve_at};
+    use crate::identity::testing::{json_answer, serve, serve_at, tls};
 
     fn issuer(text: &str) -> Url {
         text.parse().unwrap()
@@ -181,7 +229,7 @@ mod tests {
     }
 
     fn provider(at: &Url) -> Provider {
-        Provider::new(at, true, Duration::from_secs(5)).unwrap()
+        Provider::new(at, &tls(), Duration::from_secs(5)).unwrap()
     }
 
     /// A provider whose only document is at `path`, and says `issuer`.
@@ -232,7 +280,7 @@ mod tests {
                 provider_with_document("/realms/a/.well-known/openid-configuration", said).await;
             let issuer = base.join("realms/a").unwrap();
             let found = endpoint(&issuer).locate(&provider(&issuer)).await.unwrap();
-            assert_eq!(found, base.join("token").unwrap());
+            assert_eq!(found.token_url, base.join("token").unwrap());
         }
     }
 
@@ -242,7 +290,7 @@ mod tests {
         let base = provider_with_document(path, "/realms/a").await;
         let issuer = base.join("realms/a").unwrap();
         let found = endpoint(&issuer).locate(&provider(&issuer)).await.unwrap();
-        assert_eq!(found, base.join("token").unwrap());
+        assert_eq!(found.token_url, base.join("token").unwrap());
     }
 
     #[tokio::test]
@@ -287,7 +335,7 @@ mod tests {
         let unreachable = issuer("http://127.0.0.1:9/realms/a");
         let mut endpoint = endpoint(&unreachable);
         let guess = endpoint.locate(&provider(&unreachable)).await.unwrap();
-        assert_eq!(guess, keycloak_endpoint(&unreachable));
+        assert_eq!(guess.token_url, keycloak_endpoint(&unreachable));
 
         let error = endpoint.failed(MintError::Provider(ProviderError::Status {
             status: StatusCode::NOT_FOUND,

@@ -9,25 +9,12 @@ use super::provider::ProviderError;
 /// Why no identity could be started. Every variant names the setting to change.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The client has no name.
-    #[error("no client id for the service identity; set OIDC_CLIENT_ID")]
-    MissingClientId,
-    /// The client has nothing to prove itself with.
-    #[error(
-        "no client secret for the service identity; set OIDC_CLIENT_SECRET or OIDC_CLIENT_SECRET_FILE"
-    )]
-    MissingSecret,
     /// Nobody to ask for a token.
     #[error("no token endpoint for the service identity; set OIDC_TOKEN_URL or OIDC_ISSUER")]
     MissingEndpoint,
-    /// An address no token can be asked at. It is not shown: it may hold a password.
-    #[error(
-        "{setting} is not an http(s) URL without user name and password (the client's go into OIDC_CLIENT_ID and OIDC_CLIENT_SECRET)"
-    )]
-    UnusableUrl {
-        /// The setting it came from.
-        setting: &'static str,
-    },
+    /// The certificates of a private authority cannot be used.
+    #[error("OIDC_CA_FILE cannot be used: {0}; it needs certificates in PEM")]
+    CaFile(String),
     /// The TLS configuration of this machine cannot be used.
     #[error("cannot set up HTTPS to the identity provider: {0}")]
     Tls(String),
@@ -37,8 +24,10 @@ pub enum IdentityError {
 /// secret, and what the provider said is bounded (see [`quoted`]).
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MintError {
-    #[error("the client secret cannot be read: {0}")]
-    Secret(String),
+    #[error("{setting} {why}")]
+    Unreadable { setting: &'static str, why: String },
+    #[error("OIDC_CLIENT_KEY_FILE holds no private key in PEM (PKCS#8) that is RSA or P-256")]
+    UnusableKey,
     #[error("the identity provider refused: {code}{}", detail(.description))]
     Refused {
         code: String,
@@ -67,9 +56,11 @@ pub(super) enum MintError {
 }
 
 impl MintError {
-    /// The provider does not know this client or its secret.
+    /// The provider does not know this client or its secret. To a wrong secret
+    /// Keycloak says `unauthorized_client`.
     pub(super) fn is_invalid_client(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == "invalid_client")
+        let codes = ["invalid_client", "unauthorized_client"];
+        matches!(self, Self::Refused { code, .. } if codes.contains(&code.as_str()))
     }
 
     /// How long the provider asked us to stay away.
@@ -84,7 +75,7 @@ impl MintError {
     /// unreachable; without a secret we refuse in its stead.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Secret(_) | Self::Refused { .. } => Outcome::Refused,
+            Self::Unreadable { .. } | Self::UnusableKey | Self::Refused { .. } => Outcome::Refused,
             Self::TookTooLong(_) => Outcome::Timeout,
             Self::Provider(error) => match error {
                 ProviderError::Unreachable { .. } => Outcome::Unreachable,

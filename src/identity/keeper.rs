@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A child's 401 can force a mint out of resting, once in 5 s. It joins the mint
-//! in progress, and gets nothing while backing off.
+//! in progress, and gets nothing while backing off. A changed file of a secret or of a
+//! token ends every rest.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -33,15 +34,18 @@ use super::{
 
 /// Every exchange of a mint has a shorter limit of its own; this one holds
 /// whatever a mint consists of.
-const MINT_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const MINT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A child that refuses every token must not make us hammer the provider.
 const BETWEEN_FORCED_MINTS: Duration = Duration::from_secs(5);
 
+/// A file that changes all the time must not either.
+const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
+
 /// Somebody whose token was refused.
 pub(super) struct Renewal {
-    /// The generation of the refused token, if there was one.
-    pub(super) used: Option<u64>,
+    /// The generation of the refused token.
+    pub(super) used: u64,
     /// Gets the token to use instead.
     pub(super) answer: Answer,
 }
@@ -50,25 +54,30 @@ type Answer = oneshot::Sender<Option<ServiceToken>>;
 
 /// Keeps the token.
 pub(super) struct Keeper<M> {
+    /// The label of its metrics.
+    name: Arc<str>,
     minter: M,
     renewals: mpsc::Receiver<Renewal>,
     /// Those who wait for the mint in progress.
     waiting: Vec<Answer>,
-    /// Whether a mint is in progress. Told after what it brought is published.
-    minting: watch::Sender<bool>,
+    /// Since when a mint is in progress. Told after what it brought is published.
+    minting: watch::Sender<Option<Instant>>,
     snapshot: Snapshot,
     published: Arc<ArcSwap<Snapshot>>,
     backoff: Backoff,
     /// Mints that failed since the last that did not.
     failed_in_a_row: u32,
     forced_at: Option<Instant>,
+    /// When the last mint was begun.
+    minted_at: Instant,
 }
 
 impl<M: Minter> Keeper<M> {
     pub(super) fn new(
+        name: Arc<str>,
         minter: M,
         renewals: mpsc::Receiver<Renewal>,
-        minting: watch::Sender<bool>,
+        minting: watch::Sender<Option<Instant>>,
     ) -> Self {
         let snapshot = Snapshot {
             token_url: minter.token_url().map(Arc::from),
@@ -77,6 +86,7 @@ impl<M: Minter> Keeper<M> {
         Self {
             published: Arc::new(ArcSwap::from_pointee(snapshot.clone())),
             snapshot,
+            name,
             minter,
             renewals,
             waiting: Vec::new(),
@@ -84,6 +94,7 @@ impl<M: Minter> Keeper<M> {
             backoff: Backoff::new(),
             failed_in_a_row: 0,
             forced_at: None,
+            minted_at: Instant::now(),
         }
     }
 
@@ -107,10 +118,12 @@ impl<M: Minter> Keeper<M> {
         }
     }
 
-    /// Mints one token; says when to mint the next.
-    async fn minting(&mut self) -> Option<Result<Instant, Instant>> {
-        self.minting.send_replace(true);
+    /// Mints one token; says when to mint the next (`None`: not by itself), or when to
+    /// try again.
+    async fn minting(&mut self) -> Option<Result<Option<Instant>, Instant>> {
         let asked_at = Instant::now();
+        self.minted_at = asked_at;
+        self.minting.send_replace(Some(asked_at));
         let minted = {
             let mut mint = pin!(timeout(MINT_DEADLINE, self.minter.mint()));
             loop {
@@ -132,15 +145,16 @@ impl<M: Minter> Keeper<M> {
             Ok(minted) => Ok(self.keep(minted, asked_at)),
             Err(error) => Err(self.do_without(&error)),
         };
-        self.minting.send_replace(false);
+        self.minting.send_replace(None);
         Some(next)
     }
 
     /// Holds a token that is not due yet.
-    async fn resting(&mut self, refresh_at: Instant) -> Option<()> {
+    async fn resting(&mut self, refresh_at: Option<Instant>) -> Option<()> {
         loop {
             let Renewal { used, answer } = tokio::select! {
-                () = sleep_until(refresh_at) => return Some(()),
+                () = until(refresh_at) => return Some(()),
+                () = changed(&mut self.minter, self.minted_at) => return Some(()),
                 renewal = self.renewals.recv() => renewal?,
             };
             match newer(&self.snapshot, used) {
@@ -159,6 +173,7 @@ impl<M: Minter> Keeper<M> {
         loop {
             let Renewal { used, answer } = tokio::select! {
                 () = sleep_until(retry_at) => return Some(()),
+                () = changed(&mut self.minter, self.minted_at) => return Some(()),
                 renewal = self.renewals.recv() => renewal?,
             };
             reply(answer, newer(&self.snapshot, used));
@@ -171,29 +186,38 @@ impl<M: Minter> Keeper<M> {
     }
 
     /// Takes a new token into use; says when to refresh it.
-    fn keep(&mut self, minted: Minted, asked_at: Instant) -> Instant {
+    fn keep(&mut self, minted: Minted, asked_at: Instant) -> Option<Instant> {
         let Minted { header, life } = minted;
         let now = Instant::now();
-        let generation = self.snapshot.mints + 1;
-        let expires_at = lifetime::expiry(asked_at, now, life);
-        let token = ServiceToken::new(header, generation, now, expires_at);
+        let before = self.snapshot.token.as_ref();
+        let generation = before.map_or(0, ServiceToken::generation);
+        // One that was given again is as good to a child that refused it as before.
+        let is_new = before.is_none_or(|before| *before.header() != header);
+        let expires_at = life.map(|life| lifetime::expiry(asked_at, now, life));
+        let since = before
+            .filter(|_| !is_new)
+            .map_or(now, ServiceToken::minted_at);
+        let token = ServiceToken::new(header, generation + u64::from(is_new), since, expires_at);
 
-        self.log_success(generation, life);
+        self.log_success(token.generation(), life);
         self.failed_in_a_row = 0;
         self.backoff.reset();
-        self.snapshot.mints = generation;
+        self.snapshot.mints += 1;
         self.snapshot.last_error = None;
+        if is_new {
+            self.snapshot.previous = self.snapshot.token.take();
+        }
         self.snapshot.token = Some(token.clone());
-        self.publish(Some(token));
-        series::minted(Outcome::Ok);
-        series::expires(expires_at);
-        lifetime::refresh(asked_at, now, life)
+        self.publish(is_new.then_some(token));
+        series::minted(&self.name, Outcome::Ok);
+        life.map(|life| lifetime::refresh(asked_at, now, life))
     }
 
     /// Goes on with the token there is, if there is one; says when to try again.
     fn do_without(&mut self, error: &MintError) -> Instant {
         let pause = self.backoff.after_failure(error.retry_after());
         tracing::warn!(
+            identity = %self.name,
             outcome = error.outcome().as_str(),
             reason = %error,
             retry_in = ?pause,
@@ -205,7 +229,7 @@ impl<M: Minter> Keeper<M> {
         self.snapshot.failures += 1;
         self.snapshot.last_error = Some(error.to_string().into());
         self.publish(None);
-        series::minted(error.outcome());
+        series::minted(&self.name, error.outcome());
         Instant::now() + pause
     }
 
@@ -218,22 +242,43 @@ impl<M: Minter> Keeper<M> {
     }
 
     /// The first token and a recovery are news; a refresh is not.
-    fn log_success(&self, generation: u64, life: Duration) {
+    fn log_success(&self, generation: u64, life: Option<Duration>) {
         let token_url = self.snapshot.token_url.as_deref();
-        let failed = self.failed_in_a_row;
-        match (generation, failed) {
-            (1, _) => tracing::info!(token_url, life = ?life, failed, "service token minted"),
-            (_, 0) => tracing::debug!(generation, life = ?life, "service token refreshed"),
-            _ => tracing::info!(token_url, life = ?life, failed, "service token recovered"),
+        let (identity, failed) = (&*self.name, self.failed_in_a_row);
+        match (self.snapshot.mints, failed) {
+            (0, _) => tracing::info!(identity, token_url, ?life, failed, "service token minted"),
+            (_, 0) => tracing::debug!(identity, generation, ?life, "service token refreshed"),
+            _ => tracing::info!(
+                identity,
+                token_url,
+                ?life,
+                failed,
+                "service token recovered"
+            ),
         }
     }
 }
 
+/// Resolves when a mint may end otherwise than the last one did; a file that is written
+/// again and again must not make us hammer the provider.
+async fn changed(minter: &mut impl Minter, minted_at: Instant) {
+    // In this order, for this future is dropped when something else happens first.
+    sleep_until(minted_at + BETWEEN_CHANGES).await;
+    minter.changed().await;
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The token in use, if it came after the one that was refused.
-fn newer(snapshot: &Snapshot, used: Option<u64>) -> Option<ServiceToken> {
+fn newer(snapshot: &Snapshot, used: u64) -> Option<ServiceToken> {
     snapshot
         .valid_token()
-        .filter(|token| token.is_newer_than(used))
+        .filter(|token| token.generation() > used)
         .cloned()
 }
 

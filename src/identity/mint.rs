@@ -2,33 +2,35 @@
 
 use std::time::Duration;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use oauth2::{
-    AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RequestTokenError,
-    Scope, StandardRevocableToken, TokenUrl,
+    AuthType, Client, ClientId, ClientSecret, RequestTokenError, Scope, StandardRevocableToken,
+    TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
-use secrecy::{ExposeSecret, SecretString};
-use url::{Url, form_urlencoded::byte_serialize};
-
-use crate::config::IdentitySettings;
+use url::Url;
 
 use super::{
     answer::TokenAnswer,
-    discovery::{Endpoint, is_usable},
-    error::{IdentityError, MintError, quoted},
+    assertion,
+    discovery::{Endpoint, Place},
+    error::{IdentityError, MintError},
+    file::Watch,
+    proof::{self, Proof},
     provider::{self, Provider, ProviderError},
-    secret::{self, SecretSource},
     status::shown,
 };
+use crate::config::{Credential, TokenSettings};
+
+/// The value of `client_assertion_type` (RFC 7523, 2.2).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// What a mint gives. No `Debug`: the header is the token.
 pub(super) struct Minted {
     /// The value of `Authorization`, marked sensitive.
     pub(super) header: HeaderValue,
-    /// How long it is good, from when it was asked for.
-    pub(super) life: Duration,
+    /// How long it is good, from when it was asked for; `None`: until it is replaced.
+    pub(super) life: Option<Duration>,
 }
 
 /// Somebody who mints tokens, one at a time.
@@ -37,17 +39,22 @@ pub(super) trait Minter: Send + 'static {
     fn mint(&mut self) -> impl Future<Output = Result<Minted, MintError>> + Send;
 
     /// Where it asks, as far as it knows.
-    fn token_url(&self) -> Option<String>;
+    fn token_url(&self) -> Option<String> {
+        None
+    }
+
+    /// Resolves when what it mints from has changed, so that a mint may now end otherwise.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// The multiplexer as an OAuth client.
 pub(super) struct ClientCredentials {
     provider: Provider,
     endpoint: Endpoint,
-    client_id: ClientId,
-    secret: SecretSource,
-    audience: Option<String>,
-    scope: Option<Scope>,
+    /// Where it was asked for last: the endpoint forgets what has failed.
+    asked_at: Option<Url>,
+    settings: TokenSettings,
+    watch: Watch,
 }
 
 type OAuthClient = Client<
@@ -56,141 +63,136 @@ type OAuthClient = Client<
     BasicTokenIntrospectionResponse,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointSet,
 >;
 
 impl ClientCredentials {
-    pub(super) fn new(settings: &IdentitySettings) -> Result<Self, IdentityError> {
+    pub(super) fn new(settings: &TokenSettings) -> Result<Self, IdentityError> {
         Self::with_timeout(settings, provider::TIMEOUT)
     }
 
-    fn with_timeout(settings: &IdentitySettings, timeout: Duration) -> Result<Self, IdentityError> {
-        let client_id = filled(&settings.client_id).ok_or(IdentityError::MissingClientId)?;
-        let secret = SecretSource::of(settings)?;
-        let (setting, at, endpoint) = match (&settings.token_url, &settings.issuer) {
-            (Some(url), _) => ("OIDC_TOKEN_URL", url, Endpoint::Configured(url.clone())),
-            (None, Some(issuer)) => (
-                "OIDC_ISSUER",
-                issuer,
-                Endpoint::Issuer {
-                    issuer: issuer.clone(),
-                    found: None,
-                },
-            ),
-            (None, None) => return Err(IdentityError::MissingEndpoint),
-        };
-        if !is_usable(at) {
-            return Err(IdentityError::UnusableUrl { setting });
-        }
+    fn with_timeout(settings: &TokenSettings, timeout: Duration) -> Result<Self, IdentityError> {
+        let endpoint = Endpoint::of(settings).ok_or(IdentityError::MissingEndpoint)?;
         Ok(Self {
-            provider: Provider::new(at, settings.tls_verify, timeout)?,
+            provider: Provider::new(endpoint.host(), &settings.tls, timeout)?,
             endpoint,
-            client_id: ClientId::new(client_id),
-            secret,
-            audience: filled(&settings.audience),
-            scope: filled(&settings.scope).map(Scope::new),
+            asked_at: None,
+            watch: match &settings.credential {
+                Credential::Basic(secret) | Credential::Post(secret) => Watch::of_secret(secret),
+                Credential::Key { file, .. } => Watch::of_file("OIDC_CLIENT_KEY_FILE", file),
+            },
+            settings: settings.clone(),
         })
     }
 
     /// Mints with the secret as it is now; if the provider does not know it,
     /// and it was replaced just then, once more with the new one.
-    async fn mint_at(&self, token_url: Url) -> Result<Minted, MintError> {
-        let secret = self.secret.read().await?;
-        let refused = match self.ask(&token_url, &secret).await {
+    async fn mint_at(&self, place: &Place) -> Result<Minted, MintError> {
+        let proof = Proof::read(&self.settings.credential).await?;
+        let refused = match self.ask(place, &proof).await {
             Err(error) if error.is_invalid_client() => error,
             answered => return answered,
         };
-        let newer = self.secret.read().await?;
-        if secret::same(&secret, &newer) {
+        let newer = Proof::read(&self.settings.credential).await?;
+        if newer.is(&proof) {
             return Err(refused);
         }
-        self.ask(&token_url, &newer).await
+        self.ask(place, &newer).await
     }
 
-    async fn ask(&self, token_url: &Url, secret: &SecretString) -> Result<Minted, MintError> {
-        let client = self.client(token_url, secret);
+    async fn ask(&self, place: &Place, proof: &Proof) -> Result<Minted, MintError> {
+        let TokenSettings {
+            client_id,
+            credential,
+            ..
+        } = &self.settings;
+        let client = OAuthClient::new(ClientId::new(client_id.clone()))
+            .set_token_uri(TokenUrl::from_url(place.token_url.clone()));
+        let with_secret = || ClientSecret::new(proof.expose().to_owned());
+        let (client, assertion) = match credential {
+            Credential::Basic(_) => (
+                client
+                    .set_auth_type(AuthType::BasicAuth)
+                    .set_client_secret(with_secret()),
+                None,
+            ),
+            Credential::Post(_) => (
+                client
+                    .set_auth_type(AuthType::RequestBody)
+                    .set_client_secret(with_secret()),
+                None,
+            ),
+            Credential::Key { id, .. } => {
+                let signed =
+                    assertion::signed(proof.expose(), id.as_deref(), client_id, &place.audience)?;
+                (client.set_auth_type(AuthType::RequestBody), Some(signed))
+            }
+        };
         let mut request = client.exchange_client_credentials();
-        if let Some(scope) = &self.scope {
-            request = request.add_scope(scope.clone());
+        for (name, value) in self.extra(assertion.as_deref()) {
+            request = request.add_extra_param(name, value);
         }
-        if let Some(audience) = &self.audience {
-            request = request.add_extra_param("audience", audience);
+        if let Some(scope) = &self.settings.scope {
+            request = request.add_scope(Scope::new(scope.clone()));
         }
         let answer = request
             .request_async(&self.provider)
             .await
-            .map_err(|error| explain(error, &self.client_id, secret))?;
+            .map_err(|error| explain(error, client_id, proof.expose(), assertion.as_deref()))?;
         Ok(Minted {
             header: answer.header()?,
-            life: answer.life(),
+            life: Some(answer.life()),
         })
     }
 
-    fn client(&self, token_url: &Url, secret: &SecretString) -> OAuthClient {
-        Client::new(self.client_id.clone())
-            .set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
-            .set_auth_type(AuthType::BasicAuth)
-            .set_token_uri(TokenUrl::from_url(token_url.clone()))
+    /// The parameters that the grant itself does not have.
+    fn extra<'a>(&'a self, assertion: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+        let TokenSettings {
+            audience, resource, ..
+        } = &self.settings;
+        let mut extra = Vec::new();
+        extra.extend(audience.as_deref().map(|audience| ("audience", audience)));
+        extra.extend(resource.as_deref().map(|resource| ("resource", resource)));
+        if let Some(assertion) = assertion {
+            extra.push(("client_assertion_type", JWT_BEARER));
+            extra.push(("client_assertion", assertion));
+        }
+        extra
     }
 }
 
 impl Minter for ClientCredentials {
     async fn mint(&mut self) -> Result<Minted, MintError> {
-        let token_url = self.endpoint.locate(&self.provider).await?;
-        let minted = self.mint_at(token_url).await;
+        let place = self.endpoint.locate(&self.provider).await?;
+        self.asked_at = Some(place.token_url.clone());
+        let minted = self.mint_at(&place).await;
         minted.map_err(|error| self.endpoint.failed(error))
     }
 
     fn token_url(&self) -> Option<String> {
-        self.endpoint.known().map(shown)
+        self.endpoint.known().or(self.asked_at.as_ref()).map(shown)
     }
-}
 
-fn filled(setting: &Option<String>) -> Option<String> {
-    setting.clone().filter(|value| !value.trim().is_empty())
+    async fn changed(&mut self) {
+        self.watch.changed().await;
+    }
 }
 
 /// Drops the crate's own texts: they quote the answer, which may hold a token.
 fn explain(
     error: RequestTokenError<ProviderError, BasicErrorResponse>,
-    id: &ClientId,
-    secret: &SecretString,
+    id: &str,
+    secret: &str,
+    assertion: Option<&str>,
 ) -> MintError {
+    let without = |text: &str| proof::without(id, secret, assertion, text);
     match error {
         RequestTokenError::Request(error) => error.into(),
         RequestTokenError::ServerResponse(refusal) => MintError::Refused {
-            code: without(id, secret, refusal.error().as_ref()),
-            description: refusal
-                .error_description()
-                .map(|text| without(id, secret, text)),
+            code: without(refusal.error().as_ref()),
+            description: refusal.error_description().map(|text| without(text)),
         },
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => MintError::NotATokenAnswer,
     }
-}
-
-/// A provider's text as it may be shown: some repeat the request in it, and with it the
-/// secret in one of the forms in which it was sent (RFC 6749, 2.3.1).
-fn without(id: &ClientId, secret: &SecretString, text: &str) -> String {
-    let secret = secret.expose_secret();
-    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    let basic = |id: &str, secret: &str| BASE64_STANDARD.encode(format!("{id}:{secret}"));
-    let forms = [
-        basic(&encoded(id), &encoded(secret)),
-        basic(id, secret),
-        encoded(secret),
-        secret.to_owned(),
-    ];
-    let shown = forms
-        .iter()
-        // In base64 the padding is often left out.
-        .map(|form| form.trim_end_matches('='))
-        .filter(|form| !form.is_empty())
-        .fold(text.to_owned(), |text, form| text.replace(form, "[secret]"));
-    quoted(&shown)
 }
 
 #[cfg(test)]

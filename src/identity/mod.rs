@@ -1,13 +1,15 @@
-//! The service identity: one token for the fleet.
+//! The service identity: one token for the fleet, and one more for each child that
+//! asks for another.
 //!
 //! **What it is for.** Children that check JWTs stay reachable without anyone
 //! touching a token: it is minted with the OAuth 2.0 client-credentials grant,
 //! refreshed before it runs out, and minted anew when a child refuses it.
 //!
-//! **What it owns.** The token, the client secret and the connection to the
-//! identity provider. One task, the keeper, owns the token and does
+//! **What it owns.** The tokens, the client secrets and the connections to the
+//! identity provider. For each distinct token one task, the keeper, owns it and does
 //! every mint; whoever needs the token holds an [`Identity`], which reads an
-//! immutable snapshot. So any number of callers cause one mint.
+//! immutable snapshot. So any number of callers cause one mint. [`Identities`] hands
+//! them out. [`Trial`] mints one apart from all this, for an operator to look at.
 //!
 //! **What it must never know.** Children, requests, clients. Who gets the
 //! header (a remote child without an `Authorization` of its own) is decided
@@ -26,25 +28,38 @@
 //! Time is monotonic: setting the clock does not matter. A machine that was
 //! asleep may hold a token for valid which is not; the child's 401 heals that.
 
+mod advice;
 mod answer;
+mod assertion;
 mod backoff;
+mod basic;
+mod bearer_file;
+mod claims;
 mod discovery;
+mod doubts;
 mod error;
+mod file;
 mod handle;
 mod keeper;
 mod lifetime;
 mod mint;
+mod proof;
 mod provider;
-mod secret;
+mod registry;
 mod series;
 mod status;
 #[cfg(test)]
 mod testing;
 mod token;
+mod trial;
 
+pub use advice::Whose;
+pub use claims::Claims;
 pub use error::IdentityError;
 pub use handle::Identity;
-pub use status::IdentityStatus;
+pub use registry::Identities;
+pub use status::{IdentitiesStatus, IdentityStatus, Terms};
 pub use token::ServiceToken;
+pub use trial::{Asked, Mistake, Sample, Trial};
 
 pub(crate) use series::describe;

@@ -1,18 +1,25 @@
 //! One exchange with the identity provider over HTTP: bounded in time and size,
 //! never redirected, and its failures told apart.
 
-use std::{error::Error, net::IpAddr, pin::Pin, time::Duration};
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
 
 use http::{
     HeaderMap, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
 };
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
-use reqwest::redirect;
+use reqwest::{Certificate, redirect};
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
 use super::error::{IdentityError, quoted};
+use crate::config::{ProviderTls, Reach};
 
 /// For the connection, and for the whole exchange with it.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +59,7 @@ impl Provider {
     /// `at` is any of its addresses.
     pub(super) fn new(
         at: &Url,
-        tls_verify: bool,
+        tls: &ProviderTls,
         timeout: Duration,
     ) -> Result<Self, IdentityError> {
         let mut client = reqwest::Client::builder()
@@ -63,16 +70,19 @@ impl Provider {
             // Mints are minutes apart: a kept connection would mostly be a dead one.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("mcp-multiplexer/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(at) {
+        if Reach::of(at) == Reach::Loopback {
             client = client.no_proxy();
         }
-        if !tls_verify {
+        if let Some(path) = &tls.ca_file {
+            client = client.tls_certs_merge(certificates(path)?);
+        }
+        if !tls.verify {
             tracing::warn!(
                 provider = at.host_str(),
                 "TLS certificates of the identity provider are NOT checked: \
                  whoever is on the way there can take the client secret and the tokens"
             );
-            client = client.danger_accept_invalid_certs(true);
+            client = client.tls_danger_accept_invalid_certs(true);
         }
         let client = client
             .build()
@@ -150,6 +160,16 @@ impl<'c> AsyncHttpClient<'c> for Provider {
     }
 }
 
+/// The certificates in a PEM file.
+fn certificates(path: &Path) -> Result<Vec<Certificate>, IdentityError> {
+    let pem = fs::read(path).map_err(|error| IdentityError::CaFile(error.to_string()))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(none) if none.is_empty() => Err(IdentityError::CaFile("it holds none".into())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(IdentityError::CaFile(root_cause(&error))),
+    }
+}
+
 struct Head {
     status: StatusCode,
     headers: HeaderMap,
@@ -199,10 +219,16 @@ fn is_oauth_error(body: &[u8]) -> bool {
     is_object(body) && serde_json::from_slice::<OAuthError>(body).is_ok()
 }
 
-/// Only as seconds: the form with a date depends on two clocks that agree.
+/// Seconds or a date (RFC 9110, 10.2.3). A date in the past is no pause.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    Some(Duration::from_secs(seconds.parse().ok()?))
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let until = httpdate::parse_http_date(text).ok()?;
+            Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+        }
+    }
 }
 
 fn root_cause(error: &dyn Error) -> String {
@@ -211,32 +237,4 @@ fn root_cause(error: &dyn Error) -> String {
         cause = source;
     }
     quoted(&cause.to_string())
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for (url, loopback) in [
-            ("http://localhost:1/", true),
-            ("http://kc.localhost/", true),
-            ("http://127.8.0.1/", true),
-            ("http://[::1]:8080/", true),
-            ("http://localhost.example.com/", false),
-            ("http://10.0.0.1/", false),
-        ] {
-            assert_eq!(is_loopback(&url.parse().unwrap()), loopback, "{url}");
-        }
-    }
 }

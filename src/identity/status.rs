@@ -7,13 +7,31 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::token::ServiceToken;
+use crate::config::{ServiceSettings, TokenSettings};
 
-/// What an operator may know of the identity. What does not apply is left out.
+/// The name of the service identity.
+pub(super) const SERVICE: &str = "service";
+
+/// The identities as `/status` shows them.
+#[derive(Clone, Debug, Serialize)]
+pub struct IdentitiesStatus {
+    /// The service identity.
+    #[serde(flatten)]
+    pub service: IdentityStatus,
+    /// Those of children that have one of their own, each by the first such child.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<IdentityStatus>,
+}
+
+/// Who we are, and for what a token is asked. What does not apply is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct IdentityStatus {
-    /// The value of `MCP_CLIENT_AUTH`.
+pub struct Terms {
+    /// What `MCP_CLIENT_AUTH` calls it.
     pub mode: &'static str,
+    /// Who issues the tokens, as configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// Where tokens are asked for: as configured, or as found by discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_url: Option<String>,
@@ -23,13 +41,30 @@ pub struct IdentityStatus {
     /// For whom the tokens are meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// How long the token is still valid; absent when none is.
+    /// The scope asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The resource asked for (RFC 8707).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+}
+
+/// What an operator may know of an identity. What does not apply is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityStatus {
+    /// The label `identity` of its metrics: `service`, or a child.
+    pub name: Arc<str>,
+    /// Who we are there.
+    #[serde(flatten)]
+    pub terms: Terms,
+    /// How long the token is still valid; absent when none is, or it does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in_seconds: Option<u64>,
     /// How old the token is; absent when none is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,
-    /// Tokens minted since the start.
+    /// Mints that succeeded since the start.
     pub mints: u64,
     /// Mints that failed since the start.
     pub failures: u64,
@@ -38,11 +73,51 @@ pub struct IdentityStatus {
     pub last_error: Option<String>,
 }
 
+impl Terms {
+    /// Those of a token that is minted; where, is not known before.
+    pub(super) fn of_token(token: &TokenSettings) -> Self {
+        Self {
+            mode: "oidc-client-credentials",
+            issuer: token.issuer.as_ref().map(shown),
+            client_id: Some(token.client_id.clone()),
+            audience: token.audience.clone(),
+            scope: token.scope.clone(),
+            resource: token.resource.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Those of the service identity.
+    pub(super) fn of_service(service: &ServiceSettings) -> Self {
+        match service {
+            ServiceSettings::ClientCredentials(token) => Self::of_token(token),
+            other => Self {
+                mode: other.as_str(),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+impl IdentityStatus {
+    /// What does not change of an identity.
+    pub(super) fn new(name: &str, terms: Terms) -> Self {
+        Self {
+            name: name.into(),
+            terms,
+            ..Self::default()
+        }
+    }
+}
+
 /// All that handles read: written by the keeper alone, replaced whole.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) token: Option<ServiceToken>,
+    /// The one before it: requests that bear it may still be answered.
+    pub(super) previous: Option<ServiceToken>,
     pub(super) token_url: Option<Arc<str>>,
+    /// Mints that succeeded; a token that was given again is not a new one.
     pub(super) mints: u64,
     pub(super) failures: u64,
     pub(super) last_error: Option<Arc<str>>,
@@ -61,8 +136,13 @@ impl Snapshot {
         let now = Instant::now();
         let token = self.valid_token();
         IdentityStatus {
-            token_url: self.token_url.as_deref().map(String::from),
-            expires_in_seconds: token.map(|token| (token.expires_at() - now).as_secs()),
+            terms: Terms {
+                token_url: self.token_url.as_deref().map(String::from),
+                ..about.terms.clone()
+            },
+            expires_in_seconds: token
+                .and_then(ServiceToken::expires_at)
+                .map(|at| (at - now).as_secs()),
             age_seconds: token.map(|token| (now - token.minted_at()).as_secs()),
             mints: self.mints,
             failures: self.failures,

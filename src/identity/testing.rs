@@ -2,31 +2,47 @@
 
 use std::{fs, ops::Deref, path::PathBuf};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use axum::{
     Router,
     body::Body,
     http::{Response, header::CONTENT_TYPE},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::config::{IdentityMode, IdentitySettings};
+use crate::config::{Credential, ProviderTls, SecretSource, TokenSettings};
 
 /// A secret that must be seen nowhere but at the token endpoint.
 pub(super) const SECRET: &str = "canary-secret";
 
-pub(super) fn settings(token_url: &str) -> IdentitySettings {
-    IdentitySettings {
-        mode: IdentityMode::ClientCredentials,
-        client_id: Some("mcp-multiplexer".into()),
-        client_secret: Some(SECRET.into()),
-        client_secret_file: None,
-        audience: Some("agent-services".into()),
-        scope: None,
+pub(super) fn settings(token_url: &str) -> TokenSettings {
+    TokenSettings {
         token_url: Some(token_url.parse().unwrap()),
         issuer: None,
-        tls_verify: true,
+        client_id: "mcp-multiplexer".into(),
+        credential: Credential::Basic(SecretSource::Value("OIDC_CLIENT_SECRET", SECRET.into())),
+        audience: Some("agent-services".into()),
+        scope: None,
+        resource: None,
+        tls: tls(),
     }
+}
+
+pub(super) fn tls() -> ProviderTls {
+    ProviderTls {
+        verify: true,
+        ca_file: None,
+    }
+}
+
+/// A private key in PEM.
+pub(super) fn testing_key() -> String {
+    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let der = key.to_pkcs8v1().unwrap();
+    let body = BASE64_STANDARD.encode(der.as_ref());
+    format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
 }
 
 /// Serves `router` on a free port for as long as the test runs.

@@ -11,15 +11,19 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Entrance;
+use super::{Entrance, Overload, accept};
 use crate::{
+    config::ConfigStatus,
     fleet::{ChildStatus, Fleet},
-    identity::{Identity, IdentityStatus},
+    identity::{Identities, IdentitiesStatus},
     telemetry::Recorder,
 };
+
+/// Connections of operators and of what asks in their name.
+const CONNECTIONS: usize = 256;
 
 /// What the process is, told in `/status`.
 #[derive(Clone, Debug, Serialize)]
@@ -29,8 +33,6 @@ pub struct About {
     pub transport: &'static str,
     /// `eager` or `dynamic`.
     pub mode: &'static str,
-    /// The configuration file.
-    pub config_path: String,
 }
 
 /// The operators' routes.
@@ -42,8 +44,9 @@ pub struct Admin {
 #[derive(Debug)]
 struct Shared {
     about: About,
+    config: watch::Receiver<ConfigStatus>,
     fleet: Arc<Fleet>,
-    identity: Identity,
+    identities: Identities,
     recorder: Recorder,
     entrance: Entrance,
     began: Instant,
@@ -51,39 +54,32 @@ struct Shared {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status<'a> {
+struct Status {
     version: &'static str,
     uptime_seconds: u64,
     transport: &'static str,
     mode: &'static str,
-    config: Config<'a>,
-    identity: IdentityStatus,
+    config: ConfigStatus,
+    identity: IdentitiesStatus,
     children: Vec<ChildStatus>,
-}
-
-/// A configuration is read once, at the start.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Config<'a> {
-    path: &'a str,
-    generation: u64,
-    last_reload: &'static str,
 }
 
 impl Admin {
     /// Routes that tell of this process.
     pub fn new(
         about: About,
+        config: watch::Receiver<ConfigStatus>,
         fleet: Arc<Fleet>,
-        identity: Identity,
+        identities: Identities,
         recorder: Recorder,
         entrance: Entrance,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 about,
+                config,
                 fleet,
-                identity,
+                identities,
                 recorder,
                 entrance,
                 began: Instant::now(),
@@ -103,18 +99,10 @@ impl Admin {
     }
 
     /// Serves the routes on a listener of their own, until `shutdown`.
-    ///
-    /// # Errors
-    ///
-    /// When the listener fails.
-    pub async fn serve(
-        &self,
-        listener: TcpListener,
-        shutdown: CancellationToken,
-    ) -> std::io::Result<()> {
-        axum::serve(listener, self.router())
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) {
+        // Of its own: clients by the thousand must not keep operators out.
+        let overload = Overload::new(Some(CONNECTIONS), None);
+        accept::serve(listener, self.router(), self.router(), overload, shutdown).await;
     }
 }
 
@@ -143,12 +131,8 @@ async fn status(State(shared): State<Arc<Shared>>, request: Request) -> Response
         uptime_seconds: shared.began.elapsed().as_secs(),
         transport: shared.about.transport,
         mode: shared.about.mode,
-        config: Config {
-            path: &shared.about.config_path,
-            generation: 1,
-            last_reload: "ok",
-        },
-        identity: shared.identity.status(),
+        config: shared.config.borrow().clone(),
+        identity: shared.identities.status(),
         children: shared.fleet.status(),
     })
     .into_response()
@@ -157,7 +141,9 @@ async fn status(State(shared): State<Arc<Shared>>, request: Request) -> Response
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let text = shared.recorder.render(|gauges| {
         shared.fleet.write_gauges(gauges);
-        gauges.config(1, true);
+        shared.identities.write_gauges();
+        let config = shared.config.borrow();
+        gauges.config(config.generation, config.last_reload.ok);
     });
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use rmcp::model::{
-    CacheScope, DiscoverResult, Implementation, InitializeResult, JsonObject, ServerCapabilities,
-    ToolsCapability,
+    CacheScope, DiscoverResult, Implementation, InitializeResult, JsonObject, PromptsCapability,
+    ResourcesCapability, ServerCapabilities, ToolsCapability,
 };
 use serde::Serialize;
 
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, Family, Primitive},
     protocol::{
         Era, Frame,
         error::{RpcError, code, result_answer},
@@ -29,35 +29,50 @@ pub(super) fn initialize(request: &Frame) -> Result<Bytes, RpcError> {
         .and_then(|params| params.get("protocolVersion"))
         .filter(|raw| json::is_string(raw))
         .ok_or_else(|| invalid("params.protocolVersion must be a string"))?;
-    let result = InitializeResult::new(capabilities())
+    let result = InitializeResult::new(everything())
         .with_protocol_version(negotiate_legacy(&json::unquote(asked)))
         .with_server_info(server_info());
     Ok(answer(request, &result))
 }
 
-/// The answer to `server/discover`.
-pub(super) fn discover(request: &Frame) -> Bytes {
-    let result = DiscoverResult::new(vec![MODERN], capabilities())
+/// The answer to `server/discover`: what the children offer now.
+pub(super) fn discover(request: &Frame, catalog: &Catalog) -> Bytes {
+    let mut capabilities = everything();
+    if !catalog.offers(Family::Prompts) {
+        capabilities.prompts = None;
+    }
+    if !catalog.offers(Family::Resources) {
+        capabilities.resources = None;
+    }
+    if !catalog.completes() {
+        capabilities.completions = None;
+    }
+    let result = DiscoverResult::new(vec![MODERN], capabilities)
         .with_server_info(server_info())
         .with_ttl_ms(DISCOVER_TTL_MS)
         .with_cache_scope(CacheScope::Private);
     answer(request, &result)
 }
 
-/// The answer to `tools/list`: what was prepared when the catalog was merged. There
-/// is one page.
-pub(super) fn tool_list(request: &Frame, era: Era, catalog: &Catalog) -> Result<Bytes, RpcError> {
+/// The answer to a request that lists: what was prepared when the catalog was merged.
+/// There is one page.
+pub(super) fn list(
+    request: &Frame,
+    era: Era,
+    primitive: Primitive,
+    catalog: &Catalog,
+) -> Result<Bytes, RpcError> {
     let params = request.body_object();
     let cursor = params.as_ref().and_then(|params| params.get("cursor"));
     if cursor.is_some_and(|cursor| cursor != "null") {
         return Err(invalid("unknown cursor: the list has one page"));
     }
     let id = request.id().unwrap_or("null");
-    let mut answer = Vec::with_capacity(catalog.tool_list_size() + id.len() + 128);
+    let mut answer = Vec::with_capacity(catalog.list_size(primitive) + id.len() + 128);
     answer.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     answer.extend_from_slice(id.as_bytes());
     answer.extend_from_slice(br#","result":"#);
-    catalog.write_tool_list(era, &mut answer);
+    catalog.write_list(primitive, era, &mut answer);
     answer.push(b'}');
     Ok(answer.into())
 }
@@ -81,11 +96,19 @@ fn server_info() -> Implementation {
     Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
 
-fn capabilities() -> ServerCapabilities {
+/// Everything that can ever be carried.
+fn everything() -> ServerCapabilities {
     let mut tools = ToolsCapability::default();
     tools.list_changed = Some(true);
+    let mut prompts = PromptsCapability::default();
+    prompts.list_changed = Some(true);
+    let mut resources = ResourcesCapability::default();
+    resources.list_changed = Some(true);
     let mut capabilities = ServerCapabilities::default();
     capabilities.tools = Some(tools);
+    capabilities.prompts = Some(prompts);
+    capabilities.resources = Some(resources);
+    capabilities.completions = Some(JsonObject::default());
     capabilities.logging = Some(JsonObject::default());
     capabilities
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{answers, listen, session::Session};
 use crate::{
+    catalog::Primitive,
     fleet::Fleet,
     protocol::{
         Caller, Era, Frame, LogLevel,
@@ -16,7 +17,7 @@ use crate::{
         request::Params,
         version::MODERN,
     },
-    relay::{Relay, Reply},
+    relay::{Method, Relay, Reply},
 };
 
 /// Answers requests: from the snapshot what it can, by a child what it must.
@@ -60,6 +61,7 @@ impl Requester<'_> {
             caller: Caller {
                 era: Era::Modern,
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
+                session: None,
             },
             session: None,
         })
@@ -106,24 +108,21 @@ impl Dispatch {
     ) -> Reply {
         let method = frame.method().unwrap_or_default();
         let era = requester.caller.era;
+        if let Some(method) = Method::of(&method) {
+            return self
+                .relay
+                .carry(method, frame, params, &requester.caller, asides)
+                .await;
+        }
+        if let Some(primitive) = Primitive::listed_by(&method) {
+            return Reply::Whole(self.list(frame, primitive, requester).await);
+        }
         let answered = match (&*method, era) {
-            ("tools/call", _) => {
-                return self
-                    .relay
-                    .tool_call(frame, params, &requester.caller, asides)
-                    .await;
-            }
-            ("tools/list", _) => {
-                self.fleet.settled().await;
-                let snapshot = self.fleet.snapshot();
-                if let Some(session) = requester.session {
-                    session.has_seen(snapshot.generation);
-                }
-                answers::tool_list(frame, era, &snapshot.catalog)
-            }
             ("ping", Era::Legacy) => Ok(answers::empty(frame)),
             ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, requester.session),
-            ("server/discover", Era::Modern) => Ok(answers::discover(frame)),
+            ("server/discover", Era::Modern) => {
+                Ok(answers::discover(frame, &self.fleet.snapshot().catalog))
+            }
             ("subscriptions/listen", Era::Modern) => {
                 listen::subscription(frame, &self.fleet, &self.shutdown, asides).await
             }
@@ -133,6 +132,18 @@ impl Dispatch {
             )),
         };
         Reply::Whole(answered.unwrap_or_else(|error| error.answer(frame.id()).into_bytes()))
+    }
+
+    /// Answers a request for a list; the first one waits for children that are starting.
+    async fn list(&self, frame: &Frame, primitive: Primitive, requester: &Requester<'_>) -> Bytes {
+        self.fleet.settled().await;
+        let snapshot = self.fleet.snapshot();
+        if let Some(session) = requester.session {
+            let family = primitive.family();
+            session.has_seen(family, snapshot.generations.of(family));
+        }
+        answers::list(frame, requester.caller.era, primitive, &snapshot.catalog)
+            .unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
     }
 
     /// Takes a notification: only cancelling means anything here yet.

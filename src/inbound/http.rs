@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     extract::{Request, State},
     response::{IntoResponse, Response},
     routing::any,
@@ -15,9 +15,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    ASIDES, BODY_LIMIT, Entrance, Sessions, answers,
+    ASIDES, BODY_LIMIT, Entrance, Sessions, accept, answers,
     dispatch::{Dispatch, Requester, missing_meta},
     listen, negotiate,
+    overload::{Admitted, Overload},
     refused::Refused,
     session::Session,
     stream,
@@ -40,47 +41,41 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A body up to this many bytes is read even where memory is short.
+const SMALL: u64 = 4096;
+
 /// What every request needs.
 #[derive(Clone, Debug)]
 struct Door {
     dispatch: Dispatch,
     sessions: Sessions,
     entrance: Arc<Entrance>,
+    overload: Overload,
 }
 
 /// Serves `/mcp`, and `open` beside it, on a listener until `dispatch` is to end.
-/// Returns when the last answer has been sent.
-///
-/// # Errors
-///
-/// When the listener fails.
+/// Returns when the last answer has been sent. What `overload` does not let in is
+/// refused; `open` is served all the same.
 pub async fn serve(
     listener: TcpListener,
     dispatch: Dispatch,
     sessions: Sessions,
     entrance: Entrance,
     open: Router,
-) -> std::io::Result<()> {
-    use axum::serve::ListenerExt;
+    overload: Overload,
+) {
     let shutdown = dispatch.shutdown().clone();
     let door = Door {
         dispatch,
         sessions,
         entrance: Arc::new(entrance),
+        overload: overload.clone(),
     };
     let router = Router::new()
         .route("/mcp", any(handle))
         .with_state(door)
-        .merge(open);
-    let listener = listener.tap_io(|stream| {
-        // Small answers must not wait for the client's acknowledgement.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+        .merge(open.clone());
+    accept::serve(listener, router, open, overload, shutdown).await;
 }
 
 async fn handle(State(door): State<Door>, request: Request) -> Response {
@@ -111,17 +106,27 @@ impl Door {
     async fn post(self, request: Request) -> Answered {
         let (parts, body) = request.into_parts();
         negotiate::content_types(&parts.headers)?;
+        // Before the body: it is what takes memory. A short one may take a call back.
+        let small = body.size_hint().upper().is_some_and(|size| size <= SMALL);
+        let admitted = self.overload.request();
+        let admitted = match admitted {
+            Err(short) if !small => return Ok(accept::refusal(short)),
+            admitted => admitted,
+        };
         let frame = Frame::read(read(body).await?)
             .map_err(|error| Refused::with(StatusCode::BAD_REQUEST, error.answer()))?;
         match frame.kind() {
-            Kind::Request => self.request(&parts.headers, frame).await,
+            Kind::Request => match admitted {
+                Ok(admitted) => self.request(&parts.headers, frame, admitted).await,
+                Err(short) => Ok(accept::refusal(short)),
+            },
             Kind::Notification => self.notification(&parts.headers, &frame),
             // No request of ours is open to be answered.
             Kind::Result | Kind::Error => Ok(StatusCode::ACCEPTED.into_response()),
         }
     }
 
-    async fn request(self, all: &HeaderMap, frame: Frame) -> Answered {
+    async fn request(self, all: &HeaderMap, frame: Frame, admitted: Admitted) -> Answered {
         let method = frame.method().unwrap_or_default().into_owned();
         if method == "initialize" {
             return self.initialize(&frame);
@@ -130,6 +135,9 @@ impl Door {
             let frame = &frame;
             move |error: RpcError| Refused::rpc(status, &error, frame.id())
         };
+        // It listens for hours and works on nothing: it must not count as what takes
+        // the memory, or nobody else would be let in any more.
+        let admitted = (method != "subscriptions/listen").then_some(admitted);
         let speaks_modern = negotiate::is_modern(all);
         let params = Params::read(&frame, &method).map_err(|error| match error.code {
             code::INVALID_REQUEST => refuse(StatusCode::BAD_REQUEST)(error),
@@ -150,7 +158,7 @@ impl Door {
         };
         let era = params.era();
         let (asides, mut heard) = mpsc::channel(ASIDES);
-        let mut work = Box::pin(self.work(frame, params, sender, asides));
+        let mut work = Box::pin(self.work(frame, params, sender, asides, admitted));
         // The answer is plain JSON if it is the first thing to come.
         tokio::select! {
             biased;
@@ -172,6 +180,7 @@ impl Door {
         params: Params,
         sender: Sender,
         asides: mpsc::Sender<Bytes>,
+        _admitted: Option<Admitted>,
     ) -> Option<Reply> {
         let (caller, session) = match &sender {
             Sender::Stateless(caller) => (caller.clone(), None),

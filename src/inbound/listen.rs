@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
 use crate::{
+    catalog::Family,
     fleet::Fleet,
     outbound::ChildMessage,
     protocol::{
@@ -15,8 +16,6 @@ use crate::{
         request::meta_key,
     },
 };
-
-const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 
 /// Serves a modern `subscriptions/listen` (MCP 2026-07-28, "Subscriptions"): the
 /// acknowledgement first, then what was asked for, each tagged with the request's
@@ -33,27 +32,34 @@ pub(super) async fn subscription(
 ) -> Result<Bytes, RpcError> {
     let id = request.id().unwrap_or("null");
     let mut changes = fleet.changes();
-    let tools = wants_tools(request)?;
+    let wanted = wanted(request)?;
     let tag: Value = serde_json::from_str(id).unwrap_or_default();
     let meta = json!({meta_key::SUBSCRIPTION_ID: tag});
 
     // What is not offered yet is left out of what is acknowledged.
-    let accepted = if tools {
-        json!({"toolsListChanged": true})
-    } else {
-        json!({})
-    };
+    let accepted = wanted
+        .iter()
+        .map(|family| (filter_key(*family).to_owned(), Value::Bool(true)));
+    let accepted: serde_json::Map<String, Value> = accepted.collect();
     let acknowledged = json!({"_meta": meta, "notifications": accepted}).to_string();
     let acknowledged = notification(
         "notifications/subscriptions/acknowledged",
         Some(&acknowledged),
     );
-    let changed = notification(TOOLS_CHANGED, Some(&json!({"_meta": meta}).to_string()));
+    let tagged = json!({"_meta": meta}).to_string();
+    let mut told_of = *changes.borrow_and_update();
 
     let told = async {
         asides.send(acknowledged.into_bytes()).await?;
-        while tools && changes.changed().await.is_ok() {
-            asides.send(changed.bytes().clone()).await?;
+        while !wanted.is_empty() && changes.changed().await.is_ok() {
+            let now = *changes.borrow_and_update();
+            for family in &wanted {
+                if now.of(*family) > told_of.of(*family) {
+                    let changed = notification(family.list_changed(), Some(&tagged));
+                    asides.send(changed.into_bytes()).await?;
+                }
+            }
+            told_of = now;
         }
         std::future::pending::<Result<(), mpsc::error::SendError<Bytes>>>().await
     };
@@ -63,7 +69,8 @@ pub(super) async fn subscription(
     Ok(result_answer(id, &result).into_bytes())
 }
 
-fn wants_tools(request: &Frame) -> Result<bool, RpcError> {
+/// The families of lists whose changes the filter asks for.
+fn wanted(request: &Frame) -> Result<Vec<Family>, RpcError> {
     let invalid = |message| RpcError::new(code::INVALID_PARAMS, message);
     let params = request.body_object();
     let filter = params
@@ -72,7 +79,24 @@ fn wants_tools(request: &Frame) -> Result<bool, RpcError> {
         .ok_or_else(|| invalid("params.notifications is missing"))?;
     let filter: rmcp::model::SubscriptionFilter = serde_json::from_str(filter)
         .map_err(|_| invalid("params.notifications must be a filter of notifications"))?;
-    Ok(filter.tools_list_changed == Some(true))
+    let asked = |family: &Family| {
+        let wish = match family {
+            Family::Tools => filter.tools_list_changed,
+            Family::Prompts => filter.prompts_list_changed,
+            Family::Resources => filter.resources_list_changed,
+        };
+        wish == Some(true)
+    };
+    Ok(Family::ALL.into_iter().filter(asked).collect())
+}
+
+/// The key of the filter that asks for changes of these lists.
+fn filter_key(family: Family) -> &'static str {
+    match family {
+        Family::Tools => "toolsListChanged",
+        Family::Prompts => "promptsListChanged",
+        Family::Resources => "resourcesListChanged",
+    }
 }
 
 /// Tells a legacy client of changed lists, and of log messages at its level, until
@@ -87,12 +111,14 @@ pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sen
         let message = tokio::select! {
             changed = changes.changed() => match changed {
                 Ok(()) => {
-                    let generation = *changes.borrow_and_update();
-                    if !session.is_behind(generation) {
-                        continue;
+                    let generations = *changes.borrow_and_update();
+                    for family in session.catches_up(generations) {
+                        let changed = notification(family.list_changed(), None);
+                        if asides.send(changed.into_bytes()).await.is_err() {
+                            return;
+                        }
                     }
-                    session.has_seen(generation);
-                    notification(TOOLS_CHANGED, None).into_bytes()
+                    continue;
                 }
                 Err(_) => return,
             },
@@ -112,8 +138,13 @@ pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sen
     }
 }
 
-/// A log message of no single request goes to those who asked for its level.
+/// A log message of no single request goes to those who asked for its level; that of a
+/// session's own connection to that session alone.
 fn for_session(session: &Session, message: ChildMessage) -> Option<Bytes> {
+    let mine = session.key().number();
+    if message.session.is_some_and(|session| session != mine) {
+        return None;
+    }
     let caller = session.caller();
     caller.log_level?;
     caller

@@ -1,9 +1,10 @@
 //! Clients come in: over HTTP or stdio, with or without a session.
 //!
-//! Owns: the two doors, who may enter, what a client has told of itself, and the
+//! Owns: the two doors, who may enter, how many at once, what a client has told of itself, and the
 //! answers that need no child. Speaks frames only. Must never know how a child is
 //! connected.
 
+mod accept;
 mod admin;
 mod answers;
 mod dispatch;
@@ -12,6 +13,7 @@ mod http;
 mod in_flight;
 mod listen;
 mod negotiate;
+mod overload;
 mod refused;
 mod session;
 mod stdio;
@@ -21,6 +23,7 @@ pub use admin::{About, Admin};
 pub use dispatch::Dispatch;
 pub use entrance::Entrance;
 pub use http::serve as serve_http;
+pub use overload::{Overload, Shortage, raise_open_files};
 pub use session::Sessions;
 pub use stdio::serve as serve_stdio;
 

@@ -15,7 +15,9 @@ use uuid::Uuid;
 
 use super::in_flight::InFlight;
 use crate::{
-    protocol::{Caller, Era, LogLevel},
+    catalog::Family,
+    fleet::Generations,
+    protocol::{Caller, Era, LogLevel, SessionKey},
     telemetry::set_sessions,
 };
 
@@ -31,6 +33,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub struct Session {
     /// Its requests that are being worked on.
     pub(super) in_flight: InFlight,
+    /// What the rest of the program knows it by.
+    key: SessionKey,
     log_level: Mutex<Option<LogLevel>>,
     last_used: Mutex<Instant>,
     /// Streams open now: a session with one is in use.
@@ -38,8 +42,8 @@ pub struct Session {
     /// The newest stream for messages outside of any request: each is sent on one
     /// stream only, so the older ones end.
     newest_stream: watch::Sender<u64>,
-    /// The generation of the list it has seen, or been told of.
-    seen: AtomicU64,
+    /// The generation of each family of lists that it has seen, or been told of.
+    seen: [AtomicU64; Family::ALL.len()],
 }
 
 /// No list has been seen yet.
@@ -49,11 +53,12 @@ impl Session {
     pub(super) fn new() -> Self {
         Self {
             in_flight: InFlight::default(),
+            key: SessionKey::begin(),
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),
             streams: AtomicUsize::new(0),
             newest_stream: watch::Sender::new(0),
-            seen: AtomicU64::new(NEVER),
+            seen: Family::ALL.map(|_| AtomicU64::new(NEVER)),
         }
     }
 
@@ -67,25 +72,41 @@ impl Session {
         Caller {
             era: Era::Legacy,
             log_level: *lock(&self.log_level),
+            session: Some(self.key.clone()),
         }
     }
 
-    /// The client has been given the list of this generation, or told that it is there.
-    pub(super) fn has_seen(&self, generation: u64) {
-        self.seen.store(generation, Ordering::Relaxed);
+    /// What the rest of the program knows it by.
+    pub(super) fn key(&self) -> &SessionKey {
+        &self.key
     }
 
-    /// The client begins to listen at this generation. One that has seen no list yet
+    /// The client has been given a list of this generation, or told that it is there.
+    pub(super) fn has_seen(&self, family: Family, generation: u64) {
+        self.seen[family as usize].store(generation, Ordering::Relaxed);
+    }
+
+    /// The client begins to listen at these generations. One that has seen no list yet
     /// has missed nothing.
-    pub(super) fn listens_from(&self, generation: u64) {
-        let _ = self
-            .seen
-            .compare_exchange(NEVER, generation, Ordering::Relaxed, Ordering::Relaxed);
+    pub(super) fn listens_from(&self, generations: Generations) {
+        for family in Family::ALL {
+            let _ = self.seen[family as usize].compare_exchange(
+                NEVER,
+                generations.of(family),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
     }
 
-    /// Whether the client holds a list that is older than this generation.
-    pub(super) fn is_behind(&self, generation: u64) -> bool {
-        self.seen.load(Ordering::Relaxed) < generation
+    /// The families of which the client holds a list that is older than this; from now
+    /// on it has been told of them.
+    pub(super) fn catches_up(&self, generations: Generations) -> Vec<Family> {
+        let behind = |family: &Family| {
+            let generation = generations.of(*family);
+            self.seen[*family as usize].fetch_max(generation, Ordering::Relaxed) < generation
+        };
+        Family::ALL.into_iter().filter(behind).collect()
     }
 
     /// Opens the session's stream; the one before it ends.
@@ -106,6 +127,12 @@ impl Session {
         self.streams.load(Ordering::Relaxed) == 0
             && self.in_flight.is_empty()
             && lock(&self.last_used).elapsed() >= IDLE
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.key.end();
     }
 }
 
@@ -165,6 +192,7 @@ impl Sessions {
         let ended = self.0.remove(id);
         if let Some((_, session)) = &ended {
             session.in_flight.cancel_all();
+            session.key.end();
             session.newest_stream.send_modify(|newest| *newest += 1);
         }
         self.count();

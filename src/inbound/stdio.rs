@@ -163,7 +163,11 @@ impl Door {
                 session: Some(&self.session),
             },
             Era::Modern => match Requester::modern(&params) {
-                Ok(requester) => requester,
+                Ok(mut requester) => {
+                    // One client for as long as the pipe lasts, whatever it speaks.
+                    requester.caller.session = Some(self.session.key().clone());
+                    requester
+                }
                 Err(error) => return refused(error),
             },
         };

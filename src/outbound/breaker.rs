@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use failsafe::{FailurePolicy, Instrument, StateMachine, failure_policy};
+use failsafe::{FailurePolicy, Instrument, StateMachine, backoff, failure_policy};
 use rand::Rng;
 use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
@@ -59,8 +59,14 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// A closed breaker. `failures: 0` makes one that never opens.
-    pub fn new(child: &ChildName, settings: &BreakerSettings, metrics: ChildMetrics) -> Self {
+    /// A closed breaker. `failures: 0` makes one that never opens. Closed for `stable`,
+    /// it begins with the first cool-down again.
+    pub fn new(
+        child: &ChildName,
+        settings: &BreakerSettings,
+        stable: Duration,
+        metrics: ChildMetrics,
+    ) -> Self {
         let gauge = Gauge {
             child: child.clone(),
             state: Arc::new(AtomicU8::new(BreakerState::Closed as u8)),
@@ -70,6 +76,7 @@ impl Breaker {
         let machine = (settings.failures > 0).then(|| {
             let policy = Policy {
                 inner: policy(settings),
+                rests: Rests::of(settings, stable),
                 opened,
             };
             Arc::new(Mutex::new(StateMachine::new(policy, gauge.clone())))
@@ -90,11 +97,11 @@ impl Breaker {
         }
     }
 
-    /// When an open breaker lets its probe through.
+    /// When an open breaker lets its probe through; `None` while one is on its way.
     pub fn probe_at(&self) -> Option<Instant> {
         match self.state() {
-            BreakerState::Closed => None,
-            _ => *self.reopens.borrow(),
+            BreakerState::Open => *self.reopens.borrow(),
+            BreakerState::Closed | BreakerState::HalfOpen => None,
         }
     }
 
@@ -146,13 +153,12 @@ impl Breaker {
         }
     }
 
-    /// What the probe has shown.
-    pub fn probed(&self, alive: bool) {
+    /// The probe has failed, or has come to nothing: open again, for longer. One that
+    /// succeeds is a new connection, which [`Breaker::reset`]s it.
+    pub fn probe_failed(&self) {
         self.with(|machine| {
-            if alive {
-                machine.on_success()
-            } else {
-                machine.on_error()
+            if self.state() == BreakerState::HalfOpen {
+                machine.on_error();
             }
         });
     }
@@ -201,16 +207,20 @@ impl Instrument for Gauge {
     }
 }
 
+/// Their own cool-downs are not asked for: both would step on at once, and neither
+/// says one for a probe that failed.
 type Inner = failure_policy::OrElse<
-    failure_policy::ConsecutiveFailures<Rests>,
-    failure_policy::SuccessRateOverTimeWindow<Rests>,
+    failure_policy::ConsecutiveFailures<backoff::Constant>,
+    failure_policy::SuccessRateOverTimeWindow<backoff::Constant>,
 >;
 
-/// `failsafe`'s policies, and the moment at which the breaker they opened is due
-/// for its probe: the machine keeps that to itself.
+/// `failsafe`'s policies decide when it opens; for how long, and when the probe is
+/// due, is decided here: the machine keeps that to itself.
 #[derive(Debug)]
 struct Policy {
     inner: Inner,
+    rests: Rests,
+    /// When the probe is due, from the opening to the closing.
     opened: watch::Sender<Option<Instant>>,
 }
 
@@ -220,7 +230,13 @@ impl FailurePolicy for Policy {
     }
 
     fn mark_dead_on_failure(&mut self) -> Option<Duration> {
-        let rest = self.inner.mark_dead_on_failure()?;
+        // The machine asks while it is closed or half-open. A probe that failed opens
+        // it again, whatever was counted.
+        let half_open = self.opened.borrow().is_some();
+        if !half_open {
+            self.inner.mark_dead_on_failure()?;
+        }
+        let rest = self.rests.next();
         self.opened.send_replace(Some(Instant::now() + rest));
         Some(rest)
     }
@@ -233,55 +249,53 @@ impl FailurePolicy for Policy {
 
 fn policy(settings: &BreakerSettings) -> Inner {
     let rate = settings.failure_rate.unwrap_or(1.0).clamp(0.0, 1.0);
-    let rests = Rests {
-        first: settings.cooldown,
-        longest: settings.max_cooldown.max(settings.cooldown),
-        row: Arc::default(),
-    };
-    failure_policy::consecutive_failures(settings.failures, rests.clone()).or_else(
+    let unused = backoff::constant(Duration::ZERO);
+    failure_policy::consecutive_failures(settings.failures, unused.clone()).or_else(
         failure_policy::success_rate_over_time_window(
             // A rate of 1 can never be exceeded: it turns this half off.
             1.0 - rate,
             RATE_NEEDS,
             // The window is counted in whole seconds.
             settings.window.max(Duration::from_secs(1)),
-            rests,
+            unused,
         ),
     )
 }
 
 /// The cool-downs: doubling up to the longest, each up to a tenth longer, so that
-/// children that failed together are not probed together. Clones go on where the
-/// others were: `failsafe` starts anew with a clone whenever the breaker closes, and a
-/// child that answers its probe and fails its calls would get no longer rest.
-#[derive(Clone, Debug)]
+/// children that failed together are not probed together. They go on where they were
+/// when the breaker has closed in between: a child that answers its probe and fails its
+/// calls would get no longer rest.
+#[derive(Debug)]
 struct Rests {
     first: Duration,
     longest: Duration,
-    row: Arc<Mutex<Row>>,
-}
-
-#[derive(Debug, Default)]
-struct Row {
+    /// Closed for this long, it begins with the first rest again.
+    stable: Duration,
     /// The last rest given, and when it was over.
     last: Option<(Duration, Instant)>,
 }
 
-/// A breaker that has stayed closed this long begins with the first rest again.
-const STABLE: Duration = Duration::from_secs(60);
+impl Rests {
+    fn of(settings: &BreakerSettings, stable: Duration) -> Self {
+        Self {
+            first: settings.cooldown,
+            longest: settings.max_cooldown.max(settings.cooldown),
+            stable,
+            last: None,
+        }
+    }
 
-impl Iterator for Rests {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let mut row = self.row.lock().unwrap_or_else(|p| p.into_inner());
+    fn next(&mut self) -> Duration {
         let now = Instant::now();
-        let rest = match row.last {
-            Some((rest, over)) if now < over + STABLE => rest.saturating_mul(2).min(self.longest),
+        let rest = match self.last {
+            Some((rest, over)) if now < over + self.stable => {
+                rest.saturating_mul(2).min(self.longest)
+            }
             _ => self.first,
         };
-        row.last = Some((rest, now + rest));
-        Some(rest.mul_f64(1.0 + rand::rng().random_range(0.0..0.1)))
+        self.last = Some((rest, now + rest));
+        rest.mul_f64(1.0 + rand::rng().random_range(0.0..0.1))
     }
 }
 
@@ -296,7 +310,8 @@ mod tests {
             ..BreakerSettings::default()
         };
         let child = "child".into();
-        Breaker::new(&child, &settings, ChildMetrics::new(&child))
+        let minute = Duration::from_secs(60);
+        Breaker::new(&child, &settings, minute, ChildMetrics::new(&child))
     }
 
     #[test]
@@ -329,12 +344,13 @@ mod tests {
         breaker.failed();
         breaker.probe_due().await;
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        assert_eq!(breaker.probe_at(), None);
         breaker.failed();
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        breaker.probed(false);
+        breaker.probe_failed();
         assert_eq!(breaker.state(), BreakerState::Open);
         breaker.probe_due().await;
-        breaker.probed(true);
+        breaker.reset();
         assert_eq!(breaker.state(), BreakerState::Closed);
         assert_eq!(breaker.probe_at(), None);
     }
@@ -371,14 +387,62 @@ mod tests {
         }
     }
 
+    /// By the time of the probe the window holds nothing any more.
+    #[tokio::test]
+    async fn opened_by_its_rate_it_rests_longer_after_a_probe_that_fails() {
+        const COOLDOWN: Duration = Duration::from_millis(1500);
+        let settings = BreakerSettings {
+            failures: 1000,
+            failure_rate: Some(0.5),
+            window: Duration::from_secs(1),
+            cooldown: COOLDOWN,
+            ..BreakerSettings::default()
+        };
+        let child = "child".into();
+        let minute = Duration::from_secs(60);
+        let mut breaker = Breaker::new(&child, &settings, minute, ChildMetrics::new(&child));
+        while breaker.state() == BreakerState::Closed {
+            breaker.failed();
+            breaker.failed();
+            breaker.succeeded();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let opened = breaker.probe_at().unwrap();
+        assert!(opened < Instant::now() + COOLDOWN.mul_f64(1.1), "one step");
+
+        breaker.probe_due().await;
+        breaker.probe_failed();
+
+        assert_eq!(breaker.state(), BreakerState::Open);
+        let again = breaker.probe_at().unwrap();
+        assert!(again >= opened + 2 * COOLDOWN, "{:?}", again - opened);
+    }
+
+    #[test]
+    fn few_requests_are_no_rate() {
+        let settings = BreakerSettings {
+            failures: 1000,
+            failure_rate: Some(0.5),
+            window: Duration::from_secs(1),
+            ..BreakerSettings::default()
+        };
+        let mut policy = policy(&settings);
+        std::thread::sleep(Duration::from_secs(1));
+        for _ in 1..RATE_NEEDS {
+            assert_eq!(policy.mark_dead_on_failure(), None);
+        }
+        assert!(policy.mark_dead_on_failure().is_some());
+    }
+
     #[test]
     fn rests_double_up_to_the_longest() {
-        let rests = Rests {
+        let mut rests = Rests {
             first: Duration::from_secs(15),
             longest: Duration::from_secs(300),
-            row: Arc::default(),
+            stable: Duration::from_secs(60),
+            last: None,
         };
-        let whole: Vec<_> = rests.take(7).map(|rest| rest.as_secs_f64()).collect();
+        let whole: Vec<_> = (0..7).map(|_| rests.next().as_secs_f64()).collect();
         for (rest, base) in whole
             .iter()
             .zip([15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0])

@@ -1,7 +1,7 @@
 //! A child as everybody above sees it: may I call, and through what.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -12,13 +12,14 @@ use tokio::{
 };
 
 use super::{
-    BreakerState, Connection, Failure, Phase, Slot, State, breaker::Breaker, mask::Mask,
-    slots::Slots,
+    BreakerState, Connection, Failure, Need, Phase, Slot, State, breaker::Breaker,
+    dedicated::Dedicated, demand::Demand, keeping::Keeping, mask::Mask, slots::Slots,
+    supervisor::Backoff,
 };
 use crate::{
-    catalog::Listing,
+    catalog::{Filter, Listing},
     config::{ChildSettings, TransportSettings},
-    protocol::ChildName,
+    protocol::{ChildName, SessionKey},
     telemetry::ChildMetrics,
 };
 
@@ -31,7 +32,16 @@ pub(super) struct Loss {
     pub(super) failure: Failure,
 }
 
-/// One entry of the configuration, supervised by a task of its own.
+/// What a child is there for, beside its entry.
+#[derive(Debug, Default)]
+pub(super) struct Role {
+    pub(super) keeping: Keeping,
+    pub(super) dedicated: Option<Dedicated>,
+    pub(super) session: Option<SessionKey>,
+}
+
+/// One entry of the configuration, or one session's own connection to it, supervised
+/// by a task of its own.
 #[derive(Debug)]
 pub struct Child {
     /// What the configuration says.
@@ -42,29 +52,92 @@ pub struct Child {
     pub(super) state: watch::Sender<Arc<State>>,
     pub(super) listing: ArcSwapOption<Listing>,
     pub(super) changed: Arc<Notify>,
+    /// Told when an answer suggests that the child speaks another era by now.
+    pub(super) doubted: Notify,
     pub(super) lost: mpsc::UnboundedSender<Loss>,
     pub(super) mask: Mask,
+    /// The calls that keep it running, if it does not run all the time.
+    pub(super) demand: Option<Demand>,
+    /// Where its catalog is kept, if it is.
+    pub(super) keeping: Keeping,
+    /// The sessions' own connections, if it gives them any.
+    pub(super) dedicated: Option<Dedicated>,
+    /// The session it belongs to, if it belongs to one.
+    pub(super) session: Option<SessionKey>,
+    /// What the session's next connection is to know, if this one ends in failure.
+    pub(super) backoff: Mutex<Option<Backoff>>,
     slots: Slots,
 }
 
 impl Child {
     /// A child that nothing has been done for yet, and where its task learns of
     /// lost sessions.
-    pub(super) fn new(settings: ChildSettings) -> (Arc<Self>, mpsc::UnboundedReceiver<Loss>) {
+    pub(super) fn new(
+        settings: ChildSettings,
+        role: Role,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Loss>) {
+        let Role {
+            keeping,
+            dedicated,
+            session,
+        } = role;
+        let mut first = State::first(settings.disabled.clone());
+        // The call for which it is made waits for it.
+        first.renewing = session.is_some();
         let metrics = ChildMetrics::new(&settings.name);
         let (lost, losses) = mpsc::unbounded_channel();
         let child = Self {
-            breaker: Breaker::new(&settings.name, &settings.breaker, metrics.clone()),
-            state: watch::Sender::new(Arc::new(State::first(settings.disabled.clone()))),
+            breaker: Breaker::new(
+                &settings.name,
+                &settings.breaker,
+                settings.restart.stable,
+                metrics.clone(),
+            ),
+            state: watch::Sender::new(Arc::new(first)),
             listing: ArcSwapOption::empty(),
             changed: Arc::default(),
+            doubted: Notify::new(),
             lost,
             mask: Mask::of(&settings),
-            slots: Slots::new(settings.max_concurrency, settings.queue_timeout),
+            demand: (settings.lazy || session.is_some()).then(Demand::default),
+            keeping,
+            dedicated,
+            session,
+            backoff: Mutex::default(),
+            slots: Slots::new(
+                settings.max_concurrency,
+                settings.max_queue,
+                settings.queue_timeout,
+            ),
             metrics,
             settings,
         };
         (Arc::new(child), losses)
+    }
+
+    /// Lists what `before`, which had its place, was listed with, as far as the filters
+    /// let it, until it has been listed itself.
+    pub fn inherit(&self, before: &Self) {
+        if self.settings.disabled.is_none()
+            && let Some(listing) = before.listing()
+        {
+            self.listing
+                .store(Some(Arc::new(self.filtered(Listing::clone(&listing)))));
+        }
+    }
+
+    /// The listing without what the entry's filters hold back.
+    pub(super) fn filtered(&self, listing: Listing) -> Listing {
+        let ChildSettings {
+            enabled_tools,
+            disabled_tools,
+            ..
+        } = &self.settings;
+        match Filter::new(enabled_tools, disabled_tools) {
+            Ok(filter) => listing.filtered(&filter),
+            // The configuration refuses such a pattern before it comes here.
+            Err(_) => listing,
+        }
     }
 
     /// Its name.
@@ -92,13 +165,27 @@ impl Child {
         self.listing.load_full()
     }
 
+    /// Reason and detail of a failure of its, for operators.
+    pub fn told_in_full(&self, failure: &Failure) -> String {
+        self.mask.told_in_full(failure)
+    }
+
     /// Where its breaker stands.
     pub fn breaker(&self) -> BreakerState {
         self.breaker.state()
     }
 
-    /// Requests it is working on, and requests that wait for a slot.
+    /// Requests it is working on, and requests that wait for a slot; those of the
+    /// sessions' own connections among them.
     pub fn load(&self) -> (usize, usize) {
+        let sum = |sum: (usize, usize), one: (usize, usize)| (sum.0 + one.0, sum.1 + one.1);
+        let sessions = self.sessions();
+        let loads = sessions.iter().map(|session| session.own_load());
+        loads.fold(self.own_load(), sum)
+    }
+
+    /// The same, on this connection alone.
+    pub(super) fn own_load(&self) -> (usize, usize) {
         (self.slots.in_flight(), self.slots.queued())
     }
 
@@ -145,26 +232,53 @@ impl Child {
         }
     }
 
-    /// The same; a child that is only being given a new session is waited for, at most
-    /// `patience`.
+    /// The same; a child that is only being given a new session, or is started for
+    /// this call, is waited for, at most `patience`.
     ///
     /// # Errors
     ///
     /// As [`Child::callable`].
     pub async fn callable_soon(&self, patience: Duration) -> Result<Arc<Connection>, Failure> {
-        if self.state.borrow().renewing {
+        if self.state.borrow().is_undecided() {
             let mut states = self.state.subscribe();
-            let decided = states.wait_for(|state| !state.renewing);
+            let decided = states.wait_for(|state| !state.is_undecided());
             let _ = tokio::time::timeout(patience, decided).await;
         }
         self.callable()
+    }
+
+    /// Takes no more requests, if it has none. Whoever comes is told that the child is
+    /// `unavailable`.
+    pub fn close_if_idle(&self) -> bool {
+        // All of them: a session whose calls have ended begins no more here.
+        let sessions = self.sessions();
+        let busy = |it: &&Arc<Self>| !it.slots.close_if_idle() && it.own_load().0 > 0;
+        let busy = sessions.iter().filter(busy).count();
+        busy == 0 && self.slots.close_if_idle()
+    }
+
+    /// Takes no more requests. Whoever waits for a slot is told so.
+    pub fn close(&self) {
+        self.slots.close();
+        for session in self.sessions() {
+            session.slots.close();
+        }
+    }
+
+    /// To be held from before a call asks for the child until it has ended: starts a
+    /// child that is idle, and keeps it running.
+    pub(super) fn needed(&self) -> Need {
+        match &self.demand {
+            Some(demand) => demand.need(),
+            None => Need::of_no_account(),
+        }
     }
 
     /// A slot for one request.
     ///
     /// # Errors
     ///
-    /// `busy`.
+    /// `busy`, or `unavailable` where the child takes no more.
     pub async fn slot(&self) -> Result<Slot, Failure> {
         self.slots.take().await
     }
@@ -180,10 +294,11 @@ impl Child {
         let _ = tokio::time::timeout(patience, given_up).await;
     }
 
-    /// Waits until the first attempt to connect is over, at most `patience`.
+    /// Waits until the first attempt to connect is over, at most `patience`. Later ones
+    /// are not waited for: the child is known to be gone.
     pub async fn attempted(&self, patience: Duration) {
         let mut states = self.state.subscribe();
-        let over = states.wait_for(|state| state.attempted && state.phase != Phase::Connecting);
+        let over = states.wait_for(|state| state.attempted);
         let _ = tokio::time::timeout(patience, over).await;
     }
 
@@ -191,6 +306,14 @@ impl Child {
     pub fn succeeded(&self, connection: &Connection) {
         if self.is_current(connection) {
             self.breaker.succeeded();
+        }
+    }
+
+    /// A request on `connection` was answered as if it had been asked in the wrong
+    /// protocol: the child is asked anew what it speaks.
+    pub fn doubt(&self, connection: &Connection) {
+        if self.is_current(connection) {
+            self.doubted.notify_one();
         }
     }
 

@@ -17,7 +17,8 @@ use super::{
     slots::Slot,
 };
 use crate::{
-    catalog::{Listing, ListingError, Page},
+    catalog::{Family, Listing, ListingError, Page, Primitive},
+    config::RestartSettings,
     protocol::{Era, Frame, LogLevel, request::meta_key, version::MODERN},
 };
 
@@ -92,24 +93,51 @@ impl Connection {
         self.link.call(request, slot).await
     }
 
-    /// Fetches the list of tools, page by page.
+    /// Fetches everything the child offers, page by page.
     ///
     /// # Errors
     ///
-    /// When a page cannot be had. A child without tools has an empty list.
+    /// When its tools, or any list, cannot be had. What a child does not offer is empty.
     pub(super) async fn list(&self, patience: Duration) -> Result<Listing, Failure> {
-        tokio::time::timeout(patience, self.pages())
+        let listed = async {
+            let mut listing = Listing::default();
+            listing.completes = self.info.capabilities.completions.is_some();
+            for primitive in Primitive::ALL {
+                if self.may_offer(primitive) {
+                    self.pages(primitive, &mut listing).await?;
+                }
+            }
+            Ok(listing)
+        };
+        tokio::time::timeout(patience, listed)
             .await
             .unwrap_or_else(|_| Err(Failure::timeout(patience)))
     }
 
-    async fn pages(&self) -> Result<Listing, Failure> {
-        let mut listing = Listing::default();
+    /// Whether it is worth asking: everybody is asked for tools; for the rest those
+    /// that declare it.
+    fn may_offer(&self, primitive: Primitive) -> bool {
+        let declared = &self.info.capabilities;
+        match primitive.family() {
+            Family::Tools => true,
+            Family::Prompts => declared.prompts.is_some(),
+            Family::Resources => declared.resources.is_some(),
+        }
+    }
+
+    async fn pages(&self, primitive: Primitive, listing: &mut Listing) -> Result<(), Failure> {
+        let what = primitive.list_key();
         let mut cursor: Option<String> = None;
         for _ in 0..MOST_PAGES {
-            let page = match Page::read(&self.page(cursor.as_deref()).await?) {
+            let answer = self.page(primitive, cursor.as_deref()).await?;
+            let page = match Page::read(primitive, &answer) {
                 Ok(page) => page,
-                Err(ListingError::NotOffered) => return Ok(listing),
+                Err(ListingError::NotOffered) => return Ok(()),
+                Err(error) if primitive != Primitive::Tool => {
+                    // Its tools are worth having without the rest.
+                    tracing::debug!(%error, list = what, "a child's list cannot be had");
+                    return Ok(());
+                }
                 Err(ListingError::Refused(message)) => {
                     return Err(
                         Failure::protocol("refused to list its tools").with_detail(&message)
@@ -120,28 +148,30 @@ impl Connection {
             if page.unusable > 0 {
                 tracing::warn!(
                     entries = page.unusable,
-                    "a list holds entries that are no tools"
+                    list = what,
+                    "a list holds entries that are none"
                 );
             }
-            listing.tools.extend(page.tools);
+            listing.extend(primitive, page.entries);
             if page.next_cursor.is_none() {
-                return Ok(listing);
+                return Ok(());
             }
             if page.next_cursor == cursor {
-                return Err(Failure::protocol(
-                    "gives the same page of its tools again and again",
-                ));
+                return Err(Failure::protocol(format!(
+                    "gives the same page of its {what} again and again"
+                )));
             }
             cursor = page.next_cursor;
         }
         Err(Failure::protocol(format!(
-            "has more than {MOST_PAGES} pages of tools"
+            "has more than {MOST_PAGES} pages of {what}"
         )))
     }
 
-    async fn page(&self, cursor: Option<&str>) -> Result<Frame, Failure> {
+    async fn page(&self, primitive: Primitive, cursor: Option<&str>) -> Result<Frame, Failure> {
         let number = next_number();
         let id = super::call_id(number);
+        let method = primitive.list_method();
         let mut params = Vec::new();
         params.extend(cursor.map(|cursor| format!(r#""cursor":{cursor}"#)));
         if self.era == Era::Modern {
@@ -150,12 +180,12 @@ impl Connection {
         let params = params.join(",");
         let request = Outgoing {
             frame: format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{{params}}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}}}}}"#
             )
             .into(),
             id: &id,
             number,
-            method: "tools/list",
+            method,
             name: None,
             may_stream: false,
         };
@@ -168,12 +198,12 @@ impl Connection {
         }
     }
 
-    /// Whether the child answers at all.
+    /// Whether the child is there, and as it was: `false` if it answers with an error.
     ///
     /// # Errors
     ///
-    /// When it does not, within `patience`.
-    pub(super) async fn probe(&self, patience: Duration) -> Result<(), Failure> {
+    /// When it does not answer within `patience`.
+    pub(super) async fn ping(&self, patience: Duration) -> Result<bool, Failure> {
         control::probe(&self.peer, self.era, patience).await
     }
 
@@ -185,18 +215,38 @@ impl Connection {
     /// # Errors
     ///
     /// `session_lost` when the connection has to be made anew.
-    pub(super) async fn follow(&self, changed: &Notify) -> Result<(), Failure> {
+    pub(super) async fn follow(
+        &self,
+        changed: &Notify,
+        clocks: &RestartSettings,
+    ) -> Result<(), Failure> {
         match (self.era, &self.link) {
-            (Era::Legacy, Link::Http(http)) => super::http::follow(http.clone(), changed).await,
+            (Era::Legacy, Link::Http(http)) => {
+                super::http::follow(http.clone(), changed, clocks).await
+            }
             (Era::Legacy, Link::Pipe(_)) => Ok(()),
             (Era::Modern, _) => {
-                let announces = self.info.capabilities.tools.as_ref();
-                match announces.and_then(|tools| tools.list_changed) {
-                    Some(true) => control::follow(&self.peer, changed).await,
-                    _ => Ok(()),
+                let families: Vec<_> = Family::ALL
+                    .into_iter()
+                    .filter(|family| self.announces(*family))
+                    .collect();
+                if families.is_empty() {
+                    return Ok(());
                 }
+                control::follow(&self.peer, &families, changed, clocks).await
             }
         }
+    }
+
+    /// Whether the child tells of changes of these lists.
+    fn announces(&self, family: Family) -> bool {
+        let declared = &self.info.capabilities;
+        let told = match family {
+            Family::Tools => declared.tools.as_ref().and_then(|it| it.list_changed),
+            Family::Prompts => declared.prompts.as_ref().and_then(|it| it.list_changed),
+            Family::Resources => declared.resources.as_ref().and_then(|it| it.list_changed),
+        };
+        told == Some(true)
     }
 
     /// Asks a legacy child for log messages of this level and above.
@@ -217,10 +267,7 @@ impl Connection {
 
     /// Ends the connection, and the child's session with it.
     pub(super) async fn close(&self) {
-        self.way().cancel();
-        if let Link::Http(http) = &self.link {
-            http.end_session().await;
-        }
+        self.link.end().await;
     }
 
     /// Ends the connection, and the child's session without waiting for it.

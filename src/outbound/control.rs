@@ -28,16 +28,22 @@ use super::{
     http::{
         HttpLink,
         body::{self, Shape},
+        denies,
     },
     link::Link,
     pause::Pause,
 };
-use crate::protocol::{
-    Era, Frame, Kind, LogLevel,
-    error::{RpcError, code},
-    headers, json,
-    request::Params,
-    version::{MODERN, NEWEST_LEGACY, known_version},
+use crate::{
+    catalog::Family,
+    config::RestartSettings,
+    protocol::{
+        Era, Frame, Kind, LogLevel,
+        error::{RpcError, code},
+        headers, json,
+        request::Params,
+        version::{MODERN, NEWEST_LEGACY, known_version},
+    },
+    telemetry::Outcome,
 };
 
 /// The running control plane of one connection. Its drop ends it.
@@ -110,23 +116,44 @@ pub(super) async fn shake_hands(
 /// When the connection is found gone.
 pub(super) async fn follow(
     control: &rmcp::Peer<RoleClient>,
+    families: &[Family],
     changed: &Notify,
+    clocks: &RestartSettings,
 ) -> Result<(), Failure> {
-    let mut pause = Pause::default();
+    let mut pause = Pause::new(clocks);
+    let mut offered = false;
     loop {
-        let filter = SubscriptionFilter::builder().tools_list_changed().build();
-        match control.listen(filter).await {
+        let filter =
+            families.iter().fold(
+                SubscriptionFilter::builder(),
+                |filter, family| match family {
+                    Family::Tools => filter.tools_list_changed(),
+                    Family::Prompts => filter.prompts_list_changed(),
+                    Family::Resources => filter.resources_list_changed(),
+                },
+            );
+        match control.listen(filter.build()).await {
             Ok(mut subscription) => {
+                offered = true;
                 changed.notify_one();
                 pause.begins();
                 while let Ok(Some(_)) = subscription.next().await {}
+            }
+            Err(ServiceError::McpError(error))
+                if offered && error.code != ErrorCode::INTERNAL_ERROR =>
+            {
+                // It told before and knows nothing of it now: it is another program,
+                // and may speak another era.
+                return Err(Failure::session_lost());
             }
             Err(ServiceError::McpError(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => {
                 return Ok(());
             }
             Err(ServiceError::TransportSend(error)) => {
                 let failure = sent(error);
-                if failure.loses_connection() {
+                // As with a legacy child's stream.
+                let refused = failure.outcome == Outcome::Unauthorized && !offered;
+                if failure.loses_connection() && !refused {
                     return Err(failure);
                 }
             }
@@ -160,16 +187,16 @@ pub(super) async fn set_log_level(
     control.set_level(SetLevelRequestParams::new(level)).await
 }
 
-/// Whether the child answers at all: any answer will do, an error too.
+/// Whether the child is there, and as it was: `false` if it answers with an error.
 ///
 /// # Errors
 ///
-/// When none came within `patience`.
+/// When no answer came within `patience`.
 pub(super) async fn probe(
     control: &rmcp::Peer<RoleClient>,
     era: Era,
     patience: Duration,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     use rmcp::model::{ClientRequest, DiscoverRequest, DiscoverRequestParams, PingRequest};
     let request = match era {
         Era::Legacy => ClientRequest::PingRequest(PingRequest::default()),
@@ -178,7 +205,8 @@ pub(super) async fn probe(
         }
     };
     match tokio::time::timeout(patience, control.send_request(request)).await {
-        Ok(Ok(_) | Err(ServiceError::McpError(_) | ServiceError::UnexpectedResponse)) => Ok(()),
+        Ok(Ok(_) | Err(ServiceError::UnexpectedResponse)) => Ok(true),
+        Ok(Err(ServiceError::McpError(_))) => Ok(false),
         Ok(Err(ServiceError::TransportSend(error))) => Err(sent(error)),
         Ok(Err(error)) => Err(Failure::transport(error.to_string())),
         Err(_) => Err(Failure::timeout(patience)),
@@ -340,7 +368,8 @@ async fn refused(
         .as_ref()
         .filter(|frame| frame.kind() == Kind::Error)
         .and_then(Frame::body);
-    let is_refusal = response.status().is_client_error() && !refused.session_lost;
+    let is_refusal =
+        response.status().is_client_error() && !refused.session_lost && !denies(&response);
     let discovering = method == "server/discover"
         && response.status().is_client_error()
         && response.status() != http::StatusCode::FORBIDDEN

@@ -56,6 +56,15 @@ pub enum Exchange {
 }
 
 impl Exchange {
+    /// Whether the answer is an error that came with an HTTP error: what was refused is
+    /// the protocol, not the call.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Pipe(_) => false,
+            Self::Http(exchange) => exchange.is_refusal(),
+        }
+    }
+
     /// The next part. Not to be called after the answer.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::telemetry::Outcome;
@@ -18,12 +19,22 @@ pub struct Failure {
     /// What else an operator wants to know: the child's own words. Only to be shown
     /// through the child's mask.
     pub(super) detail: Option<String>,
+    /// Whether the child's process has ended by itself.
+    pub(super) exited: bool,
+    /// Whether it says nothing against the child: a 429 that names its time, a client
+    /// that does not read.
+    pub(super) blameless: bool,
+    /// Whether it is asked more than it takes (429): the same again would be more still.
+    pub asked_too_much: bool,
     /// When to try again, if the child or its breaker said so.
     pub retry_after: Option<Duration>,
     /// Whether the child certainly did not execute the request.
     pub not_executed: bool,
     /// Whether the child has lost the session the request was sent in.
     pub session_lost: bool,
+    /// Whether the child refused a request that went without a token, since none could
+    /// be had.
+    pub without_token: bool,
 }
 
 impl Failure {
@@ -32,9 +43,13 @@ impl Failure {
             outcome,
             reason: reason.into(),
             detail: None,
+            exited: false,
+            blameless: false,
+            asked_too_much: false,
             retry_after: None,
             not_executed: false,
             session_lost: false,
+            without_token: false,
         }
     }
 
@@ -62,6 +77,32 @@ impl Failure {
             Outcome::Timeout,
             format!("gave no answer within {}", seconds(after)),
         )
+    }
+
+    /// An answer that began, and was not whole at the end of the longest a call may
+    /// take. Who was slow, the child or the client, nobody knows.
+    pub fn endless() -> Self {
+        Self {
+            blameless: true,
+            ..Self::new(
+                Outcome::Timeout,
+                "was still sending its answer when the call had taken as long as one may take",
+            )
+        }
+    }
+
+    /// The client did not take what the child had sent before its answer.
+    pub fn unread(after: Duration) -> Self {
+        Self {
+            blameless: true,
+            ..Self::new(
+                Outcome::Timeout,
+                format!(
+                    "was stopped: what it sent was not read within {}",
+                    seconds(after)
+                ),
+            )
+        }
     }
 
     /// 401, also to a fresh token.
@@ -115,6 +156,14 @@ impl Failure {
         }
     }
 
+    /// This process has no file descriptor left: no fault of the child's.
+    pub(super) fn out_of_descriptors(error: &std::io::Error) -> Option<Self> {
+        let code = Errno::from_raw(error.raw_os_error()?);
+        matches!(code, Errno::EMFILE | Errno::ENFILE).then(|| {
+            Self::busy("cannot be reached just now: the multiplexer has no file descriptor left")
+        })
+    }
+
     /// The same, with what an operator wants to know besides.
     pub fn with_detail(self, detail: &str) -> Self {
         /// More than is ever shown: masking comes before cutting.
@@ -126,10 +175,14 @@ impl Failure {
         }
     }
 
-    /// Whether it shows that the connection itself is gone: the session is lost, or
-    /// the child cannot be reached.
+    /// Whether it shows that the connection itself is gone: the session is lost, the
+    /// child cannot be reached, or takes our credentials no more.
     pub fn loses_connection(&self) -> bool {
-        self.outcome == Outcome::Transport && self.not_executed
+        match self.outcome {
+            Outcome::Transport => self.not_executed,
+            Outcome::Unauthorized => true,
+            _ => false,
+        }
     }
 
     /// Whether the breaker counts it, for a request that was sent. What was refused
@@ -137,8 +190,9 @@ impl Failure {
     /// or a 429 that names its time, show that it lives.
     pub fn counts(&self) -> bool {
         match self.outcome {
+            _ if self.blameless => false,
             Outcome::Timeout | Outcome::Unauthorized => true,
-            Outcome::Transport => !self.session_lost && self.retry_after.is_none(),
+            Outcome::Transport => !self.session_lost,
             _ => false,
         }
     }
@@ -174,7 +228,22 @@ mod tests {
     fn only_what_speaks_against_the_child_counts() {
         assert!(Failure::transport("x").counts());
         assert!(Failure::timeout(Duration::from_secs(1)).counts());
+        let ours = std::io::Error::from_raw_os_error(Errno::EMFILE as i32);
+        let ours = Failure::out_of_descriptors(&ours).unwrap();
+        assert!(!ours.counts() && !ours.loses_connection());
+        assert!(!Failure::unread(Duration::from_secs(1)).counts());
         assert!(!Failure::session_lost().counts());
+        let (wait, sent) = (Some(Duration::from_secs(7)), Failure::transport("x"));
+        let unwell = Failure {
+            retry_after: wait,
+            ..sent.clone()
+        };
+        assert!(unwell.counts(), "a 503 that names its time");
+        let busy = Failure {
+            blameless: true,
+            ..unwell
+        };
+        assert!(!busy.counts(), "a 429 that names its time");
         assert!(!Failure::protocol("answered HTTP 400").counts());
         assert!(!Failure::denied("x").counts());
         assert!(!Failure::busy("x").counts());

@@ -52,6 +52,14 @@ impl Link {
         }
     }
 
+    /// Closes the way, and waits a moment for the child to end its session.
+    pub(super) async fn end(&self) {
+        self.closed().cancel();
+        if let Self::Http(http) = self {
+            http.end_session().await;
+        }
+    }
+
     /// Closes a way on which no connection came about, and the child's session, if it
     /// has begun one.
     pub(super) fn give_up(&self) {

@@ -3,21 +3,35 @@
 //! A child may repeat the token it was given, in an error or on stderr. What
 //! operators are shown of its words must not.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use arc_swap::ArcSwapOption;
 use base64::{Engine, prelude::BASE64_STANDARD};
+use regex::Regex;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Failure;
-use crate::config::{ChildSettings, TransportSettings};
+use crate::{
+    config::{ChildSettings, TransportSettings},
+    identity::Identity,
+};
 
 /// Shorter values are flags and numbers; masking those would only garble the text.
 const SHORTEST: usize = 6;
 const MASK: &str = "[secret]";
 
+/// A JWT, wherever it stands (RFC 7519: its header is a JSON object in base64url).
+static JWT: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"eyJ[A-Za-z0-9_-]{4,}(\.[A-Za-z0-9_-]+){1,4}").ok());
+
 /// The values that must not be shown; clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Mask(Arc<[SecretString]>);
+pub(super) struct Mask {
+    /// What the entry itself holds.
+    own: Arc<[SecretString]>,
+    /// Whose token the child is given.
+    identity: Arc<ArcSwapOption<Identity>>,
+}
 
 impl Mask {
     /// Everything in an entry that is given to its child in confidence.
@@ -50,21 +64,38 @@ impl Mask {
         secrets.retain(|secret| secret.expose_secret().len() >= SHORTEST);
         // The longest first: one may hold another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
-        Self(secrets.into())
+        Self {
+            own: secrets.into(),
+            identity: Arc::default(),
+        }
     }
 
-    /// `text` with every secret in it replaced, and whatever looks like a token: the
-    /// service's own is another one every few minutes.
+    /// From now on the child is given the token of this identity; `None`: of none.
+    pub(super) fn hides(&self, identity: Option<Identity>) {
+        self.identity.store(identity.map(Arc::new));
+    }
+
+    /// `text` with every secret in it replaced, and whatever looks like a token.
     pub(super) fn apply(&self, text: &str) -> String {
-        let text = self.0.iter().fold(text.to_owned(), |text, secret| {
+        let identity = self.identity.load();
+        let given = identity.as_ref().map(|identity| identity.credentials());
+        let given = given.unwrap_or_default();
+        let long_enough = |secret: &&SecretString| secret.expose_secret().len() >= SHORTEST;
+        let given = given.iter().filter(long_enough);
+        let secrets = self.own.iter().chain(given);
+        let text = secrets.fold(text.to_owned(), |text, secret| {
             text.replace(secret.expose_secret(), MASK)
         });
+        let text = match &*JWT {
+            Some(jwt) => jwt.replace_all(&text, MASK).into_owned(),
+            // It is a fixed expression; without it nothing could be told apart.
+            None => MASK.to_owned(),
+        };
         let mut after_bearer = false;
         let words = text.split_inclusive(char::is_whitespace).map(|word| {
             let bare = word.trim();
             let token = bare.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-            let is_token = token.len() >= SHORTEST
-                && (after_bearer || token.starts_with("eyJ") && token.contains('.'));
+            let is_token = token.len() >= SHORTEST && after_bearer && token != "secret";
             after_bearer = token.eq_ignore_ascii_case("bearer");
             if is_token {
                 word.replace(token, MASK)
@@ -127,11 +158,18 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_token_is_not_shown_and_the_rest_is_bounded() {
-        let mask = Mask(Arc::new([]));
+        let mask = Mask {
+            own: Arc::new([]),
+            identity: Arc::default(),
+        };
         assert_eq!(
             mask.shown("bad \"eyJhbGciOi.eyJpc3Mi.c2ln\"\n Bearer abc123def, said \u{1b}[31mit"),
             "bad \"[secret]\" Bearer [secret], said [31mit"
         );
+        for around in ["token={}", r#"{"token":"{}"}"#, "<jwt:{}>"] {
+            let said = around.replace("{}", "eyJhbGciOi.eyJpc3Mi.c2ln");
+            assert_eq!(mask.shown(&said), around.replace("{}", "[secret]"));
+        }
         assert_eq!(mask.shown(&"x".repeat(999)).chars().count(), 301);
     }
 }

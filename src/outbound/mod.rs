@@ -2,16 +2,21 @@
 //!
 //! Owns: everything between a frame that is ready to be sent and the frames that
 //! come back, and the task that keeps a child connected. The only user of rmcp's
-//! client. Must never know which client a frame came from, or what other children
-//! there are: what must travel upward goes over channels whose types live here.
+//! client. Must never know which client a frame came from (a session is a number to
+//! it), or what other children there are: what must travel upward goes over channels
+//! whose types live here.
 
 mod breaker;
+mod cache;
 mod child;
 mod connection;
 mod control;
+mod dedicated;
+mod demand;
 mod exchange;
 mod failure;
 mod http;
+mod keeping;
 mod link;
 mod mask;
 mod pause;
@@ -22,8 +27,10 @@ mod supervisor;
 mod unasked;
 
 pub use breaker::BreakerState;
+pub use cache::CatalogCache;
 pub use child::Child;
 pub use connection::{Connection, era_keys};
+pub use demand::Need;
 pub use exchange::{Exchange, LongAnswer, Outgoing, Part};
 pub use failure::Failure;
 pub use http::{HttpClient, TlsError};

@@ -4,29 +4,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
-/// A stream that has lasted this long was a good one.
-const LASTED: Duration = Duration::from_secs(30);
+use crate::config::RestartSettings;
 
 /// Doubling pauses, so that a child that refuses each stream, or ends each at once, is
 /// not hammered. After a stream that lasted they begin anew.
 #[derive(Debug)]
-pub(super) struct Pause {
+pub(super) struct Pause<'a> {
+    clocks: &'a RestartSettings,
     next: Duration,
     began: Option<Instant>,
 }
 
-impl Default for Pause {
-    fn default() -> Self {
+impl<'a> Pause<'a> {
+    /// Pauses by the clocks of the child's restarts.
+    pub(super) fn new(clocks: &'a RestartSettings) -> Self {
         Self {
-            next: FIRST,
+            clocks,
+            next: clocks.backoff,
             began: None,
         }
     }
-}
 
-impl Pause {
     /// A stream has begun.
     pub(super) fn begins(&mut self) {
         self.began = Some(Instant::now());
@@ -37,12 +35,12 @@ impl Pause {
         if self
             .began
             .take()
-            .is_some_and(|began| began.elapsed() >= LASTED)
+            .is_some_and(|began| began.elapsed() >= self.clocks.stable)
         {
-            self.next = FIRST;
+            self.next = self.clocks.backoff;
         }
         tokio::time::sleep(self.next).await;
-        self.next = (self.next * 2).min(LONGEST);
+        self.next = (self.next * 2).min(self.clocks.max_backoff);
     }
 }
 
@@ -52,9 +50,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_until_a_stream_has_lasted() {
-        let mut pause = Pause::default();
+        let clocks = RestartSettings {
+            backoff: Duration::from_secs(1),
+            ..RestartSettings::default()
+        };
+        let mut pause = Pause::new(&clocks);
         let mut waits = Vec::new();
-        for lasted in [0, 1, 40, 0] {
+        for lasted in [0, 1, 70, 0] {
             pause.begins();
             tokio::time::sleep(Duration::from_secs(lasted)).await;
             let began = Instant::now();

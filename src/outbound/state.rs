@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Connection;
-use crate::protocol::Era;
+use crate::{protocol::Era, telemetry::Outcome};
 
 /// The states of a child. There is no terminal one: `down` is always tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -18,17 +18,25 @@ pub enum Phase {
     Ready,
     /// Not connected; the reason says why, and it will be tried again.
     Down,
+    /// Lazy, and stopped: the next call starts it.
+    Idle,
     /// Not to be used; the reason says why.
     Disabled,
 }
 
 impl Phase {
+    /// Whether a call is in good hands: a child that is idle is started for it.
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Ready | Self::Idle)
+    }
+
     /// The word used in status and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
             Self::Ready => "ready",
             Self::Down => "down",
+            Self::Idle => "idle",
             Self::Disabled => "disabled",
         }
     }
@@ -41,9 +49,14 @@ pub struct State {
     pub phase: Phase,
     /// Why it is `down` or `disabled`, in words for clients too.
     pub reason: Option<String>,
+    /// The kind of that failure: `unauthorized`, say.
+    pub cause: Option<Outcome>,
+    /// Whether it was refused for want of a token.
+    pub(super) without_token: bool,
     /// What else operators want to know of that: the child's own words.
     pub detail: Option<String>,
-    /// Whether it only has to be given a new session: calls wait for that.
+    /// Whether it is only being given a new session, or started for a call: calls
+    /// wait for that.
     pub(super) renewing: bool,
     /// The reason last told in the log.
     pub(super) told: Option<String>,
@@ -66,6 +79,12 @@ pub struct State {
 }
 
 impl State {
+    /// Whether a call is better off waiting: it will be decided soon, one way or the
+    /// other. A child that is idle is about to be started.
+    pub fn is_undecided(&self) -> bool {
+        self.renewing || self.phase == Phase::Idle
+    }
+
     /// Reason and detail, for operators.
     pub fn told_in_full(&self) -> Option<String> {
         let reason = self.reason.as_ref()?;
@@ -84,6 +103,8 @@ impl State {
             },
             attempted: disabled.is_some(),
             reason: disabled,
+            cause: None,
+            without_token: false,
             detail: None,
             told: None,
             renewing: false,

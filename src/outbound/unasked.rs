@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tokio::sync::{Notify, broadcast, mpsc};
+use tracing::warn;
 
 use crate::{
+    catalog::Family,
     protocol::{
         ChildName, Frame, Kind,
         error::{RpcError, code},
@@ -21,6 +23,8 @@ const CONTROL_QUEUE: usize = 64;
 pub struct ChildMessage {
     /// Whose it is.
     pub child: ChildName,
+    /// The number of the session whose own connection it came by; `None`: everybody's.
+    pub session: Option<u64>,
     /// The `notifications/message`, as the child sent it.
     pub frame: Frame,
 }
@@ -29,6 +33,7 @@ pub struct ChildMessage {
 #[derive(Clone, Debug)]
 pub(super) struct Unasked {
     child: ChildName,
+    session: Option<u64>,
     /// Wakes the child's task; many changes before it looks are one.
     changed: Arc<Notify>,
     messages: broadcast::Sender<ChildMessage>,
@@ -47,6 +52,7 @@ impl Unasked {
         let (control, receiver) = mpsc::channel(CONTROL_QUEUE);
         let unasked = Self {
             child,
+            session: None,
             changed,
             messages,
             control,
@@ -55,17 +61,26 @@ impl Unasked {
         (unasked, receiver)
     }
 
+    /// The same, on a connection that is one session's own.
+    pub(super) fn of_session(self, session: Option<u64>) -> Self {
+        Self { session, ..self }
+    }
+
     /// Sorts one message by its kind. Never waits. Gives back the answer to a
     /// request that cannot be served.
     pub(super) fn sort(&self, frame: Frame) -> Option<Frame> {
         match (frame.kind(), frame.method().as_deref()) {
-            (Kind::Notification, Some("notifications/tools/list_changed")) => {
+            (Kind::Notification, Some(method)) if is_list_changed(method) => {
                 self.changed.notify_one();
             }
             (Kind::Notification, Some("notifications/message")) => {
                 let child = self.child.clone();
                 // Without a receiver nobody listens: not an error.
-                let _ = self.messages.send(ChildMessage { child, frame });
+                let _ = self.messages.send(ChildMessage {
+                    child,
+                    session: self.session,
+                    frame,
+                });
             }
             (Kind::Result | Kind::Error, _) => self.to_control(frame),
             (Kind::Request, Some("ping"))
@@ -90,10 +105,22 @@ impl Unasked {
         }
     }
 
+    /// A message of more than `limit` bytes, of which nobody knows whose it was.
+    pub(super) fn too_long(&self, limit: usize) {
+        warn!(child = %self.child, limit, "a message over the limit was dropped");
+        self.dropped();
+    }
+
     /// A message nobody could take.
     pub(super) fn dropped(&self) {
         self.metrics.message_dropped();
     }
+}
+
+fn is_list_changed(method: &str) -> bool {
+    Family::ALL
+        .iter()
+        .any(|family| family.list_changed() == method)
 }
 
 /// The answer to a child's request that no client is there for.

@@ -15,9 +15,19 @@ use super::{
 /// The result key that says how to read a result (MCP 2026-07-28).
 pub const RESULT_TYPE: &str = "resultType";
 
+/// The result keys that say how long a result may be kept (MCP 2026-07-28).
+const CACHE_KEYS: [&str; 2] = ["ttlMs", "cacheScope"];
+
 /// `answer` under the client's own `id`, in the client's era. `id` is `None` where
-/// the child was given the client's id as it is.
-pub fn to_client(answer: &Frame, id: Option<&str>, child: Era, client: Era) -> Bytes {
+/// the child was given the client's id as it is. A `cacheable` result must say in the
+/// modern era how long it may be kept; of a legacy child's nobody knows, so not at all.
+pub fn to_client(
+    answer: &Frame,
+    id: Option<&str>,
+    child: Era,
+    client: Era,
+    cacheable: bool,
+) -> Bytes {
     let kept = answer.id().unwrap_or("null").to_owned();
     let mut splice = answer.with_id(id.unwrap_or(&kept));
     if child != client
@@ -26,13 +36,20 @@ pub fn to_client(answer: &Frame, id: Option<&str>, child: Era, client: Era) -> B
         match (client, answer.kind()) {
             (Era::Modern, Kind::Result) if body.get(RESULT_TYPE).is_none() => {
                 let comma = if body.members().is_empty() { "" } else { "," };
+                let cache = match cacheable && CACHE_KEYS.iter().all(|key| body.get(key).is_none())
+                {
+                    true => r#","ttlMs":0,"cacheScope":"private""#,
+                    false => "",
+                };
                 splice.insert(
                     at.start + 1,
-                    format!("\"{RESULT_TYPE}\":\"complete\"{comma}"),
+                    format!("\"{RESULT_TYPE}\":\"complete\"{cache}{comma}"),
                 );
             }
             (Era::Legacy, Kind::Result) if body.get(RESULT_TYPE).is_some() => {
-                splice.replace(at, body.retain(|key| key != RESULT_TYPE));
+                let is_cache_key = |key: &str| cacheable && CACHE_KEYS.contains(&key);
+                let kept = |key: &str| key != RESULT_TYPE && !is_cache_key(key);
+                splice.replace(at, body.retain(kept));
             }
             (Era::Modern, Kind::Error) => {
                 if let Some(old) = body
@@ -105,7 +122,7 @@ mod tests {
     }
 
     fn crossed(body: &str, child: Era, client: Era) -> String {
-        let bytes = to_client(&answer(body), Some("7"), child, client);
+        let bytes = to_client(&answer(body), Some("7"), child, client, false);
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
@@ -137,6 +154,26 @@ mod tests {
                 Era::Legacy
             ),
             r#"{"jsonrpc":"2.0","id":7,"result":{"x":1.10}}"#
+        );
+    }
+
+    #[test]
+    fn what_is_read_says_in_the_modern_era_how_long_it_may_be_kept() {
+        let read = |body: &str, child, client| {
+            let bytes = to_client(&answer(body), Some("7"), child, client, true);
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
+        assert_eq!(
+            read(r#""result":{"contents":[]}"#, Era::Legacy, Era::Modern),
+            r#"{"jsonrpc":"2.0","id":7,"result":{"resultType":"complete","ttlMs":0,"cacheScope":"private","contents":[]}}"#
+        );
+        assert_eq!(
+            read(
+                r#""result":{"resultType":"complete","ttlMs":9,"cacheScope":"public","contents":[]}"#,
+                Era::Modern,
+                Era::Legacy
+            ),
+            r#"{"jsonrpc":"2.0","id":7,"result":{"contents":[]}}"#
         );
     }
 

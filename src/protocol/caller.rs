@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Era;
+use super::{Era, SessionKey};
 
 /// The few facts of a client that decide how its requests are carried.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Caller {
     /// The least severe log message it wants. A modern request without one wants
     /// none; a legacy client that has not said wants what the child sends.
     pub log_level: Option<LogLevel>,
+    /// Its session; a modern request over HTTP has none.
+    pub session: Option<SessionKey>,
 }
 
 /// The severity of a log message (RFC 5424), the least severe first.
@@ -67,7 +69,11 @@ mod tests {
 
     #[test]
     fn a_modern_request_gets_log_messages_only_if_it_asked() {
-        let caller = |era, log_level| Caller { era, log_level };
+        let caller = |era, log_level| Caller {
+            era,
+            log_level,
+            session: None,
+        };
         assert!(!caller(Era::Modern, None).wants_log(Some(LogLevel::Emergency)));
         assert!(caller(Era::Legacy, None).wants_log(Some(LogLevel::Debug)));
         let warned = caller(Era::Modern, LogLevel::read("warning"));

@@ -79,8 +79,9 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
         self.searched = self.buffer.len();
         if self.searched > self.limit {
-            // Not kept until its end comes: that may be never.
+            // Not kept until its end comes: that may be never. Nor is the room it took.
             self.dropping = true;
+            self.buffer = BytesMut::with_capacity(8 * 1024);
         }
         if self.dropping {
             self.buffer.clear();

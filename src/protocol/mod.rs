@@ -12,6 +12,7 @@ pub mod json;
 pub mod lines;
 pub mod names;
 pub mod request;
+pub mod session;
 pub mod splice;
 pub mod version;
 
@@ -19,4 +20,5 @@ pub use caller::{Caller, LogLevel};
 pub use frame::{Frame, Kind};
 pub use names::{ChildName, OwnName, PublicName};
 pub use rmcp::model;
+pub use session::SessionKey;
 pub use version::Era;

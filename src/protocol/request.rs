@@ -30,6 +30,8 @@ pub mod meta_key {
     pub const PROGRESS_TOKEN: &str = "progressToken";
 }
 
+const COMPLETE: &str = "completion/complete";
+
 const ERA_KEYS: [&str; 4] = [
     meta_key::PROTOCOL_VERSION,
     meta_key::CLIENT_CAPABILITIES,
@@ -52,6 +54,8 @@ pub fn name_key(method: &str) -> Option<&'static str> {
 pub struct Params {
     /// The name, escapes undone, for methods that have one.
     pub name: Option<String>,
+    /// What the name of a `completion/complete` is of.
+    pub reference: Option<Reference>,
     /// The progress token as it stands (string or number).
     pub progress_token: Option<String>,
     /// The modern era's protocol version. Its presence makes a request modern.
@@ -61,6 +65,15 @@ pub struct Params {
     /// The modern era's log level.
     pub log_level: Option<String>,
     at: Places,
+}
+
+/// What a `completion/complete` completes (MCP, "Completion").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// `ref/prompt`: an argument of a prompt, by its name.
+    Prompt,
+    /// `ref/resource`: a variable of a template, by its URI.
+    Resource,
 }
 
 /// Where the parts stand in the frame.
@@ -109,7 +122,8 @@ impl Params {
     pub fn read(frame: &Frame, method: &str) -> Result<Self, RpcError> {
         let mut read = Self::default();
         let Some(params) = frame.body_object() else {
-            return match name_key(method) {
+            let needed = name_key(method).or((method == COMPLETE).then_some("ref"));
+            return match needed {
                 Some(key) => Err(invalid(format!("params.{key} is missing"))),
                 None => Ok(read),
             };
@@ -124,6 +138,9 @@ impl Params {
             read.at.name = Some(frame.range_of(raw));
             read.name = Some(json::unquote(raw).into_owned());
         }
+        if method == COMPLETE {
+            read.read_reference(frame, &params)?;
+        }
         if let Some(raw) = single(&params, "_meta")? {
             let meta = Object::read(raw).map_err(|_| invalid("params._meta must be an object"))?;
             read.at.meta = Some(frame.range_of(raw));
@@ -131,6 +148,29 @@ impl Params {
             read.read_meta(frame, &meta)?;
         }
         Ok(read)
+    }
+
+    fn read_reference(&mut self, frame: &Frame, params: &Object<'_>) -> Result<(), RpcError> {
+        let expected = || {
+            invalid(
+                "params.ref must be {type: \"ref/prompt\", name} or {type: \"ref/resource\", uri}",
+            )
+        };
+        let raw = single(params, "ref")?.ok_or_else(expected)?;
+        let object = Object::read(raw).map_err(|_| expected())?;
+        let kind = single(&object, "type")?.ok_or_else(expected)?;
+        let (reference, key) = match &*json::unquote(kind) {
+            "ref/prompt" => (Reference::Prompt, "name"),
+            "ref/resource" => (Reference::Resource, "uri"),
+            _ => return Err(expected()),
+        };
+        let name = single(&object, key)?
+            .filter(|raw| json::is_string(raw))
+            .ok_or_else(expected)?;
+        self.reference = Some(reference);
+        self.at.name = Some(frame.range_of(name));
+        self.name = Some(json::unquote(name).into_owned());
+        Ok(())
     }
 
     fn read_meta(&mut self, frame: &Frame, meta: &Object<'_>) -> Result<(), RpcError> {
@@ -299,6 +339,44 @@ mod tests {
                 text.ends_with(&format!("\"params\":{expected}}}")),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_completion_names_what_it_completes_in_its_reference() {
+        let complete = |params: &str| {
+            let frame = Frame::made(format!(
+                r#"{{"jsonrpc":"2.0","id":7,"method":"{COMPLETE}","params":{params}}}"#
+            ));
+            let params = Params::read(&frame, COMPLETE)?;
+            let edit = RequestEdit {
+                id: None,
+                name: "own",
+                progress_token: None,
+                meta: MetaEdit::Keep,
+            };
+            let edited = params.edit(&frame, &edit);
+            Ok::<_, RpcError>((
+                params.reference,
+                String::from_utf8(edited.to_vec()).unwrap(),
+            ))
+        };
+        let (reference, edited) =
+            complete(r#"{"argument":{"name":"a"}, "ref":{"name":"p__own","type":"ref/prompt"}}"#)
+                .unwrap();
+        assert_eq!(reference, Some(Reference::Prompt));
+        assert!(
+            edited
+                .contains(r#"{"argument":{"name":"a"}, "ref":{"name":"own","type":"ref/prompt"}}"#)
+        );
+        for params in [
+            "{}",
+            r#"{"ref":1}"#,
+            r#"{"ref":{"type":"ref/tool","name":"a"}}"#,
+            r#"{"ref":{"type":"ref/resource","name":"a"}}"#,
+            r#"{"ref":{"type":"ref/prompt","name":"a","name":"b"}}"#,
+        ] {
+            assert!(complete(params).is_err(), "{params}");
         }
     }
 

@@ -1,10 +1,10 @@
 //! Protocol versions and the two eras they fall into.
 
 use rmcp::model::ProtocolVersion;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The two families of protocol versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Era {
     /// 2025-11-25 and older: `initialize`, sessions.

@@ -3,28 +3,27 @@
 use std::{
     pin::pin,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
-use super::{deadline::Deadline, settle::Settlement};
+use super::{Method, deadline::Deadline, settle::Settlement};
 use crate::{
     outbound::{
         Child, Connection, Failure, LongAnswer, Outgoing, Part, call_id, era_keys, next_number,
     },
     protocol::{
         Caller, Era, Frame, Kind, answer,
-        request::{MetaEdit, Params, RequestEdit},
+        request::{MetaEdit, Params, RequestEdit, name_key},
     },
     telemetry::Outcome,
 };
 
-/// The method of a call.
-pub(super) const METHOD: &str = "tools/call";
-
 /// One call, with what is needed to send it again.
 pub(super) struct Call<'a> {
+    pub(super) method: Method,
     pub(super) frame: &'a Frame,
     pub(super) params: &'a Params,
     pub(super) caller: &'a Caller,
@@ -48,7 +47,8 @@ pub(super) struct Answered {
 /// What a call came to.
 pub(super) enum Answer {
     Whole(Bytes, Outcome),
-    Long(LongAnswer),
+    /// With the moment by which all of it must have come.
+    Long(LongAnswer, Option<Instant>),
 }
 
 impl Call<'_> {
@@ -81,7 +81,7 @@ impl Call<'_> {
     }
 
     async fn send(&mut self, settlement: &mut Settlement) -> Result<Answered, Failure> {
-        let patience = self.child.settings.timeout;
+        let patience = self.patience();
         settlement
             .waiting(self.child.callable_soon(patience))
             .await?;
@@ -104,12 +104,15 @@ impl Call<'_> {
             frame: self.params.edit(self.frame, &edit),
             id: id.or(self.frame.id()).unwrap_or("null"),
             number,
-            method: METHOD,
-            name: Some(self.own_name),
+            method: self.method.as_str(),
+            name: name_key(self.method.as_str()).map(|_| self.own_name),
             may_stream: keeps_ids && self.caller.era == connection.era(),
         };
-        let limit = self.child.settings.call_timeout;
-        let mut deadline = self.deadline.take().unwrap_or_else(|| Deadline::new(limit));
+        let settings = &self.child.settings;
+        let mut deadline = self
+            .deadline
+            .take()
+            .unwrap_or_else(|| Deadline::new(settings.call_timeout, settings.max_call_timeout));
         let connection = Arc::clone(self.used.insert(connection));
         let answer = async {
             let mut exchange = {
@@ -127,18 +130,37 @@ impl Call<'_> {
                             deadline.progressed();
                         }
                         if let Some(message) = self.aside(aside, keeps_ids) {
-                            // A client that is gone drops this whole call.
-                            let _ = settlement.waiting(self.asides.send(message)).await;
+                            let taken = pin!(async {
+                                // A client that is gone drops this whole call.
+                                let _ = self.asides.send(message).await;
+                            });
+                            settlement.waiting(deadline.bounds_client(taken)).await?;
                         }
                     }
-                    Part::Answer(answer) => return self.answered(&answer, connection.era()),
-                    Part::Long(long) => return Ok(Answer::Long(long)),
+                    Part::Answer(answer) => {
+                        if exchange.is_refusal() {
+                            self.child.doubt(&connection);
+                        }
+                        return self.answered(&answer, connection.era());
+                    }
+                    Part::Long(long) => return Ok(Answer::Long(long, deadline.last())),
                 }
             }
         }
         .await;
         self.deadline = Some(deadline);
         answer.map(|answer| Answered { answer, connection })
+    }
+
+    /// How long it waits for a child that is being connected: that ends at the child's
+    /// own limit, and the reason is worth a moment more.
+    fn patience(&self) -> Duration {
+        const REASON_SHOWS: Duration = Duration::from_secs(1);
+        let Child { settings, .. } = self.child;
+        let connecting = settings.timeout + REASON_SHOWS;
+        settings
+            .call_timeout
+            .map_or(connecting, |limit| limit.min(connecting))
     }
 
     /// What happens to the keys in which the eras differ.
@@ -185,10 +207,13 @@ impl Call<'_> {
         }
         let outcome = match answer.kind() {
             Kind::Error => Outcome::RpcError,
-            _ if answer::is_tool_error(answer) => Outcome::ToolError,
+            _ if self.method == Method::CallTool && answer::is_tool_error(answer) => {
+                Outcome::ToolError
+            }
             _ => Outcome::Ok,
         };
-        let bytes = answer::to_client(answer, self.frame.id(), child, self.caller.era);
+        let cacheable = self.method == Method::ReadResource;
+        let bytes = answer::to_client(answer, self.frame.id(), child, self.caller.era, cacheable);
         Ok(Answer::Whole(bytes, outcome))
     }
 }
@@ -197,5 +222,8 @@ impl Call<'_> {
 /// its tool may be called twice. A child that is asked too much is not asked again.
 fn may_repeat(failure: &Failure, repeatable: bool) -> bool {
     failure.session_lost
-        || repeatable && failure.outcome == Outcome::Transport && failure.retry_after.is_none()
+        || repeatable
+            && failure.outcome == Outcome::Transport
+            && failure.retry_after.is_none()
+            && !failure.asked_too_much
 }

@@ -4,18 +4,38 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Method;
 use crate::{
     outbound::{Failure, seconds},
-    protocol::{ChildName, Era, Frame, answer::RESULT_TYPE, error::result_answer},
+    protocol::{
+        ChildName, Era, Frame,
+        answer::RESULT_TYPE,
+        error::{RpcError, code, result_answer},
+    },
     telemetry::Outcome,
 };
 
 /// Where the facts stand in a result's `_meta`.
 const META_KEY: &str = "io.mcp-multiplexer/failure";
 
-/// The answer to a `tools/call` that got none: a *result*, for a model to read,
-/// that says which child, what happened, and what to do.
-pub(super) fn tool_failure(id: &str, era: Era, child: &ChildName, failure: &Failure) -> Frame {
+/// The answer to a request that got none: it says which child, what happened, and what
+/// to do. For a tool it is a *result*, for a model to read.
+pub(super) fn answer(
+    method: Method,
+    id: &str,
+    era: Era,
+    child: &ChildName,
+    failure: &Failure,
+) -> Frame {
+    match method {
+        Method::CallTool => tool_failure(id, era, child, failure),
+        _ => RpcError::new(code::INTERNAL, sentence(child, failure))
+            .with_data(facts(child, failure))
+            .answer(Some(id)),
+    }
+}
+
+fn tool_failure(id: &str, era: Era, child: &ChildName, failure: &Failure) -> Frame {
     let mut result = json!({
         "content": [{"type": "text", "text": sentence(child, failure)}],
         "isError": true,
@@ -46,7 +66,7 @@ fn sentence(child: &ChildName, failure: &Failure) -> String {
         "The call may have been executed: check before you repeat it."
     };
     let advice = match failure.outcome {
-        Outcome::Unauthorized => {
+        Outcome::Unauthorized if !failure.without_token => {
             " An operator has to look at this server's credentials.".to_owned()
         }
         Outcome::Denied => " Another identity or permission is needed.".to_owned(),

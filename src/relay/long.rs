@@ -5,6 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use super::settle::Settlement;
 use crate::{
@@ -17,11 +18,45 @@ use crate::{
 /// settles it as cancelled.
 pub type LongReply = BoxStream<'static, io::Result<Bytes>>;
 
+/// How long the rest of an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Between two pieces.
+    pub(super) pause: Option<Duration>,
+    /// For all of it: who sends a byte now and then must not hold its slot for ever.
+    pub(super) last: Option<Instant>,
+}
+
+impl Patience {
+    /// The end of the wait for a piece, and what it is called then.
+    async fn ends(self) -> Failure {
+        let pause = async {
+            match self.pause {
+                Some(pause) => {
+                    tokio::time::sleep(pause).await;
+                    Failure::timeout(pause)
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let all = async {
+            match self.last {
+                Some(last) => tokio::time::sleep_until(last).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            failure = pause => failure,
+            () = all => Failure::endless(),
+        }
+    }
+}
+
 struct Passing {
     answer: LongAnswer,
     connection: Arc<Connection>,
     settlement: Settlement,
-    patience: Option<Duration>,
+    patience: Patience,
     passed: usize,
     /// The end of what has passed: an `isError` mostly stands there.
     tail: Bytes,
@@ -32,7 +67,7 @@ pub(super) fn pass(
     answer: LongAnswer,
     connection: Arc<Connection>,
     mut settlement: Settlement,
-    patience: Option<Duration>,
+    patience: Patience,
 ) -> LongReply {
     settlement.waits();
     let head = answer.head.clone();
@@ -68,12 +103,11 @@ pub(super) fn pass(
 impl Passing {
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            let frame = self.answer.rest.frame();
-            let frame = match self.patience {
-                Some(patience) => tokio::time::timeout(patience, frame)
-                    .await
-                    .map_err(|_| Failure::timeout(patience))?,
-                None => frame.await,
+            let frame = tokio::select! {
+                // First: an answer that trickles has a piece ready whenever it is asked.
+                biased;
+                failure = self.patience.ends() => return Err(failure),
+                frame = self.answer.rest.frame() => frame,
             };
             let data = match frame {
                 None => return Ok(None),

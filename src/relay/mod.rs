@@ -9,9 +9,11 @@ mod call;
 mod deadline;
 mod failure;
 mod long;
+mod method;
+mod request;
 mod route;
 mod settle;
-mod tool_call;
 
 pub use long::LongReply;
-pub use tool_call::{Relay, Reply};
+pub use method::Method;
+pub use request::{Relay, Reply};

@@ -6,10 +6,13 @@ use std::{
 };
 
 use crate::{
-    catalog::Route,
+    catalog::{Primitive, Route},
     fleet::{Fleet, Snapshot},
     outbound::{Child, Phase},
-    protocol::error::{RpcError, code},
+    protocol::{
+        Era,
+        error::{RpcError, code},
+    },
 };
 
 /// A merge takes milliseconds at most; this is for a machine that is busy.
@@ -31,17 +34,31 @@ pub(super) enum Unrouted {
     Unknown(RpcError),
 }
 
-/// Looks a tool's name up in the table; names are never split. While children are
+/// Looks a name or URI up in the table; names are never split. While children are
 /// still starting, a name that may become known is waited for.
-pub(super) async fn tool(fleet: &Fleet, name: &str) -> Result<Routed, Unrouted> {
-    if let Some(routed) = look_up(&fleet.snapshot(), name) {
+pub(super) async fn find(
+    fleet: &Fleet,
+    primitive: Primitive,
+    name: &str,
+    era: Era,
+) -> Result<Routed, Unrouted> {
+    if let Some(routed) = look_up(&fleet.snapshot(), primitive, name) {
         return Ok(routed);
     }
     let began = Instant::now();
     let mut merges = fleet.merges();
     match unlisted(&fleet.snapshot(), name) {
         Some(child) => {
-            child.attempted(child.settings.queue_timeout).await;
+            let gone = async {
+                let still = || unlisted(&fleet.snapshot(), name);
+                while still().is_some_and(|still| Arc::ptr_eq(&still, &child)) {
+                    let _ = merges.changed().await;
+                }
+            };
+            tokio::select! {
+                () = child.attempted(child.settings.queue_timeout) => {}
+                () = gone => {}
+            }
             // Listed, it may still be on its way into the snapshot.
             while child.listing().is_some() && unlisted(&fleet.snapshot(), name).is_some() {
                 if tokio::time::timeout(MERGE_TAKES, merges.changed())
@@ -56,18 +73,31 @@ pub(super) async fn tool(fleet: &Fleet, name: &str) -> Result<Routed, Unrouted> 
         None => {}
     }
     let snapshot = fleet.snapshot();
-    match (look_up(&snapshot, name), unlisted(&snapshot, name)) {
+    match (
+        look_up(&snapshot, primitive, name),
+        unlisted(&snapshot, name),
+    ) {
         (Some(routed), _) => Ok(Routed {
             waited: began.elapsed(),
             ..routed
         }),
         (None, Some(child)) => Err(Unrouted::Unlisted(child, began.elapsed())),
-        (None, None) => Err(Unrouted::Unknown(unknown(&snapshot, name))),
+        (None, None) => Err(Unrouted::Unknown(unknown(&snapshot, primitive, name, era))),
     }
 }
 
-fn look_up(snapshot: &Snapshot, name: &str) -> Option<Routed> {
-    let route = snapshot.catalog.tool(name)?.clone();
+/// Who has a name that was another child's, when it was looked up.
+pub(super) fn successor(
+    fleet: &Fleet,
+    primitive: Primitive,
+    name: &str,
+    before: &Arc<Child>,
+) -> Option<Routed> {
+    look_up(&fleet.snapshot(), primitive, name).filter(|now| !Arc::ptr_eq(&now.child, before))
+}
+
+fn look_up(snapshot: &Snapshot, primitive: Primitive, name: &str) -> Option<Routed> {
+    let route = snapshot.catalog.route(primitive, name)?;
     let child = Arc::clone(snapshot.children.get(route.child)?);
     Some(Routed {
         child,
@@ -93,18 +123,25 @@ fn unlisted(snapshot: &Snapshot, name: &str) -> Option<Arc<Child>> {
         .map(|(child, _)| Arc::clone(child))
 }
 
-fn unknown(snapshot: &Snapshot, name: &str) -> RpcError {
+fn unknown(snapshot: &Snapshot, primitive: Primitive, name: &str, era: Era) -> RpcError {
     let shown: String = name.chars().take(128).collect();
-    let closest = snapshot.catalog.closest(name);
+    let closest = snapshot.catalog.closest(primitive, name);
     let hint = match closest.as_slice() {
         [] => String::new(),
-        names => {
-            let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
-            format!(" Did you mean {}?", names.join(", "))
-        }
+        names => format!(" Did you mean {}?", names.join(", ")),
     };
-    RpcError::new(
-        code::INVALID_PARAMS,
-        format!("Unknown tool: {shown}.{hint}"),
-    )
+    let (what, code) = match (primitive, era) {
+        (Primitive::Tool, _) => ("tool", code::INVALID_PARAMS),
+        (Primitive::Prompt, _) => ("prompt", code::INVALID_PARAMS),
+        (_, Era::Legacy) => ("resource", code::LEGACY_RESOURCE_NOT_FOUND),
+        (_, Era::Modern) => ("resource", code::INVALID_PARAMS),
+    };
+    let error = RpcError::new(code, format!("Unknown {what}: {shown}.{hint}"));
+    match primitive {
+        Primitive::Tool | Primitive::Prompt => error,
+        // As the specification has it, for whoever looks at the data (MCP, "Resources").
+        Primitive::Resource | Primitive::Template => {
+            error.with_data(serde_json::json!({"uri": shown}))
+        }
+    }
 }

@@ -7,8 +7,9 @@ use std::{
 
 use tracing::debug;
 
+use super::Method;
 use crate::{
-    outbound::{Child, Connection, Failure},
+    outbound::{Child, Connection, Failure, Need},
     protocol::OwnName,
     telemetry::Outcome,
 };
@@ -18,24 +19,28 @@ use crate::{
 #[derive(Debug)]
 pub struct Settlement {
     child: Arc<Child>,
-    method: &'static str,
-    tool: OwnName,
+    method: Method,
+    /// Its own name for the tool, if the request is for one.
+    tool: Option<OwnName>,
     began: Instant,
     /// Time that was not ours: waiting for a slot, and for the child.
     waited: Duration,
     /// Since when time has not been ours, if that is so now.
     waiting_since: Option<Instant>,
     settled: bool,
+    /// Keeps the child running until then.
+    _need: Need,
 }
 
 impl Settlement {
     pub(super) fn new(
-        child: Arc<Child>,
-        method: &'static str,
-        tool: OwnName,
+        (child, need): (Arc<Child>, Need),
+        method: Method,
+        tool: Option<OwnName>,
         began: Instant,
     ) -> Self {
         Self {
+            _need: need,
             child,
             method,
             tool,
@@ -74,7 +79,7 @@ impl Settlement {
     /// An error of its own proves that it lives.
     pub fn answered(mut self, connection: &Connection, outcome: Outcome) {
         self.child.succeeded(connection);
-        self.record(outcome);
+        self.record(outcome, None);
     }
 
     /// The child gave no answer. `connection` is the one the request was sent on, if
@@ -83,18 +88,30 @@ impl Settlement {
         if let Some(connection) = connection {
             self.child.failed(connection, failure);
         }
-        self.record(failure.outcome);
+        self.record(failure.outcome, Some(failure));
     }
 
-    fn record(&mut self, outcome: Outcome) {
+    /// The request goes to another child, whose settlement tells of it. Gives the time
+    /// until now that was not ours.
+    pub(super) fn passed_on(mut self) -> Duration {
+        self.settled = true;
+        self.waits_no_more();
+        self.waited
+    }
+
+    fn record(&mut self, outcome: Outcome, failure: Option<&Failure>) {
         self.settled = true;
         self.waits_no_more();
         let took = self.began.elapsed();
         let ours = took.saturating_sub(self.waited);
-        self.child.metrics.request(self.method, outcome, took, ours);
-        self.child.metrics.tool_call(&self.tool, outcome, took);
+        let method = self.method.as_str();
+        self.child.metrics.request(method, outcome, took, ours);
+        if let Some(tool) = &self.tool {
+            self.child.metrics.tool_call(tool, outcome, took);
+        }
         debug!(
-            child = %self.child.name(), tool = %self.tool, outcome = outcome.as_str(),
+            child = %self.child.name(), method, tool = self.tool.as_ref().map(OwnName::as_str), outcome = outcome.as_str(),
+            reason = failure.map(|failure| self.child.told_in_full(failure)),
             us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "call"
         );
     }
@@ -103,7 +120,7 @@ impl Settlement {
 impl Drop for Settlement {
     fn drop(&mut self) {
         if !self.settled {
-            self.record(Outcome::Cancelled);
+            self.record(Outcome::Cancelled, None);
         }
     }
 }

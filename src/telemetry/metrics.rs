@@ -27,9 +27,11 @@ const CONNECT_ATTEMPTS: &str = "mcp_multiplexer_child_connect_attempts_total";
 const UNAUTHORIZED: &str = "mcp_multiplexer_child_unauthorized_total";
 const SESSION_RENEWALS: &str = "mcp_multiplexer_child_session_renewals_total";
 const DROPPED: &str = "mcp_multiplexer_child_messages_dropped_total";
+const REFUSED: &str = "mcp_multiplexer_refused_total";
 const SESSIONS: &str = "mcp_multiplexer_sessions";
 const BUILD_INFO: &str = "mcp_multiplexer_build_info";
 const CHILD_UP: &str = "mcp_multiplexer_child_up";
+const CHILD_IDLE: &str = "mcp_multiplexer_child_idle";
 const BREAKER_STATE: &str = "mcp_multiplexer_child_breaker_state";
 const NEXT_RETRY: &str = "mcp_multiplexer_child_next_retry_timestamp_seconds";
 const IN_FLIGHT: &str = "mcp_multiplexer_child_in_flight";
@@ -102,6 +104,8 @@ pub struct ChildGauge<'a> {
     pub transport: &'static str,
     /// Whether it is connected.
     pub up: bool,
+    /// Whether it is lazy, and stopped until a call needs it.
+    pub idle: bool,
     /// 0 closed, 1 half-open, 2 open.
     pub breaker: u8,
     /// When it is tried next, in seconds since 1970.
@@ -129,6 +133,7 @@ impl ChildGauges {
         let set = |name: &'static str, value: f64| {
             metrics::gauge!(name, "child" => child.clone()).set(value);
         };
+        set(CHILD_IDLE, f64::from(u8::from(gauge.idle)));
         set(BREAKER_STATE, f64::from(gauge.breaker));
         set(IN_FLIGHT, gauge.in_flight as f64);
         set(QUEUED, gauge.queued as f64);
@@ -149,6 +154,11 @@ impl ChildGauges {
 /// How many sessions of one kind there are now.
 pub fn set_sessions(transport: &'static str, era: &'static str, count: usize) {
     metrics::gauge!(SESSIONS, "transport" => transport, "era" => era).set(count as f64);
+}
+
+/// A client was refused because this process itself is short of something.
+pub fn refused(reason: &'static str) {
+    metrics::counter!(REFUSED, "reason" => reason).increment(1);
 }
 
 /// The counters and histograms of one child.
@@ -318,6 +328,10 @@ fn describe() {
         DROPPED,
         "Messages of a child outside of any request that nobody could take."
     );
+    counter!(
+        REFUSED,
+        "Clients refused because the multiplexer itself was short of something."
+    );
     gauge!(SESSIONS, "Sessions and streams of clients now.");
     gauge!(BUILD_INFO, "Always 1; the version is in the label.");
 }
@@ -325,6 +339,10 @@ fn describe() {
 fn describe_gauges() {
     use metrics::describe_gauge as gauge;
     gauge!(CHILD_UP, "Whether a child is connected.");
+    gauge!(
+        CHILD_IDLE,
+        "Whether a lazy child is stopped until a call needs it."
+    );
     gauge!(
         BREAKER_STATE,
         "A child's circuit breaker: 0 closed, 1 half-open, 2 open."

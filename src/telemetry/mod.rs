@@ -7,6 +7,6 @@ mod logs;
 mod metrics;
 mod outcome;
 
-pub use logs::{LogFormat, init_logs};
-pub use metrics::{ChildGauge, ChildGauges, ChildMetrics, Recorder, set_sessions};
+pub use logs::{LogFormat, LogGuard, init_logs};
+pub use metrics::{ChildGauge, ChildGauges, ChildMetrics, Recorder, refused, set_sessions};
 pub use outcome::Outcome;

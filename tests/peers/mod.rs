@@ -1,6 +1,12 @@
 //! Servers and clients that others have made, installed by `tests/run` from the
 //! pins beside this file, and started by the test that wants them.
 
+#![allow(dead_code, reason = "each test program uses its own part of this")]
+
+pub mod conformance;
+pub mod node;
+pub mod oidc;
+
 use std::{
     collections::BTreeMap,
     env,
@@ -18,6 +24,9 @@ use crate::support::{Fleet, pipe::Log, wait::soon};
 /// Who the multiplexer is to the issuer.
 const CLIENT: (&str, &str) = ("the-fleet", "a secret: with + and %");
 
+/// For whom its tokens are meant.
+const AUDIENCE: &str = "agent-services";
+
 /// The servers that a test starts itself, for the multiplexer to connect to.
 pub struct Peers {
     issuer: Server,
@@ -32,8 +41,11 @@ impl Peers {
         let mut everything = Command::new("node");
         everything.arg("--import").arg(ours("loopback.mjs"));
         everything.arg(server_everything()).arg("streamableHttp");
-        let mut guarded = python("jwt_server.py");
-        guarded.arg(&issuer.origin);
+        let mut guarded = jwt_server(&json!({
+            "jwks_uri": format!("{}/jwks", issuer.origin),
+            "issuer": issuer.origin,
+            "audience": AUDIENCE,
+        }));
         let (guarded, everything) =
             tokio::join!(Server::start(&mut guarded), Server::start(&mut everything));
         Self {
@@ -73,14 +85,16 @@ impl Peers {
         json!({
             "iss": self.issuer.origin,
             "sub": format!("service-account-{}", CLIENT.0),
+            "azp": CLIENT.0,
             "client_id": CLIENT.0,
-            "aud": "agent-services",
+            "aud": AUDIENCE,
+            "kid": "the-only-key",
         })
     }
 }
 
 /// One server, which ends with this value.
-struct Server {
+pub struct Server {
     origin: String,
     out: Log,
     err: Log,
@@ -89,7 +103,7 @@ struct Server {
 
 impl Server {
     /// Starts it and waits for the line in which it tells its port.
-    async fn start(command: &mut Command) -> Self {
+    pub async fn start(command: &mut Command) -> Self {
         let mut process = bare(command).spawn().expect("a peer starts");
         let (out, _) = Log::gather(process.stdout.take().expect("stdout is piped"));
         let (err, _) = Log::gather(process.stderr.take().expect("stderr is piped"));
@@ -105,7 +119,8 @@ impl Server {
         server
     }
 
-    fn mcp(&self) -> String {
+    /// Where it serves MCP.
+    pub fn mcp(&self) -> String {
         format!("{}/mcp", self.origin)
     }
 }
@@ -246,6 +261,21 @@ impl Drop for Words {
 /// server-everything's command line, without its transport.
 pub fn server_everything() -> PathBuf {
     installed("node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+}
+
+/// A FastMCP server whose verifier has these arguments.
+pub fn jwt_server(verifier: &Value) -> Command {
+    let mut server = python("jwt_server.py");
+    server.arg(verifier.to_string());
+    server
+}
+
+/// The same, of FastMCP 2, with what a bearer may do left to eunomia-mcp and this policy.
+pub fn eunomia_server(verifier: &Value, policy: &Path) -> Command {
+    let mut server = Command::new(installed("venv-eunomia/bin/python"));
+    server.arg(ours("jwt_server.py"));
+    server.arg(verifier.to_string()).arg(policy);
+    server
 }
 
 /// A script of ours, with the Python it needs.

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fmt::Display,
+    fmt::{self, Display},
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
@@ -28,6 +28,12 @@ pub struct Child {
     pub(super) result: Option<String>,
     pub(super) entries: Vec<String>,
     pub(super) gated: bool,
+}
+
+impl Display for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.flags.join(" "))
+    }
 }
 
 impl Child {
@@ -104,6 +110,12 @@ impl Child {
         self.keys.insert(key.to_owned(), value.into());
         self
     }
+
+    /// Puts a key into the child's entry where the test has not done so.
+    pub fn key_unless_set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.keys.entry(key).or_insert(value.into());
+        self
+    }
 }
 
 /// A child that listens on HTTP, started by the test.
@@ -144,6 +156,11 @@ impl Remote {
         self.control("behaviour", behaviour).await;
     }
 
+    /// Ends every stream on which it tells what nobody asked for.
+    pub async fn end_streams(&self) {
+        self.control("end-streams", "").await;
+    }
+
     /// Ends the process.
     pub async fn stop(&mut self) {
         self.process.kill().await.expect("the child can be ended");
@@ -153,6 +170,17 @@ impl Remote {
     pub async fn restart(&mut self) {
         let (process, _) = listen(&self.flags, self.port).await;
         self.process = process;
+    }
+
+    /// Starts it again where it was, as a child of this era.
+    pub async fn restart_as(&mut self, era: Era) {
+        let at = self.flags.iter().position(|flag| flag == "--era");
+        let at = at.expect("a child of one era");
+        self.flags[at + 1] = match era {
+            Era::Legacy => "legacy".to_owned(),
+            Era::Modern => "modern".to_owned(),
+        };
+        self.restart().await;
     }
 
     async fn control(&self, what: &str, body: &str) {

@@ -326,6 +326,23 @@ impl Client {
         }
     }
 
+    /// How many notifications of this method have come, and come until the multiplexer
+    /// has ended, that nobody has asked for with [`Client::news`].
+    pub async fn unread_news(mut self, wanted: &str) -> usize {
+        let mut found = 0;
+        loop {
+            let frame = match &mut self.link {
+                Link::Http(link) => link.news.as_mut().expect("subscribed").next().await,
+                Link::Stdio(link) => match link.news.pop_front() {
+                    Some(news) => Some(news),
+                    None => link.pipe.next().await,
+                },
+            };
+            let Some(frame) = frame else { return found };
+            found += usize::from(method(&frame).as_deref() == Some(wanted));
+        }
+    }
+
     /// Goes away: ends stdin, or drops every connection.
     pub fn leave(self) {
         drop(self);
@@ -421,9 +438,14 @@ fn after_comma(rest: &str) -> String {
 /// A POST of a modern frame, with the headers that say what its body says.
 pub fn modern_post(url: &str, frame: String) -> Request<Bytes> {
     let called = method(&frame).unwrap_or_default();
+    let key = match called.as_str() {
+        "tools/call" | "prompts/get" => Some("name"),
+        "resources/read" => Some("uri"),
+        _ => None,
+    };
     let name = member(&frame, "params")
-        .filter(|_| called == "tools/call")
-        .and_then(|params| member(params, "name"))
+        .zip(key)
+        .and_then(|(params, key)| member(params, key))
         .and_then(|name| serde_json::from_str::<String>(name).ok());
     let request = post(url, frame)
         .with("mcp-protocol-version", MODERN_VERSION)

@@ -166,11 +166,7 @@ impl Fleet {
         for (name, entry) in self.entries {
             let entry = match entry {
                 Entry::Verbatim(entry) => entry,
-                Entry::Stdio(child) => {
-                    let flags = flags_of(self.folder.path(), &name, &child);
-                    let entry = json!({"command": program(), "args": flags});
-                    with_keys(entry, child.keys)
-                }
+                Entry::Stdio(child) => stdio_entry(self.folder.path(), &name, child),
                 Entry::Http(child) => {
                     let remote = Remote::start(flags_of(self.folder.path(), &name, &child)).await;
                     let entry = json!({"url": remote.url()});
@@ -178,19 +174,12 @@ impl Fleet {
                     with_keys(entry, child.keys)
                 }
             };
-            // By hand, because the order of entries has a meaning and a map has none.
-            entries.push(format!("    {}: {entry}", quoted(&name)));
-            names.push(name);
+            names.push(name.clone());
+            entries.push((name, entry));
         }
-        let top: String = self
-            .top
-            .iter()
-            .map(|(key, value)| format!(",\n  {}: {value}", quoted(key)))
-            .collect();
-        let text = self.text.unwrap_or_else(|| {
-            let entries = entries.join(",\n");
-            format!("{{\n  \"mcpServers\": {{\n{entries}\n  }}{top}\n}}\n")
-        });
+        let text = self
+            .text
+            .unwrap_or_else(|| config_text(&entries, &self.top));
         let config = written(self.folder.path(), self.place, &text);
         Started {
             folder: self.folder,
@@ -201,6 +190,27 @@ impl Fleet {
             environment: self.environment,
         }
     }
+}
+
+/// The entry of a child that the multiplexer starts, with the files it needs put into
+/// `folder`.
+pub(super) fn stdio_entry(folder: &Path, name: &str, child: Child) -> Value {
+    let flags = flags_of(folder, name, &child);
+    with_keys(json!({"command": program(), "args": flags}), child.keys)
+}
+
+/// A config of these entries, in this order: a map has none.
+pub(super) fn config_text(entries: &[(String, Value)], top: &Map<String, Value>) -> String {
+    let entries: Vec<String> = entries
+        .iter()
+        .map(|(name, entry)| format!("    {}: {entry}", quoted(name)))
+        .collect();
+    let entries = entries.join(",\n");
+    let top: String = top
+        .iter()
+        .map(|(key, value)| format!(",\n  {}: {value}", quoted(key)))
+        .collect();
+    format!("{{\n  \"mcpServers\": {{\n{entries}\n  }}{top}\n}}\n")
 }
 
 /// The folder, the config in it, and the children that the test itself started.

@@ -136,6 +136,12 @@ impl Reply {
         body.expect("a body without errors").to_bytes()
     }
 
+    /// The whole body, or nothing if it was cut before its end.
+    pub async fn try_bytes(self) -> Option<Bytes> {
+        let body = soon("the end of a body", self.body.collect()).await;
+        Some(body.ok()?.to_bytes())
+    }
+
     /// The whole body as text.
     pub async fn text(self) -> String {
         String::from_utf8(self.bytes().await.into()).expect("a body in UTF-8")

@@ -1,5 +1,7 @@
 //! One reading of `/metrics`.
 
+use std::collections::HashMap;
+
 /// The text of a scrape.
 pub struct Metrics(pub String);
 
@@ -13,6 +15,20 @@ impl Metrics {
     /// The sum over all series of this name that carry these labels.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.series(name, labels).sum()
+    }
+
+    /// Every series of this name, with its labels. No label holds a comma or a quote.
+    pub fn all(&self, name: &str) -> Vec<(HashMap<String, String>, f64)> {
+        let begin = format!("mcp_multiplexer_{name}{{");
+        let series = self.0.lines().filter_map(|line| {
+            let (labels, value) = line.strip_prefix(&begin)?.rsplit_once("} ")?;
+            let labels = labels.split(',').filter_map(|label| {
+                let (name, value) = label.split_once('=')?;
+                Some((name.to_owned(), value.trim_matches('"').to_owned()))
+            });
+            Some((labels.collect(), value.parse().ok()?))
+        });
+        series.collect()
     }
 
     fn series<'a>(&'a self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = f64> + 'a {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::{
     process::{Child as Process, Command},
@@ -19,9 +19,9 @@ use tokio::{
 };
 
 use super::{
-    child::Remote,
+    child::{Child, Remote},
     client::{Client, Door, Era},
-    fleet::Started,
+    fleet::{Started, config_text, stdio_entry},
     http::Http,
     journal::Journal,
     metrics::Metrics,
@@ -128,6 +128,43 @@ impl Multiplexer {
         self.folder.path().join(name)
     }
 
+    /// The entry of a child that it is to start, for [`Multiplexer::configure`].
+    pub fn process(&self, name: &str, child: Child) -> (String, Value) {
+        let entry = stdio_entry(self.folder.path(), name, child);
+        (name.to_owned(), entry)
+    }
+
+    /// The entry of a child that the test has started.
+    pub fn connection(&self, name: &str) -> (String, Value) {
+        (name.to_owned(), json!({"url": self.remotes[name].url()}))
+    }
+
+    /// Exchanges the config for one of these entries, as editors do it.
+    pub fn configure(&self, entries: &[(String, Value)]) {
+        self.write_config(&config_text(entries, &Map::new()));
+    }
+
+    /// Exchanges the config for this text.
+    pub fn write_config(&self, text: &str) {
+        let new = self.path("mcp_config.json.new");
+        fs::write(&new, text).expect("the config can be written");
+        fs::rename(new, self.path("mcp_config.json")).expect("the config can be exchanged");
+    }
+
+    /// Waits until so many configs have been in force.
+    pub async fn until_generation(&self, generation: u64) {
+        eventually(&format!("config generation {generation}"), async || {
+            let status = self.status().await;
+            (status["config"]["generation"] == generation).then_some(())
+        })
+        .await;
+    }
+
+    /// Asks it to read its config again.
+    pub fn hang_up(&self) {
+        signal(self.pid(), Signal::SIGHUP);
+    }
+
     /// Lets a child begin that was described as gated.
     pub fn open_gate(&self, name: &str) {
         fs::write(self.path(&format!("{name}.gate")), "").expect("the gate opens");
@@ -138,6 +175,11 @@ impl Multiplexer {
         self.remotes
             .get_mut(name)
             .expect("a child that the test started")
+    }
+
+    /// The same, for the test to keep.
+    pub fn take_remote(&mut self, name: &str) -> Option<Remote> {
+        self.remotes.remove(name)
     }
 
     /// What `/status` says.

@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader},
     process::{ChildStdin, ChildStdout},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 
@@ -75,17 +75,19 @@ impl Pipe {
 
 /// Everything a process has written to stderr so far.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub struct Log(Arc<Mutex<Vec<String>>>, watch::Sender<bool>);
 
 impl Log {
     /// Gathers the lines of `stream` as they come.
     pub fn gather(stream: impl AsyncRead + Unpin + Send + 'static) -> (Self, JoinHandle<()>) {
         let log = Self::default();
         let lines = log.0.clone();
+        let mut unread = log.1.subscribe();
         let task = tokio::spawn(async move {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
             while let Ok(1..) = stream.read_until(b'\n', &mut line).await {
+                let _ = unread.wait_for(|unread| !unread).await;
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 lines
                     .lock()
@@ -95,6 +97,11 @@ impl Log {
             }
         });
         (log, task)
+    }
+
+    /// Leaves what comes from now on unread, or reads on.
+    pub fn leave_unread(&self, unread: bool) {
+        self.1.send_replace(unread);
     }
 
     /// All of it.

@@ -12,8 +12,17 @@ pub const DEADLINE: Duration = Duration::from_secs(90);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Asks again and again until there is an answer.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(DEADLINE, what, look).await
+}
+
+/// The same for what takes long by itself.
+pub async fn eventually_within<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(seen) = look().await {
             return seen;
@@ -25,8 +34,17 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 
 /// What `event` brings, which has to come before the deadline.
 pub async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
-    match timeout(DEADLINE, event).await {
+    within(DEADLINE, what, event).await
+}
+
+/// The same for what is promised to come sooner: with this limit, generously.
+pub async fn within<T>(limit: Duration, what: &str, event: impl Future<Output = T>) -> T {
+    match timeout(limit, event).await {
         Ok(came) => came,
-        Err(_) => panic!("did not happen: {what}"),
+        Err(_) => panic!("did not happen within {limit:?}: {what}"),
     }
 }
+
+/// Limit for a call that finds no token: it may wait 2 s for a mint in progress, and not
+/// for all the 10 s that a mint may take.
+pub const WITHOUT_TOKEN: Duration = Duration::from_secs(6);

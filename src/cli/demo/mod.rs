@@ -35,7 +35,7 @@ use self::{
 };
 use super::{
     CliError,
-    running::{Running, signalled},
+    running::{END_OR_HANGUP, Running, signalled},
     serve::{Serve, Transport},
 };
 use crate::{
@@ -76,12 +76,12 @@ impl Demo {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let quiet = if self.tour { "error" } else { "warn" };
         let log_level = self.log_level.as_deref().unwrap_or(quiet);
-        init_logs(LogFormat::Text, Some(log_level))
+        let _logs = init_logs(LogFormat::Text, Some(log_level))
             .map_err(|error| CliError::Usage(format!("--log-level: {error}")))?;
         let out = Out::new();
         let stage = Stage::set().await?;
         let began = SystemTime::now();
-        let running = Running::start(&self.serve(), stage.settings()?).await?;
+        let running = Running::start(&self.serve(), stage.settings()?, None).await?;
         let Some(endpoint) = running.url.clone() else {
             return Err(CliError::Usage("the demo serves over HTTP only".to_owned()));
         };
@@ -107,6 +107,9 @@ impl Demo {
             host: "127.0.0.1".to_owned(),
             port: self.port,
             admin_addr: None,
+            max_connections: None,
+            max_memory: None,
+            cache_dir: None,
             allowed_host: Vec::new(),
             allowed_origin: Vec::new(),
             insecure_no_auth: false,
@@ -179,7 +182,7 @@ impl Stage {
         let over = async {
             tokio::select! {
                 ended = tour.walk() => walked = ended,
-                () = signalled() => {}
+                () = signalled(END_OR_HANGUP) => {}
             }
         };
         running.until(over).await?;

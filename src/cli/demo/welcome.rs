@@ -27,7 +27,7 @@ pub(super) fn table<'a>(
 
 fn line(out: &Out, child: &Child, began: SystemTime) -> String {
     let state = child.state();
-    let tools = child.listing().map_or(0, |listing| listing.tools.len());
+    let tools = child.listing().map_or(0, |listing| listing.tools().len());
     let took = state.since.duration_since(began).unwrap_or_default();
     let line = row(
         child.name().as_str(),

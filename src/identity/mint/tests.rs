@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -11,24 +12,40 @@ use axum::{
     http::{HeaderMap, Response, Uri, header::LOCATION},
     routing::post,
 };
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::*;
-use crate::identity::{
-    Identity,
-    error::Outcome,
-    testing::{SECRET, json_answer, serve, settings, temp_file},
+use crate::{
+    config::{IdentitySettings, SecretSource, ServiceSettings},
+    identity::{
+        Identities, Identity,
+        error::Outcome,
+        testing::{SECRET, json_answer, serve, settings, temp_file, testing_key},
+    },
 };
 
 const GOOD: &str = r#"{"access_token":"canary-token","token_type":"Bearer","expires_in":300}"#;
 
-fn minter(settings: &IdentitySettings) -> ClientCredentials {
+fn minter(settings: &TokenSettings) -> ClientCredentials {
     ClientCredentials::new(settings).unwrap()
 }
 
 /// For answers that never come.
-fn impatient_minter(settings: &IdentitySettings) -> ClientCredentials {
+fn impatient_minter(settings: &TokenSettings) -> ClientCredentials {
     ClientCredentials::with_timeout(settings, Duration::from_millis(300)).unwrap()
+}
+
+fn value(secret: &str) -> SecretSource {
+    SecretSource::Value("OIDC_CLIENT_SECRET", SecretString::from(secret))
+}
+
+fn from_file(path: &Path) -> Credential {
+    Credential::Basic(SecretSource::File(
+        "OIDC_CLIENT_SECRET_FILE",
+        path.to_owned(),
+    ))
 }
 
 /// What reached the token endpoint.
@@ -71,14 +88,14 @@ fn html(status: u16) -> Response<Body> {
 async fn the_request_is_as_rfc_6749_has_it() {
     let (url, seen) = endpoint(|_| json_answer(200, GOOD)).await;
     let mut settings = settings(url.as_str());
-    settings.client_id = Some("my client".into());
-    settings.client_secret = Some("s3cr:et/ü+".into());
+    settings.client_id = "my client".into();
+    settings.credential = Credential::Basic(value("s3cr:et/ü+"));
     settings.scope = Some("read write".into());
 
     let minted = minter(&settings).mint().await.unwrap();
 
     assert_eq!(minted.header, "Bearer canary-token");
-    assert_eq!(minted.life, Duration::from_secs(300));
+    assert_eq!(minted.life, Some(Duration::from_secs(300)));
     let (headers, body) = seen.0.lock().unwrap().remove(0);
     assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
     assert_eq!(headers["accept"], "application/json");
@@ -93,11 +110,10 @@ async fn the_request_is_as_rfc_6749_has_it() {
 }
 
 #[tokio::test]
-async fn empty_settings_are_not_sent() {
+async fn what_is_not_set_is_not_sent() {
     let (url, seen) = endpoint(|_| json_answer(200, GOOD)).await;
     let mut settings = settings(url.as_str());
-    settings.audience = Some("".into());
-    settings.scope = None;
+    settings.audience = None;
     minter(&settings).mint().await.unwrap();
     assert_eq!(seen.0.lock().unwrap()[0].1, "grant_type=client_credentials");
 }
@@ -241,25 +257,28 @@ async fn an_endpoint_that_is_not_there_is_unreachable() {
 
 #[tokio::test]
 async fn a_secret_rotated_between_reading_and_asking_is_healed_in_the_same_mint() {
-    let file = temp_file("old-secret\n");
-    let path = file.to_path_buf();
-    let (url, seen) = endpoint(move |n| {
-        if n == 1 {
-            std::fs::write(&path, "new-secret\n").unwrap();
-            json_answer(401, r#"{"error":"invalid_client"}"#)
-        } else {
-            json_answer(200, GOOD)
-        }
-    })
-    .await;
-    let mut settings = settings(url.as_str());
-    settings.client_secret_file = Some(file.to_path_buf());
+    // The second is Keycloak's.
+    for code in ["invalid_client", "unauthorized_client"] {
+        let file = temp_file("old-secret\n");
+        let path = file.to_path_buf();
+        let (url, seen) = endpoint(move |n| {
+            if n == 1 {
+                std::fs::write(&path, "new-secret\n").unwrap();
+                json_answer(401, &format!(r#"{{"error":"{code}"}}"#))
+            } else {
+                json_answer(200, GOOD)
+            }
+        })
+        .await;
+        let mut settings = settings(url.as_str());
+        settings.credential = from_file(&file);
 
-    assert!(minter(&settings).mint().await.is_ok());
+        assert!(minter(&settings).mint().await.is_ok());
 
-    let seen = seen.0.lock().unwrap();
-    assert_eq!(seen.len(), 2);
-    assert_ne!(seen[0].0["authorization"], seen[1].0["authorization"]);
+        let seen = seen.0.lock().unwrap();
+        assert_eq!(seen.len(), 2);
+        assert_ne!(seen[0].0["authorization"], seen[1].0["authorization"]);
+    }
 }
 
 #[tokio::test]
@@ -267,7 +286,7 @@ async fn a_refused_secret_that_did_not_change_is_not_tried_twice() {
     let file = temp_file("old-secret");
     let (url, seen) = endpoint(|_| json_answer(401, r#"{"error":"invalid_client"}"#)).await;
     let mut settings = settings(url.as_str());
-    settings.client_secret_file = Some(file.to_path_buf());
+    settings.credential = from_file(&file);
     let mut minter = minter(&settings);
 
     assert!(minter.mint().await.is_err());
@@ -283,30 +302,103 @@ async fn a_refused_secret_that_did_not_change_is_not_tried_twice() {
 async fn a_secret_that_cannot_be_read_is_a_failed_mint_and_nobody_is_asked() {
     let (url, seen) = endpoint(|_| json_answer(200, GOOD)).await;
     let mut settings = settings(url.as_str());
-    settings.client_secret_file = Some("/nowhere/at/all".into());
+    settings.credential = from_file(Path::new("/nowhere/at/all"));
     let error = minter(&settings).mint().await.err().unwrap();
     assert!(error.to_string().contains("OIDC_CLIENT_SECRET_FILE"));
     assert_eq!(seen.count(), 0);
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_say_what_to_set() {
-    let start = |change: fn(&mut IdentitySettings)| {
-        let mut settings = settings("http://127.0.0.1:1/token");
-        change(&mut settings);
-        let error = Identity::start(&settings, CancellationToken::new()).unwrap_err();
-        format!("{error} {error:?}")
-    };
-    assert!(start(|it| it.client_id = Some(" ".into())).contains("OIDC_CLIENT_ID"));
-    assert!(start(|it| it.client_secret = None).contains("OIDC_CLIENT_SECRET_FILE"));
-    assert!(start(|it| it.token_url = None).contains("OIDC_ISSUER"));
-    for url in ["http://me:canary@kc/token", "file:///etc/canary"] {
-        let mut settings = settings("http://kc/token");
-        settings.token_url = Some(url.parse().unwrap());
-        let error = Identity::start(&settings, CancellationToken::new()).unwrap_err();
-        let shown = format!("{error} {error:?}");
-        assert!(shown.contains("OIDC_TOKEN_URL") && !shown.contains("canary"));
+async fn a_secret_may_go_into_the_body() {
+    let (url, seen) = endpoint(|_| json_answer(200, GOOD)).await;
+    let mut settings = settings(url.as_str());
+    settings.credential = Credential::Post(value("s3cr:et/+"));
+    settings.resource = Some("https://agents/mcp?a=1".into());
+
+    minter(&settings).mint().await.unwrap();
+
+    let (headers, body) = seen.0.lock().unwrap().remove(0);
+    assert!(!headers.contains_key("authorization"));
+    let sent: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes())
+        .into_owned()
+        .collect();
+    for (name, value) in [
+        ("grant_type", "client_credentials"),
+        ("client_id", "mcp-multiplexer"),
+        ("client_secret", "s3cr:et/+"),
+        ("audience", "agent-services"),
+        ("resource", "https://agents/mcp?a=1"),
+    ] {
+        assert!(sent.contains(&(name.into(), value.into())), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_key_signs_an_assertion_for_the_issuer_and_is_never_sent() {
+    let key = temp_file(&testing_key());
+    let (url, seen) = endpoint(|n| match n {
+        1 => json_answer(200, GOOD),
+        // As an indiscreet provider would: with what it was sent.
+        _ => json_answer(
+            400,
+            r#"{"error":"invalid_client","error_description":"ey"}"#,
+        ),
+    })
+    .await;
+    let mut settings = settings(url.as_str());
+    settings.issuer = Some("https://id.example/".parse().unwrap());
+    settings.credential = Credential::Key {
+        file: key.to_path_buf(),
+        id: Some("k1".into()),
+    };
+
+    minter(&settings).mint().await.unwrap();
+
+    let (headers, body) = seen.0.lock().unwrap().remove(0);
+    assert!(!headers.contains_key("authorization"));
+    let sent: std::collections::HashMap<String, String> =
+        url::form_urlencoded::parse(body.as_bytes())
+            .into_owned()
+            .collect();
+    assert_eq!(sent["client_assertion_type"], JWT_BEARER);
+    assert_eq!(sent["client_id"], "mcp-multiplexer");
+    let claims = jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(
+        sent["client_assertion"].as_bytes(),
+    )
+    .unwrap()
+    .claims;
+    assert_eq!(claims["aud"], "https://id.example");
+    assert_eq!(claims["iss"], "mcp-multiplexer");
+    assert_eq!(claims["sub"], "mcp-multiplexer");
+}
+
+#[test]
+fn an_assertion_that_a_provider_repeats_is_not_shown() {
+    let shown = proof::without("me", "s3cr3t", Some("ey.Jh.bG"), "no: ey.Jh.bG of s3cr3t");
+    assert_eq!(shown, "no: [secret] of [secret]");
+}
+
+#[test]
+fn a_file_that_holds_no_certificates_stops_the_start() {
+    let none = temp_file("canary");
+    let mut settings = settings("https://127.0.0.1:1/token");
+    for file in [none.to_path_buf(), "/nowhere/at/all".into()] {
+        settings.tls.ca_file = Some(file);
+        let error = ClientCredentials::new(&settings).err().unwrap();
+        assert!(error.to_string().contains("OIDC_CA_FILE"), "{error}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+    }
+}
+
+fn identity(settings: &TokenSettings) -> Identity {
+    let settings = IdentitySettings {
+        service: ServiceSettings::ClientCredentials(Box::new(settings.clone())),
+        hosts: None,
+    };
+    let identities = Identities::start(&settings, CancellationToken::new()).unwrap();
+    let auth = crate::config::AuthSettings::Service;
+    let url = "https://child/mcp".parse().unwrap();
+    identities.of(&"child".into(), &auth, &url).unwrap()
 }
 
 /// Collects what is logged.
@@ -348,7 +440,7 @@ async fn neither_secret_nor_token_is_logged_at_any_level_or_shown_in_the_status(
         .as_mut()
         .unwrap()
         .set_query(Some("key=canary-query"));
-    let identity = Identity::start(&settings, CancellationToken::new()).unwrap();
+    let identity = identity(&settings);
     assert!(identity.header().await.is_none());
     let failed = format!("{identity:?}");
     tokio::time::sleep(Duration::from_millis(1100)).await;

@@ -159,9 +159,12 @@ pub(in crate::outbound) fn events(body: Incoming) -> Events {
     });
     SseStream::from_bytes_stream(data)
         .map(move |event| {
-            since_event.store(0, Ordering::Relaxed);
-            let event = event.map_err(|error| {
-                Failure::transport("broke its event stream").with_detail(&error.to_string())
+            let read = since_event.swap(0, Ordering::Relaxed);
+            let event = event.map_err(|error| match read > MESSAGE_LIMIT {
+                true => too_long(),
+                false => {
+                    Failure::transport("broke its event stream").with_detail(&error.to_string())
+                }
             })?;
             let data = event.data.filter(|data| !data.trim().is_empty());
             Ok(Event {

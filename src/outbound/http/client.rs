@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -16,7 +16,12 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use thiserror::Error;
 use tracing::warn;
 
-use crate::{identity::Identity, outbound::Failure, telemetry::ChildMetrics};
+use super::challenge::Challenge;
+use crate::{
+    identity::{Identity, ServiceToken},
+    outbound::Failure,
+    telemetry::ChildMetrics,
+};
 
 /// How long a TCP connect may take. A host that drops packets would otherwise hold
 /// a call for the kernel's two minutes.
@@ -32,6 +37,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     pool: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: HttpsConnector<HttpConnector>,
 }
 
 /// Why there is no client.
@@ -57,60 +63,81 @@ impl HttpClient {
             .enable_http1()
             .enable_http2()
             .wrap_connector(connector);
+        Ok(Self::over(connector))
+    }
+
+    fn over(connector: HttpsConnector<HttpConnector>) -> Self {
         let pool = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_while_idle(true)
             .timer(TokioTimer::new())
-            .build(connector);
-        Ok(Self { pool })
+            .build(connector.clone());
+        Self { pool, connector }
     }
 
-    /// Sends one request, with the service token where `identity` is given. A 401
-    /// is answered with one renewed token and one replay.
+    /// The same with an empty pool: nothing is sent on a connection that was there.
+    pub(in crate::outbound) fn afresh(&self) -> Self {
+        Self::over(self.connector.clone())
+    }
+
+    /// Sends one request, with the token of `identity`, if it is on. A 401 is answered
+    /// with one renewed token and one replay.
     ///
     /// # Errors
     ///
-    /// When no response came, or a second 401.
+    /// When no response came, or a 401 that a new token did not change.
     pub(super) async fn send(
         &self,
         request: Request<Full<Bytes>>,
-        identity: Option<&Identity>,
+        identity: &Identity,
         metrics: &ChildMetrics,
     ) -> Result<Response<Incoming>, Failure> {
-        let Some(identity) = identity else {
+        if !identity.is_on() {
+            let what = match request.headers().contains_key(AUTHORIZATION) {
+                true => "the credentials of its entry",
+                false => "a request without credentials, and it is to be given none",
+            };
             let response = self.pool.request(request).await.map_err(unreachable)?;
-            return no_401(response, metrics, "our credentials");
-        };
+            return match response.status() {
+                StatusCode::UNAUTHORIZED => Err(refused(&response, metrics).to(what)),
+                _ => Ok(response),
+            };
+        }
         let token = identity.header().await;
         let again = request.clone();
         let response = self.attempt(request, token.as_ref()).await?;
-        if response.status() != http::StatusCode::UNAUTHORIZED {
+        if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
+        // Counted before the renewal, which may take as long as the provider does.
+        let first = refused(&response, metrics);
         let Some(renewed) = identity.renew(token.as_ref()).await else {
-            let what = match token {
-                Some(_) => "the service token",
-                None => "a request without a token, and none could be had",
-            };
-            return no_401(response, metrics, what);
+            return Err(match token {
+                Some(_) => first.to("our token, and no newer one could be had"),
+                None => Failure {
+                    without_token: true,
+                    ..first.to("a request without a token, and none could be had")
+                },
+            });
         };
-        metrics.unauthorized();
         // The connection is free for the replay once this is gone.
         drop(response);
         let response = self.attempt(again, Some(&renewed)).await?;
-        no_401(
-            response,
-            metrics,
-            "the service token, also when it was fresh",
-        )
+        match response.status() {
+            StatusCode::UNAUTHORIZED => {
+                let again = refused(&response, metrics);
+                Err(again.to("our token, also when it was fresh"))
+            }
+            _ => Ok(response),
+        }
     }
 
     async fn attempt(
         &self,
         mut request: Request<Full<Bytes>>,
-        token: Option<&crate::identity::ServiceToken>,
+        token: Option<&ServiceToken>,
     ) -> Result<Response<Incoming>, Failure> {
         if let Some(token) = token {
             request
@@ -121,16 +148,19 @@ impl HttpClient {
     }
 }
 
-fn no_401(
-    response: Response<Incoming>,
-    metrics: &ChildMetrics,
-    refused: &str,
-) -> Result<Response<Incoming>, Failure> {
-    if response.status() != http::StatusCode::UNAUTHORIZED {
-        return Ok(response);
-    }
+/// A 401, and the child's own words for it.
+struct Refused(String);
+
+/// Takes note of a 401.
+fn refused(response: &Response<Incoming>, metrics: &ChildMetrics) -> Refused {
     metrics.unauthorized();
-    Err(Failure::unauthorized(format!("answered 401 to {refused}")))
+    Refused(Challenge::of(response.headers()).words)
+}
+
+impl Refused {
+    fn to(self, what: &str) -> Failure {
+        Failure::unauthorized(format!("answered 401 to {what}")).with_detail(&self.0)
+    }
 }
 
 fn unreachable(error: hyper_util::client::legacy::Error) -> Failure {
@@ -139,7 +169,10 @@ fn unreachable(error: hyper_util::client::legacy::Error) -> Failure {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    if error.is_connect() {
+    let io = cause.downcast_ref::<std::io::Error>();
+    if let Some(ours) = io.and_then(Failure::out_of_descriptors) {
+        ours
+    } else if error.is_connect() {
         Failure::not_sent(format!("cannot be reached: {cause}"))
     } else {
         Failure::transport(format!("broke the connection: {cause}"))

@@ -6,7 +6,11 @@ use http::StatusCode;
 use tokio::sync::Notify;
 
 use super::{body, link::HttpLink};
-use crate::outbound::{Failure, pause::Pause};
+use crate::{
+    config::RestartSettings,
+    outbound::{Failure, pause::Pause},
+    telemetry::Outcome,
+};
 
 /// Follows the stream until the connection is given up, and tells `changed` of each
 /// beginning. Returns early when the child offers none, which is normal.
@@ -14,9 +18,13 @@ use crate::outbound::{Failure, pause::Pause};
 /// # Errors
 ///
 /// When the connection is found gone, with our session or with the child.
-pub(in crate::outbound) async fn follow(link: HttpLink, changed: &Notify) -> Result<(), Failure> {
+pub(in crate::outbound) async fn follow(
+    link: HttpLink,
+    changed: &Notify,
+    clocks: &RestartSettings,
+) -> Result<(), Failure> {
     let mut last_event = None;
-    let mut pause = Pause::default();
+    let mut pause = Pause::new(clocks);
     let mut offered = false;
     loop {
         match link.open_events(last_event.as_deref()).await {
@@ -39,12 +47,15 @@ pub(in crate::outbound) async fn follow(link: HttpLink, changed: &Notify) -> Res
                     }
                 }
             }
-            // Servers without the route say 404, too: only one that had the stream
-            // before says that our session is gone.
-            Ok(response) if response.status() == StatusCode::NOT_FOUND && offered => {
+            // Servers without the route say so too: only one that had the stream before
+            // says that our session is gone, or speaks another era now.
+            Ok(response) if is_final(response.status()) && offered => {
                 return Err(Failure::session_lost());
             }
             Ok(response) if is_final(response.status()) => return Ok(()),
+            // Requests may be let in all the same: what speaks against us is only that a
+            // stream is refused which there was.
+            Err(failure) if failure.outcome == Outcome::Unauthorized && !offered => {}
             Err(failure) if failure.loses_connection() => return Err(failure),
             Ok(_) | Err(_) => {}
         }

@@ -1,18 +1,30 @@
 //! One request over HTTP, and what comes back for it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt;
 use http::Response;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::{
     body::{self, Events, Gathered, Shape},
+    challenge::denies,
     link::HttpLink,
 };
 use crate::{
-    outbound::{Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part, slots::Slot, unasked::refusal},
+    outbound::{
+        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part,
+        slots::{CANCEL_GRACE, Slot},
+        unasked::refusal,
+    },
     protocol::{Frame, Kind, error::notification},
 };
+
+/// How long a cancelled request keeps its slot where the child has no way left to say
+/// that it is done: its connection is closed.
+const UNHEARD_GRACE: Duration = Duration::from_secs(1);
 
 /// A request sent over HTTP. Its drop, before the answer, cancels it: closing the
 /// stream says so to a modern child, a notification to a legacy one.
@@ -22,6 +34,7 @@ pub struct HttpExchange {
     id: Box<str>,
     may_stream: bool,
     state: State,
+    refused: bool,
     slot: Option<Slot>,
 }
 
@@ -54,6 +67,7 @@ impl HttpExchange {
             id: request.id.into(),
             may_stream: request.may_stream,
             state: State::Sent,
+            refused: false,
             slot,
         }
     }
@@ -83,7 +97,8 @@ impl HttpExchange {
         } else {
             let refused = self.link.refused(&response);
             // The modern era sends JSON-RPC errors with 4xx: those are answers.
-            let is_answer = response.status().is_client_error() && !refused.session_lost;
+            let denied = denies(&response);
+            let is_answer = response.status().is_client_error() && !refused.session_lost && !denied;
             match body::frame(body::error_body(response.body_mut()).await) {
                 Ok(frame)
                     if is_answer && frame.kind() == Kind::Error && answers(&frame, &self.id) =>
@@ -95,7 +110,13 @@ impl HttpExchange {
         };
         self.state = State::Done;
         self.state = received?;
+        self.refused = matches!(self.state, State::Refused(_));
         Ok(())
+    }
+
+    /// Whether the answer came with an HTTP error.
+    pub(in crate::outbound) fn is_refusal(&self) -> bool {
+        self.refused
     }
 
     /// The next part.
@@ -183,13 +204,36 @@ fn answers(frame: &Frame, id: &str) -> bool {
 
 impl Drop for HttpExchange {
     fn drop(&mut self) {
-        let waiting = !matches!(self.state, State::Done | State::Refused(_));
-        if waiting && !self.link.is_modern() {
+        let state = std::mem::replace(&mut self.state, State::Done);
+        if matches!(state, State::Done | State::Refused(_)) {
+            return;
+        }
+        let modern = self.link.is_modern();
+        if !modern {
             let id = &self.id;
             self.link.post_aside(notification(
                 "notifications/cancelled",
                 Some(&format!(r#"{{"requestId":{id}}}"#)),
             ));
         }
+        // A modern child learns it from the end of the stream, which goes here.
+        let unread = (!modern).then_some(state);
+        if let Some(slot) = self.slot.take() {
+            tokio::spawn(held(slot, unread));
+        }
     }
+}
+
+/// Keeps the slot of a cancelled request until the child is done with it, as far as
+/// that can be heard.
+async fn held(slot: Slot, unread: Option<State>) {
+    let done = async {
+        match unread {
+            Some(State::Events(mut events)) => while let Some(Ok(_)) = events.next().await {},
+            Some(State::Message(mut body)) => while let Some(Ok(_)) = body.frame().await {},
+            _ => tokio::time::sleep(UNHEARD_GRACE).await,
+        }
+    };
+    let _ = tokio::time::timeout(CANCEL_GRACE, done).await;
+    drop(slot);
 }

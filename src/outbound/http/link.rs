@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{client::HttpClient, exchange::HttpExchange};
+use super::{challenge::Challenge, client::HttpClient, exchange::HttpExchange};
 use crate::{
     identity::Identity,
     outbound::{Failure, Outgoing, slots::Slot, unasked::Unasked},
@@ -33,10 +33,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all requests of one connection to a child have in common; clones are the
 /// same one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(in crate::outbound) struct HttpLink(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     remote: Remote,
     unasked: Unasked,
@@ -49,7 +48,6 @@ struct Inner {
 }
 
 /// Where a child is, and what is sent with every request.
-#[derive(Debug)]
 pub(in crate::outbound) struct Remote {
     /// The process's connections.
     pub(in crate::outbound) client: HttpClient,
@@ -57,10 +55,20 @@ pub(in crate::outbound) struct Remote {
     pub(in crate::outbound) uri: Uri,
     /// The entry's own headers.
     pub(in crate::outbound) headers: HeaderMap,
-    /// `None` where the entry has an `Authorization` of its own.
-    pub(in crate::outbound) identity: Option<Identity>,
+    /// Who we are to it; off where the entry has an `Authorization` of its own.
+    pub(in crate::outbound) identity: Identity,
     /// The child's counters.
     pub(in crate::outbound) metrics: ChildMetrics,
+}
+
+/// Without the address: keys travel in its query.
+impl std::fmt::Debug for HttpLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpLink")
+            .field("host", &self.0.remote.uri.host())
+            .field("version", &self.0.version)
+            .finish_non_exhaustive()
+    }
 }
 
 impl HttpLink {
@@ -229,7 +237,7 @@ impl HttpLink {
             ..
         } = &self.0.remote;
         let again = request.clone();
-        let response = client.send(request, identity.as_ref(), metrics).await?;
+        let response = client.send(request, identity, metrics).await?;
         let moved = matches!(
             response.status(),
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
@@ -240,7 +248,7 @@ impl HttpLink {
                 let mut again = again;
                 *again.uri_mut() = self.0.moved.get_or_init(|| uri).clone();
                 drop(response);
-                client.send(again, identity.as_ref(), metrics).await
+                client.send(again, identity, metrics).await
             }
         }
     }
@@ -255,18 +263,28 @@ impl HttpLink {
             .map(Duration::from_secs);
         match status {
             StatusCode::NOT_FOUND if self.has_session() => Failure::session_lost(),
-            StatusCode::FORBIDDEN => Failure::denied("answered 403: this identity may not do that"),
+            StatusCode::FORBIDDEN => {
+                let Challenge { scope, words } = Challenge::of(response.headers());
+                let needs = scope.map(|scope| format!("; it needs the scope {scope:?}"));
+                Failure::denied(format!(
+                    "answered 403: this identity may not do that{}",
+                    needs.unwrap_or_default()
+                ))
+                .with_detail(&words)
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
                 if retry_after.is_some() =>
             {
                 Failure {
                     retry_after,
+                    blameless: status == StatusCode::TOO_MANY_REQUESTS,
                     ..Failure::transport(format!("answered HTTP {}: not now", status.as_u16()))
                 }
             }
-            StatusCode::TOO_MANY_REQUESTS => {
-                Failure::transport("answered HTTP 429: it is asked too much")
-            }
+            StatusCode::TOO_MANY_REQUESTS => Failure {
+                asked_too_much: true,
+                ..Failure::transport("answered HTTP 429: it is asked too much")
+            },
             _ if status.is_server_error() => {
                 Failure::transport(format!("answered HTTP {}", status.as_u16()))
             }

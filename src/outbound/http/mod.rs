@@ -1,11 +1,13 @@
 //! Children that are reached over Streamable HTTP.
 
 pub(super) mod body;
+mod challenge;
 mod client;
 mod events;
 mod exchange;
 mod link;
 
+pub(super) use challenge::denies;
 pub use client::{HttpClient, TlsError};
 pub(super) use events::follow;
 pub use exchange::HttpExchange;

@@ -3,12 +3,9 @@
 //! The reader sorts what the child says and never waits for anybody; answers and
 //! progress find their request by the number in our id or token.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
@@ -21,11 +18,13 @@ use tokio::{
     },
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
     outbound::{
-        Failure, MESSAGE_LIMIT, Outgoing, Part, call_id, call_number, slots::Slot, unasked::Unasked,
+        Failure, MESSAGE_LIMIT, Outgoing, Part, call_id, call_number,
+        slots::{CANCEL_GRACE, Slot},
+        unasked::Unasked,
     },
     protocol::{
         Frame, Kind, answer,
@@ -41,8 +40,6 @@ const ASIDES: usize = 256;
 /// How many messages may wait for a child to read them. Requests are fewer, by its
 /// slots; the rest is for a child that asks and asks and does not read our refusals.
 const OUTGOING: usize = 4096;
-/// How long a cancelled request keeps its slot if the child does not answer it.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// The pipe to one running child; clones are the same one.
 #[derive(Clone, Debug)]
@@ -127,6 +124,8 @@ impl Pipe {
         // After the insert: the closing reader empties the table once.
         let refused = match self.out.try_send(on_one_line(request.frame.clone())) {
             Ok(()) if !self.closed.is_cancelled() => return Ok(exchange),
+            // It was taken, and may have been written before the end.
+            Ok(()) => Failure::transport("has closed its connection"),
             Err(TrySendError::Full(_)) => Failure::busy("does not read what it is sent"),
             _ => Failure::not_sent("has closed its connection"),
         };
@@ -236,13 +235,7 @@ impl Reader {
             };
             match line {
                 Ok(Some(Line::Whole(line))) => self.take(line),
-                Ok(Some(Line::TooLong)) => {
-                    warn!(
-                        limit = MESSAGE_LIMIT,
-                        "a message over the limit was dropped"
-                    );
-                    self.unasked.dropped();
-                }
+                Ok(Some(Line::TooLong)) => self.unasked.too_long(MESSAGE_LIMIT),
                 Ok(None) | Err(_) => break,
             }
         }

@@ -85,7 +85,9 @@ impl Process {
             command.current_dir(cwd);
         }
         let mut child = command.spawn().map_err(|error| {
-            Failure::not_sent(format!("could not be started: {error}"))
+            let failed = || Failure::not_sent(format!("could not be started: {error}"));
+            Failure::out_of_descriptors(&error)
+                .unwrap_or_else(failed)
                 .with_detail(&format!("command {:?}", settings.command))
         })?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
@@ -127,9 +129,15 @@ impl Process {
         }
     }
 
+    /// Ends what it has started and left behind, once it has ended: that may hold its
+    /// pipes open.
+    pub(in crate::outbound) fn end_group(&self) {
+        self.group.signal(Signal::SIGKILL);
+    }
+
     /// The last it said on stderr, once it has ended.
     pub(in crate::outbound) async fn last_words(&mut self) -> String {
-        // What it has started may hold its stderr open.
+        // What has left its group may hold its stderr open.
         let _ = tokio::time::timeout(STDERR_SHOWS, &mut self.stderr).await;
         let lines = self.last_lines.lock().unwrap_or_else(|p| p.into_inner());
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();

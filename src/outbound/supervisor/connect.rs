@@ -1,6 +1,9 @@
 //! One attempt to connect: the way to the child, the handshake, the list.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Uri, header::AUTHORIZATION};
@@ -8,20 +11,20 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Supervisor, Surroundings};
+use super::{Surroundings, known_to_work};
 use crate::{
-    catalog::{Filter, Listing},
-    config::{AuthSettings, ChildSettings, HttpSettings, TransportSettings},
+    catalog::Listing,
+    config::{ChildSettings, HttpSettings, TransportSettings},
     identity::Identity,
     outbound::{
-        Connection, Failure,
+        Child, Connection, Failure,
         control::Handshake,
         http::{HttpLink, Remote},
         link::Link,
         stdio::{Pipe, Process},
         unasked::Unasked,
     },
-    protocol::{Era, Frame},
+    protocol::Frame,
     telemetry::Outcome,
 };
 
@@ -30,8 +33,26 @@ use crate::{
 const START_COSTS: Duration = Duration::from_secs(5);
 /// How long an exit status may take to show after a pipe has closed.
 const EXIT_SHOWS: Duration = Duration::from_millis(500);
+/// Between two looks whether a replaced connection is still used.
+const STILL_USED: Duration = Duration::from_millis(100);
 /// How long the answers a process wrote before its end may take to be read.
 const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// One attempt to connect, with all it needs: it may go on beside the connection that
+/// there is.
+pub(super) struct Attempt {
+    pub(super) child: Arc<Child>,
+    pub(super) surroundings: Surroundings,
+    /// Who we are to it: found out at the first attempt, then held by the child's task.
+    pub(super) identity: Arc<OnceLock<Identity>>,
+    /// How the handshake is begun.
+    pub(super) how: Handshake,
+    pub(super) generation: u64,
+    /// Whether what a process says on stderr is worth an `info`.
+    pub(super) loud: bool,
+    /// Cancelled when nobody waits for it any more.
+    pub(super) given_up: CancellationToken,
+}
 
 /// A connected child.
 pub(super) struct Live {
@@ -41,6 +62,18 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Ends a connection that another has replaced, once the calls on it have ended:
+    /// each holds its connection. They have `patience`, or until `hurry`.
+    pub(super) async fn retire(self, patience: Duration, hurry: CancellationToken) {
+        let unused = async {
+            while Arc::strong_count(&self.connection) > 1 {
+                tokio::time::sleep(STILL_USED).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, hurry.run_until_cancelled(unused)).await;
+        self.stop().await;
+    }
+
     /// Ends a child that is there to be told: its session, or its process.
     pub(super) async fn stop(self) {
         self.connection.close().await;
@@ -78,13 +111,20 @@ async fn post_mortem(mut process: Process, failure: Failure, way: &CancellationT
     match tokio::time::timeout(EXIT_SHOWS, process.ended()).await {
         // After any other failure it has ended because we hung up.
         Ok(reason) if failure.outcome == Outcome::Transport => {
+            // First: calls wait for the end of a stdout that what it has started may hold.
+            process.end_group();
             let told = process.last_words().await;
-            // What it has started goes too. What it wrote before its end is still being
-            // read: the reader closes the way when it is through.
             drop(process);
+            // What it wrote before its end is still being read: the reader closes the
+            // way when it is through.
             let _ = tokio::time::timeout(LAST_WORDS, way.cancelled()).await;
             way.cancel();
-            Failure { reason, ..failure }.with_detail(&told)
+            Failure {
+                reason,
+                exited: true,
+                ..failure
+            }
+            .with_detail(&told)
         }
         _ => {
             way.cancel();
@@ -94,85 +134,99 @@ async fn post_mortem(mut process: Process, failure: Failure, way: &CancellationT
     }
 }
 
-impl Supervisor {
-    /// One attempt: way, handshake, list.
-    pub(super) async fn connect(&mut self) -> Result<Live, Failure> {
+impl Attempt {
+    /// Way, handshake, list. One that is given up ends what it has started as one ends
+    /// a child that runs.
+    pub(super) async fn run(self) -> Result<Live, Failure> {
+        let given_up = self.given_up.clone();
         let permit = match self.child.settings.transport {
             TransportSettings::Stdio(_) => {
-                self.surroundings.starts.clone().acquire_owned().await.ok()
+                let start = self.surroundings.starts.clone().acquire_owned();
+                match given_up.run_until_cancelled(start).await {
+                    Some(permit) => permit.ok(),
+                    None => return Err(not_waited_for()),
+                }
             }
             _ => None,
         };
         let (link, inbox, process) = self.open()?;
-        self.generation += 1;
-        let how = self.handshake;
         let patience = self.child.settings.timeout;
         let established = async {
             let connection =
-                Connection::establish(link.clone(), inbox, how, self.generation).await?;
-            let listing = connection.list(patience).await?;
+                Connection::establish(link.clone(), inbox, self.how, self.generation).await?;
+            let listing = match self.child.is_listed() {
+                true => connection.list(patience).await?,
+                false => Listing::default(),
+            };
             Ok((connection, listing))
         };
         let established = tokio::time::timeout(patience, established);
-        tokio::pin!(established);
-        let result = tokio::select! {
-            result = &mut established => result,
-            () = tokio::time::sleep(START_COSTS) => {
-                drop(permit);
-                established.await
+        let result = {
+            tokio::pin!(established);
+            tokio::select! {
+                biased;
+                () = given_up.cancelled() => None,
+                result = &mut established => Some(result),
+                () = tokio::time::sleep(START_COSTS) => {
+                    drop(permit);
+                    given_up.run_until_cancelled(established).await
+                }
             }
         };
         let timed_out = |_| Err(link.silence(patience));
-        match result.unwrap_or_else(timed_out) {
-            Ok((connection, listing)) => {
-                self.handshake = match connection.era() {
-                    Era::Legacy => Handshake::Legacy,
-                    Era::Modern => Handshake::Modern,
-                };
-                let connection = Arc::new(connection);
-                let listing = Arc::new(self.filtered(listing));
+        match result.map(|result| result.unwrap_or_else(timed_out)) {
+            Some(Ok((connection, listing))) => {
+                self.child.keeping.keep(connection.era(), &listing);
                 Ok(Live {
-                    connection,
-                    listing,
+                    connection: Arc::new(connection),
+                    listing: Arc::new(self.child.filtered(listing)),
                     process,
                 })
             }
-            Err(failure) => {
-                self.handshake = after_failure(how, &failure);
-                Err(match process {
-                    Some(process) => post_mortem(process, failure, link.closed()).await,
-                    None => {
-                        link.give_up();
-                        failure
-                    }
-                })
+            Some(Err(failure)) => Err(match process {
+                Some(process) => post_mortem(process, failure, link.closed()).await,
+                None => {
+                    link.give_up();
+                    failure
+                }
+            }),
+            None => {
+                link.end().await;
+                if let Some(process) = process {
+                    process.stop().await;
+                }
+                Err(not_waited_for())
             }
         }
     }
 
     /// The way to the child, on which nothing has been said yet.
     fn open(&self) -> Result<(Link, mpsc::Receiver<Frame>, Option<Process>), Failure> {
-        let Surroundings { http, messages, .. } = &self.surroundings;
-        let settings = &self.child.settings;
-        let metrics = &self.child.metrics;
+        let Surroundings { http, messages, .. } = self.surroundings.clone();
+        let child = Arc::clone(&self.child);
+        let settings = &child.settings;
+        let metrics = &child.metrics;
         let (unasked, inbox) = Unasked::new(
             settings.name.clone(),
             Arc::clone(&self.child.changed),
-            messages.clone(),
+            messages,
             metrics.clone(),
         );
+        let unasked = unasked.of_session(child.session_number());
         match &settings.transport {
             TransportSettings::Stdio(stdio) => {
                 let (process, stdin, stdout) =
-                    Process::start(&settings.name, stdio, &self.child.mask, self.attempt == 0)?;
+                    Process::start(&settings.name, stdio, &self.child.mask, self.loud)?;
                 let pipe = Pipe::new(stdin, stdout, unasked);
                 Ok((Link::Pipe(pipe), inbox, Some(process)))
             }
             TransportSettings::Http(remote) => {
                 let (uri, headers) = target(remote)?;
-                let identity = self.identity(&headers);
+                let identity = self.identity(remote)?;
                 let remote = Remote {
-                    client: http.clone(),
+                    // A pool for each handshake: what it leaves behind may lead to a
+                    // process that is gone, and a request that meets it is lost.
+                    client: http.afresh(),
                     uri,
                     headers,
                     identity,
@@ -187,26 +241,35 @@ impl Supervisor {
         }
     }
 
-    /// The service token goes to every remote child without a header of its own.
-    fn identity(&self, headers: &HeaderMap) -> Option<Identity> {
-        let own = headers.contains_key(AUTHORIZATION);
-        let wanted = self.child.settings.auth == AuthSettings::Service;
-        (!own && wanted && self.surroundings.identity.is_on())
-            .then(|| self.surroundings.identity.clone())
-    }
-
-    /// The listing without what the entry's filters hold back.
-    pub(super) fn filtered(&self, listing: Listing) -> Listing {
-        let ChildSettings {
-            enabled_tools,
-            disabled_tools,
-            ..
-        } = &self.child.settings;
-        match Filter::new(enabled_tools, disabled_tools) {
-            Ok(filter) => listing.filtered(&filter),
-            // The configuration refuses such a pattern before it comes here.
-            Err(_) => listing,
+    /// Who we are to a remote child.
+    fn identity(&self, remote: &HttpSettings) -> Result<Identity, Failure> {
+        if let Some(known) = self.identity.get() {
+            return Ok(known.clone());
         }
+        if remote.has_own_authorization() {
+            return Ok(Identity::off());
+        }
+        let ChildSettings { name, auth, .. } = &self.child.settings;
+        let identity = self.surroundings.identities.of(name, auth, &remote.url);
+        let identity = identity.map_err(|error| {
+            Failure::not_sent("cannot be given a token as its \"auth\" asks")
+                .with_detail(&error.to_string())
+        })?;
+        let identity = self.identity.get_or_init(|| identity).clone();
+        self.child.mask.hides(Some(identity.clone()));
+        Ok(identity)
+    }
+}
+
+fn not_waited_for() -> Failure {
+    Failure::not_sent("is no longer waited for")
+}
+
+/// How the next handshake is begun: the way that worked.
+pub(super) fn handshake_after(how: Handshake, result: &Result<Live, Failure>) -> Handshake {
+    match result {
+        Ok(live) => known_to_work(live.connection.era()),
+        Err(failure) => after_failure(how, failure),
     }
 }
 

@@ -1,59 +1,63 @@
 //! The task of one child: it connects, watches, refetches and connects again, for
 //! ever.
 
+mod backoff;
+mod beside;
+mod change;
 mod connect;
+mod idle;
+mod serve;
 
 use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use futures::{FutureExt, future::BoxFuture};
-use rand::Rng;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use self::connect::Live;
+pub(super) use self::backoff::Backoff;
+use self::{
+    beside::Beside,
+    connect::{Attempt, Live, handshake_after},
+    idle::somebody_needs,
+    serve::End,
+};
 use super::{
-    Child, ChildMessage, Failure, HttpClient, Phase, State, breaker::Breaker, child::Loss,
-    control::Handshake, seconds, stdio::Process,
+    CatalogCache, Child, ChildMessage, Failure, HttpClient, Phase,
+    breaker::Breaker,
+    child::{Loss, Role},
+    control::Handshake,
+    dedicated::Dedicated,
+    keeping::Keeping,
 };
 use crate::{
-    catalog::Listing,
     config::{ChildSettings, DISABLED_IN_CONFIG},
-    identity::Identity,
-    protocol::LogLevel,
+    identity::{Identities, Identity},
+    protocol::{Era, LogLevel, SessionKey},
     telemetry::Outcome,
 };
-
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A child that has lived this long starts from the first pause again.
-const STABLE: Duration = Duration::from_secs(60);
-/// A session that was lost after this long is renewed at once, however often.
-const SESSION_SETTLED: Duration = Duration::from_secs(5);
-/// Between two fetches of a list, for a child that announces changes in a stream.
-const LIST_EVERY: Duration = Duration::from_millis(250);
-/// Before a list that could not be had is asked for again.
-const LIST_AGAIN: Duration = Duration::from_secs(5);
 
 /// What all children have in common.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// The pool of HTTP connections.
     pub http: HttpClient,
-    /// The service token.
-    pub identity: Identity,
+    /// The tokens.
+    pub identities: Identities,
     /// Process starts that may go on at once.
     pub starts: Arc<Semaphore>,
     /// Where log messages of children go.
     pub messages: broadcast::Sender<ChildMessage>,
     /// Told whenever a child's state or listing has changed.
     pub news: mpsc::UnboundedSender<()>,
+    /// Where the catalogs of lazy children are kept, if they are.
+    pub cache: Option<CatalogCache>,
     /// The least severe log level any client asks for.
     pub log_level: watch::Receiver<Option<LogLevel>>,
 }
@@ -66,7 +70,13 @@ impl Child {
         surroundings: Surroundings,
         shutdown: CancellationToken,
     ) -> (Arc<Self>, Option<impl Future<Output = ()> + Send + 'static>) {
-        let (child, losses) = Self::new(settings);
+        let cache = surroundings.cache.as_ref().filter(|_| settings.lazy);
+        let role = Role {
+            keeping: Keeping::at(cache.map(|cache| cache.place(&settings))),
+            dedicated: Dedicated::new(&settings, &surroundings, &shutdown),
+            session: None,
+        };
+        let (child, losses) = Self::new(settings, role);
         if let Some(reason) = &child.settings.disabled {
             let (name, transport) = (child.name(), child.transport());
             if reason == DISABLED_IN_CONFIG {
@@ -76,17 +86,40 @@ impl Child {
             }
             return (child, None);
         }
-        let supervisor = Supervisor {
-            breaker: child.breaker.clone(),
-            child: Arc::clone(&child),
-            surroundings,
-            shutdown,
-            losses,
-            handshake: Handshake::Either,
-            attempt: 0,
-            generation: 0,
+        let supervisor = Supervisor::new(&child, surroundings, shutdown, losses);
+        let task = async move {
+            let child = Arc::clone(&supervisor.child);
+            supervisor.run().await;
+            if let Some(dedicated) = &child.dedicated {
+                dedicated.ended().await;
+            }
         };
-        (child, Some(supervisor.run()))
+        (child, Some(task))
+    }
+
+    /// A session's own connection to `entry`, and the task that supervises it: that
+    /// ends by itself when nobody has needed it for long enough. It goes on with the
+    /// pauses of `before`, in whose place it comes.
+    pub(super) fn dedicated_to(
+        session: SessionKey,
+        entry: &Self,
+        before: Option<Backoff>,
+        surroundings: Surroundings,
+        shutdown: CancellationToken,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let role = Role {
+            session: Some(session),
+            ..Role::default()
+        };
+        let (child, losses) = Self::new(entry.settings.clone(), role);
+        let mut supervisor = Supervisor::new(&child, surroundings, shutdown, losses);
+        if let Some(era) = entry.state().era {
+            supervisor.handshake = known_to_work(era);
+        }
+        if let Some(backoff) = before {
+            supervisor.backoff = backoff;
+        }
+        (child, supervisor.run())
     }
 }
 
@@ -99,323 +132,192 @@ struct Supervisor {
     breaker: Breaker,
     /// How the next handshake is begun: the way that worked last.
     handshake: Handshake,
-    /// Attempts since the child was last stable.
-    attempt: u32,
+    /// Who we are to it: found out at the first attempt, then held.
+    identity: Arc<OnceLock<Identity>>,
+    backoff: Backoff,
+    /// Whether a handshake of that kind has worked, and none has failed since.
+    agreed: bool,
     generation: u64,
+    /// An attempt that goes on while the child is connected.
+    beside: Option<Beside>,
+    /// When such an attempt was last made to see which era the child speaks.
+    last_doubt: Option<Instant>,
+    /// Whether the child answers pings with an error for no reason of its era.
+    odd_pings: bool,
+    /// Whether a fresh process may come up beside the one there is, as far as is known.
+    replaceable: bool,
+    /// Connections that others have replaced, on their way out.
+    leaving: JoinSet<()>,
 }
 
-/// Why a connected child no longer is.
-enum End {
-    Shutdown,
-    Lost(Failure),
-}
-
-/// What the child's task does beside watching. One thing at a time, never instead.
-enum Job {
-    Listed(Result<Listing, Failure>),
-    Probed(Result<(), Failure>),
-    Told,
+/// How the handshake is begun with a child that has spoken this.
+fn known_to_work(era: Era) -> Handshake {
+    match era {
+        Era::Legacy => Handshake::Legacy,
+        Era::Modern => Handshake::Modern,
+    }
 }
 
 impl Supervisor {
+    fn new(
+        child: &Arc<Child>,
+        surroundings: Surroundings,
+        shutdown: CancellationToken,
+        losses: mpsc::UnboundedReceiver<Loss>,
+    ) -> Self {
+        Self {
+            breaker: child.breaker.clone(),
+            child: Arc::clone(child),
+            surroundings,
+            shutdown,
+            losses,
+            handshake: Handshake::Either,
+            identity: Arc::default(),
+            backoff: Backoff::new(child.settings.restart.clone()),
+            agreed: false,
+            generation: 0,
+            beside: None,
+            last_doubt: None,
+            odd_pings: false,
+            replaceable: true,
+            leaving: JoinSet::new(),
+        }
+    }
+
     async fn run(mut self) {
         let shutdown = self.shutdown.clone();
+        self.recall().await;
         while !shutdown.is_cancelled() {
+            let woken = self.is_idle();
+            if woken {
+                let needed = somebody_needs(self.child.demand.clone());
+                shutdown.run_until_cancelled(needed).await;
+            }
             let began = Instant::now();
-            self.enter(Phase::Connecting, |_| {});
-            let pause = match shutdown.run_until_cancelled(self.connect()).await {
-                None => break,
-                Some(Err(failure)) => {
+            self.enter(Phase::Connecting, |state| state.renewing |= woken);
+            let how = self.handshake;
+            let result = self.attempt(how, shutdown.clone()).run().await;
+            self.handshake = handshake_after(how, &result);
+            let pause = match result {
+                Err(_) if shutdown.is_cancelled() => break,
+                Err(failure) => {
                     self.child.metrics.connect_attempt(failure.outcome);
-                    self.breaker.failed();
-                    let pause = self.next_pause();
+                    if failure.outcome != Outcome::Busy {
+                        self.breaker.failed();
+                    }
+                    self.count_exit(&failure);
+                    // It may have come back in the other era: that is asked at once.
+                    let agreed = std::mem::take(&mut self.agreed);
+                    let pause = match failure.outcome {
+                        Outcome::Protocol if agreed => Duration::ZERO,
+                        _ => self.backoff.next(),
+                    };
                     self.down(&failure, pause);
                     pause
                 }
-                Some(Ok(mut live)) => {
+                Ok(live) => {
                     self.child.metrics.connect_attempt(Outcome::Ok);
+                    self.agreed = true;
                     self.announce(&live, began);
-                    let ready = Instant::now();
-                    match self.serve(&mut live).await {
-                        End::Shutdown => {
-                            self.enter(Phase::Down, |_| {});
-                            live.stop().await;
-                            break;
-                        }
-                        End::Lost(failure) => self.lost(live, failure, ready.elapsed()).await,
+                    // After that: what it lets through must go by the new connection.
+                    // Of a child that was only stopped it knows what it knew.
+                    if !woken {
+                        self.breaker.reset();
+                    }
+                    match self.live(live).await {
+                        Some(pause) => pause,
+                        None => break,
                     }
                 }
             };
-            shutdown
-                .run_until_cancelled(tokio::time::sleep(pause))
-                .await;
+            shutdown.run_until_cancelled(self.rest(pause)).await;
+            // A session that asks again gets another one.
+            if !self.child.is_listed() {
+                self.child.leaves_behind(Some(self.backoff.clone()));
+                if self.lets_go() {
+                    break;
+                }
+                self.child.leaves_behind(None);
+            }
         }
+        if shutdown.is_cancelled() {
+            // Who still waits for it, waits in vain.
+            self.ended();
+        }
+        self.child.keeping.settled().await;
+        while self.leaving.join_next().await.is_some() {}
     }
 
-    /// Until the child is lost.
-    async fn serve(&mut self, live: &mut Live) -> End {
-        let connection = &*live.connection;
-        let patience = self.child.settings.timeout;
-        let mut log_level = self.surroundings.log_level.clone();
-        log_level.mark_changed();
-        let follow = connection.follow(&self.child.changed);
-        tokio::pin!(follow);
-        let mut following = true;
-        let mut listed = Instant::now();
-        let mut list_at = None;
-        let mut list_again = LIST_AGAIN;
-        let mut job: Option<BoxFuture<'_, Job>> = None;
+    /// A connected child, until it is lost or idle: gives how long to wait then; or until
+    /// the end of all.
+    async fn live(&mut self, mut live: Live) -> Option<Duration> {
+        let mut ready = Instant::now();
         loop {
-            tokio::select! {
-                () = self.shutdown.cancelled() => return End::Shutdown,
-                reason = ended(&mut live.process) => {
-                    return End::Lost(Failure::transport(reason));
+            match self.serve(&mut live).await {
+                End::Shutdown => {
+                    self.ended();
+                    self.give_up_beside();
+                    live.stop().await;
+                    return None;
                 }
-                () = connection.closed() => {
-                    return End::Lost(Failure::transport("closed its connection"));
+                End::Idle => {
+                    self.give_up_beside();
+                    self.backoff = Backoff::new(self.child.settings.restart.clone());
+                    // A token that only this child asks for is not kept fresh for nobody.
+                    self.identity = Arc::default();
+                    self.child.mask.hides(None);
+                    live.stop().await;
+                    // A session that asks again gets another one.
+                    return self.child.is_listed().then_some(Duration::ZERO);
                 }
-                Some(loss) = self.losses.recv() => {
-                    if loss.generation == connection.generation {
-                        return End::Lost(loss.failure);
-                    }
+                End::Lost(failure) => {
+                    self.give_up_beside();
+                    return Some(self.lost(live, failure, ready.elapsed()).await);
                 }
-                followed = &mut follow, if following => {
-                    following = false;
-                    if let Err(failure) = followed {
-                        return End::Lost(failure);
-                    }
-                }
-                () = self.child.changed.notified() => {
-                    list_at.get_or_insert(Instant::now().max(listed + LIST_EVERY));
-                }
-                () = until(list_at), if job.is_none() => {
-                    list_at = None;
-                    listed = Instant::now();
-                    job = Some(connection.list(patience).map(Job::Listed).boxed());
-                }
-                () = self.breaker.probe_due(), if job.is_none() => {
-                    job = Some(connection.probe(patience).map(Job::Probed).boxed());
-                }
-                Ok(()) = log_level.changed(), if job.is_none() => {
-                    if let Some(level) = *log_level.borrow_and_update() {
-                        let told = connection.set_log_level(level, patience);
-                        job = Some(told.map(|()| Job::Told).boxed());
-                    }
-                }
-                done = running(&mut job) => {
-                    job = None;
-                    match done {
-                        Job::Listed(Ok(listing)) => {
-                            list_again = LIST_AGAIN;
-                            self.listed(listing);
-                        }
-                        Job::Listed(Err(failure)) if failure.loses_connection() => {
-                            return End::Lost(failure);
-                        }
-                        Job::Listed(Err(failure)) => {
-                            self.not_listed(&failure, list_again);
-                            list_at = Some(Instant::now() + list_again);
-                            list_again = (list_again * 2).min(LONGEST_PAUSE);
-                        }
-                        Job::Probed(result) => {
-                            self.probed(&result);
-                            if let Err(failure) = result {
-                                return End::Lost(failure);
-                            }
-                        }
-                        Job::Told => {}
-                    }
+                End::Replaced { fresh, why, began } => {
+                    let old = std::mem::replace(&mut live, *fresh);
+                    self.backoff.lived(ready.elapsed());
+                    self.replaced(&live, why, began);
+                    self.retire(old);
+                    ready = Instant::now();
                 }
             }
         }
     }
 
-    /// A connected child is lost: say so at once, then clear up, then say what came
-    /// to light. Gives how long to wait before it is tried again.
-    async fn lost(&mut self, live: Live, failure: Failure, lived: Duration) -> Duration {
-        if lived >= STABLE {
-            self.attempt = 0;
+    /// One attempt to connect, that ends early with `given_up`.
+    fn attempt(&mut self, how: Handshake, given_up: CancellationToken) -> Attempt {
+        self.generation += 1;
+        Attempt {
+            identity: Arc::clone(&self.identity),
+            child: Arc::clone(&self.child),
+            surroundings: self.surroundings.clone(),
+            how,
+            generation: self.generation,
+            loud: self.backoff.attempt() == 0,
+            given_up,
         }
-        let (reason, pause) = match failure.session_lost {
-            true => {
-                self.child.metrics.session_renewed();
-                // At once, unless it was had a moment ago: then something is wrong.
-                let settled = lived >= SESSION_SETTLED || self.attempt == 0;
-                let pause = self.next_pause();
-                ("session_lost", if settled { Duration::ZERO } else { pause })
+    }
+
+    fn count_exit(&mut self, failure: &Failure) {
+        if failure.exited {
+            self.backoff.exited();
+        }
+    }
+
+    /// Waits before the next attempt. A child that refused a request without a token is
+    /// tried as soon as there is one.
+    fn rest(&self, pause: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let without_token = self.child.state().without_token;
+        let awaited = self.identity.get().filter(|_| without_token).cloned();
+        async move {
+            match awaited {
+                None => tokio::time::sleep(pause).await,
+                Some(identity) => {
+                    // Whichever comes first.
+                    let _ = tokio::time::timeout(pause, identity.available()).await;
+                }
             }
-            false => ("connection_lost", self.next_pause()),
-        };
-        self.child.metrics.restarted(reason);
-        let phase = match pause {
-            Duration::ZERO => Phase::Connecting,
-            _ => Phase::Down,
-        };
-        self.enter(phase, |state| {
-            state.restarts += 1;
-            state.renewing = phase == Phase::Connecting;
-            state.reason = Some(failure.reason.clone());
-        });
-        self.tell();
-        let failure = live.release(failure).await;
-        if phase == Phase::Down {
-            self.down(&failure, pause);
-        }
-        pause
-    }
-
-    fn next_pause(&mut self) -> Duration {
-        let pause = pause(self.attempt);
-        self.attempt = self.attempt.saturating_add(1);
-        pause
-    }
-
-    fn listed(&self, listing: Listing) {
-        debug!(child = %self.child.name(), tools = listing.tools.len(), "listed again");
-        let listing = self.filtered(listing);
-        self.child.listing.store(Some(Arc::new(listing)));
-        self.tell();
-    }
-
-    fn not_listed(&self, failure: &Failure, again: Duration) {
-        let child = self.child.name();
-        let reason = self.child.mask.told_in_full(failure);
-        // Told once; then it is only tried again.
-        if again == LIST_AGAIN {
-            warn!(%child, ?reason, "the changed list cannot be had");
-        } else {
-            debug!(%child, ?reason, "the changed list cannot be had");
-        }
-    }
-
-    /// The breaker's one probe, never a client's call, has come back.
-    fn probed(&self, result: &Result<(), Failure>) {
-        self.breaker.probed(result.is_ok());
-        info!(
-            child = %self.child.name(), breaker = self.breaker.state().as_str(),
-            reason = result.as_ref().err().map(|failure| self.child.mask.told_in_full(failure)), "probed"
-        );
-    }
-
-    fn announce(&self, live: &Live, began: Instant) {
-        let Live {
-            connection,
-            listing,
-            process,
-        } = live;
-        self.child.listing.store(Some(Arc::clone(listing)));
-        self.breaker.reset();
-        self.enter(Phase::Ready, |state| {
-            state.attempted = true;
-            state.reason = None;
-            state.detail = None;
-            state.told = None;
-            state.attempt = 0;
-            state.era = Some(connection.era());
-            state.pid = process.as_ref().and_then(Process::pid);
-            state.connection = Some(Arc::clone(connection));
-        });
-        self.tell();
-        info!(
-            child = %self.child.name(), transport = self.child.transport(), state = "ready",
-            era = connection.era().as_str(), tools = listing.tools.len(),
-            ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "child"
-        );
-    }
-
-    fn down(&self, failure: &Failure, pause: Duration) {
-        let told = self.child.state().told.as_ref() == Some(&failure.reason);
-        let detail = failure
-            .detail
-            .as_deref()
-            .map(|detail| self.child.mask.shown(detail));
-        self.enter(Phase::Down, |state| {
-            state.attempted = true;
-            state.reason = Some(failure.reason.clone());
-            state.told = Some(failure.reason.clone());
-            state.detail = detail.clone();
-            state.next_retry = Some(Instant::now() + pause);
-        });
-        self.tell();
-        let (child, transport) = (self.child.name(), self.child.transport());
-        let (reason, retry_in) = (&failure.reason, seconds(pause));
-        // The same reason again and again is told once.
-        if told {
-            debug!(%child, transport, state = "down", ?reason, detail, retry_in, "child");
-        } else {
-            warn!(%child, transport, state = "down", ?reason, detail, retry_in, "child");
-        }
-    }
-
-    /// Enters a phase. The reason of the last failure stays until the child is
-    /// ready: while it is being tried again, that is what a caller wants to know.
-    fn enter(&self, phase: Phase, also: impl FnOnce(&mut State)) {
-        self.child.state.send_modify(|state| {
-            let state = Arc::make_mut(state);
-            if state.phase != phase {
-                state.since = SystemTime::now();
-            }
-            state.phase = phase;
-            state.attempt = self.attempt;
-            state.next_retry = None;
-            state.pid = None;
-            state.connection = None;
-            // What is being renewed stays so until it is ready, or down.
-            state.renewing &= phase == Phase::Connecting;
-            also(state);
-        });
-    }
-
-    fn tell(&self) {
-        // Nobody left to be told: the fleet has ended before its children.
-        let _ = self.surroundings.news.send(());
-    }
-}
-
-/// Doubling from the first pause to the longest, a fifth more or less: children
-/// that went together do not come back together.
-fn pause(attempt: u32) -> Duration {
-    let pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(16));
-    pause
-        .min(LONGEST_PAUSE)
-        .mul_f64(rand::rng().random_range(0.8..1.2))
-}
-
-/// The job that is going on; never, while there is none.
-async fn running(job: &mut Option<BoxFuture<'_, Job>>) -> Job {
-    match job {
-        Some(job) => job.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// How a process ended; never, where there is none.
-async fn ended(process: &mut Option<Process>) -> String {
-    match process {
-        Some(process) => process.ended().await,
-        None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_from_half_a_second_to_a_minute() {
-        for (attempt, base) in [(0, 0.5), (1, 1.0), (5, 16.0), (7, 60.0), (u32::MAX, 60.0)] {
-            let pause = pause(attempt).as_secs_f64();
-            assert!(
-                (base * 0.8..base * 1.2).contains(&pause),
-                "{attempt}: {pause}"
-            );
         }
     }
 }

@@ -38,10 +38,13 @@ pub fn answer(behaviour: Behaviour) -> Option<Answer> {
         | Behaviour::ExitAtOnce
         | Behaviour::WrongVersion
         | Behaviour::ServerError
+        | Behaviour::ServerErrorOnce
         | Behaviour::Unauthorized
         | Behaviour::Forbidden
         | Behaviour::TooMany
-        | Behaviour::NeverInitializes => None,
+        | Behaviour::NeverInitializes
+        | Behaviour::Twice
+        | Behaviour::Stray => None,
     }
 }
 
@@ -51,6 +54,7 @@ pub fn burden(server: &Server) -> io::Result<()> {
     let over_http = matches!(
         options.behaviour,
         Behaviour::ServerError
+            | Behaviour::ServerErrorOnce
             | Behaviour::Unauthorized
             | Behaviour::Forbidden
             | Behaviour::TooMany
@@ -58,15 +62,19 @@ pub fn burden(server: &Server) -> io::Result<()> {
     if over_http && options.transport == Transport::Stdio {
         return Err(io::Error::other("an HTTP status needs --transport http"));
     }
-    if options.ignore_sigterm {
+    if options.ignore_sigterm || options.leave_when.is_some() {
         ignore_sigterm()?;
     }
     if options.grandchild {
+        let output = || match options.clinging {
+            true => Stdio::inherit(),
+            false => Stdio::null(),
+        };
         let grandchild = Command::new("sleep")
             .arg("3600")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(output())
+            .stderr(output())
             .spawn()?;
         server
             .journal

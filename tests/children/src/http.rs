@@ -6,6 +6,7 @@ use std::{
     fs,
     future::{Future, pending},
     io::{self, Write as _},
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +16,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -63,7 +64,9 @@ pub async fn serve(server: Arc<Server>) -> io::Result<()> {
         .route("/mcp", mcp)
         .route("/control/forget-sessions", post(forget_sessions))
         .route("/control/behaviour", post(behave))
+        .route("/control/end-streams", post(end_streams))
         .with_state(http);
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, routes).await
 }
 
@@ -83,8 +86,18 @@ async fn behave(State(http): State<Arc<Http>>, name: String) -> StatusCode {
     }
 }
 
+/// `POST /control/end-streams`: what is told without being asked comes to its end.
+async fn end_streams(State(http): State<Arc<Http>>) {
+    http.server.end_streams();
+}
+
 /// What stands before the protocol: brokenness, the gate, and the token.
-async fn misbehave(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
+async fn misbehave(
+    State(http): State<Arc<Http>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
     let server = &http.server;
     let authorization = request
         .headers()
@@ -94,6 +107,7 @@ async fn misbehave(State(http): State<Arc<Http>>, request: Request, next: Next) 
         "http",
         json!({
             "method": request.method().as_str(),
+            "peer": peer.port(),
             "authorization": authorization.map(|value| fingerprint(&String::from_utf8_lossy(value))),
         }),
     );
@@ -102,8 +116,12 @@ async fn misbehave(State(http): State<Arc<Http>>, request: Request, next: Next) 
         Behaviour::ServerError => {
             return (StatusCode::INTERNAL_SERVER_ERROR, "told to be broken").into_response();
         }
-        Behaviour::Unauthorized => return unauthorized(),
-        Behaviour::Forbidden => return StatusCode::FORBIDDEN.into_response(),
+        Behaviour::ServerErrorOnce => {
+            server.behave(Behaviour::Healthy);
+            return (StatusCode::INTERNAL_SERVER_ERROR, "told to be broken once").into_response();
+        }
+        Behaviour::Unauthorized => return refused(server, StatusCode::UNAUTHORIZED, authorization),
+        Behaviour::Forbidden => return refused(server, StatusCode::FORBIDDEN, authorization),
         Behaviour::TooMany => {
             let later = [(header::RETRY_AFTER, "7")];
             return (StatusCode::TOO_MANY_REQUESTS, later).into_response();
@@ -128,23 +146,36 @@ async fn misbehave(State(http): State<Arc<Http>>, request: Request, next: Next) 
     }
     if let Some(path) = &server.options.bearer_file {
         let token = fs::read_to_string(path).unwrap_or_default();
-        if authorization != Some(format!("Bearer {}", token.trim()).as_bytes()) {
-            return unauthorized();
+        let bears = |token: &str| authorization == Some(format!("Bearer {token}").as_bytes());
+        let any = || authorization.is_some_and(|value| value.starts_with(b"Bearer "));
+        if !(bears(token.trim()) || token.trim() == "*" && any()) {
+            return refused(server, StatusCode::UNAUTHORIZED, authorization);
         }
     }
     next.run(request).await
 }
 
-fn unauthorized() -> Response {
-    (
-        StatusCode::UNAUTHORIZED,
-        [(header::WWW_AUTHENTICATE, "Bearer")],
-    )
-        .into_response()
+fn refused(server: &Server, status: StatusCode, authorization: Option<&[u8]>) -> Response {
+    let authorization = String::from_utf8_lossy(authorization.unwrap_or_default());
+    let token = authorization.split(' ').next_back().unwrap_or_default();
+    let said = |text: &str| text.replace("{token}", token);
+    let challenge = [(header::WWW_AUTHENTICATE, said(&server.options.challenge))];
+    match &server.options.refusal {
+        None => (status, challenge).into_response(),
+        Some(text) => {
+            let error = RpcError::new(-32003, said(text));
+            (challenge, refusal(status, "null", &error)).into_response()
+        }
+    }
 }
 
 /// `POST /mcp`.
-async fn receive(State(http): State<Arc<Http>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(
+    State(http): State<Arc<Http>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     if !accepts_both(&headers) {
         return StatusCode::NOT_ACCEPTABLE.into_response();
     }
@@ -170,7 +201,7 @@ async fn receive(State(http): State<Arc<Http>>, headers: HeaderMap, body: Bytes)
     };
     http.server
         .journal
-        .note("request", json!({"method": method}));
+        .note("request", json!({"method": method, "peer": peer.port()}));
     match http.server.era(&method, &params) {
         Ok(Era::Modern) => http.modern(&headers, message, &method, &id, &params).await,
         Ok(Era::Legacy) => http.legacy(&headers, message, &method, &id).await,
@@ -202,9 +233,9 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
         ))
     });
     // A first comment, so that the headers leave at once.
-    event_stream(
-        stream::once(ready(": here\n\n".to_owned())).chain(news.map(|frame| event(&frame))),
-    )
+    let events =
+        stream::once(ready(": here\n\n".to_owned())).chain(news.map(|frame| event(&frame)));
+    event_stream(events.take_until(http.server.end_of_streams()))
 }
 
 /// `DELETE /mcp`.
@@ -316,8 +347,7 @@ impl Http {
         };
         async move {
             let reply = server.request(&message, &asker, &out).await;
-            // A client that has gone away does not wait for this.
-            let _ = out.unbounded_send(Frame::Answer(reply.frame(&id)));
+            server.answer(&out, &id, &reply);
         }
     }
 

@@ -17,6 +17,9 @@ pub struct Options {
     /// Which protocol this child understands.
     #[arg(long, value_enum, default_value_t = Eras::Both)]
     pub era: Eras,
+    /// Understand what this file names (`legacy` or `modern`), if it is there.
+    #[arg(long)]
+    pub era_file: Option<PathBuf>,
     /// Answer every HTTP request as an event stream, not only those that need one.
     #[arg(long)]
     pub sse: bool,
@@ -46,19 +49,36 @@ pub struct Options {
     /// Answer nothing until this file exists.
     #[arg(long)]
     pub gate: Option<PathBuf>,
-    /// Answer 401 unless the request bears the token that this file holds.
+    /// Answer 401 unless the request bears the token that this file holds; `*`: any token.
     #[arg(long)]
     pub bearer_file: Option<PathBuf>,
+
+    /// What stands in `WWW-Authenticate` of a 401 or a 403; `{token}`: what the request
+    /// bears.
+    #[arg(long, default_value = "Bearer")]
+    pub challenge: String,
+    /// What a 401 or a 403 says in a JSON-RPC error; `{token}`: what the request bears.
+    #[arg(long)]
+    pub refusal: Option<String>,
 
     /// The one way in which this child is broken.
     #[arg(long, value_enum, default_value_t = Behaviour::Healthy)]
     pub behaviour: Behaviour,
+    /// Work on when a request is cancelled, and answer it all the same.
+    #[arg(long)]
+    pub ignore_cancel: bool,
     /// Live on after SIGTERM and after the end of stdin.
     #[arg(long)]
     pub ignore_sigterm: bool,
+    /// Go only when this file exists, after the end of stdin and whatever SIGTERM says.
+    #[arg(long)]
+    pub leave_when: Option<PathBuf>,
     /// Start a `sleep` that outlives this child unless somebody ends it.
     #[arg(long)]
     pub grandchild: bool,
+    /// With --grandchild: it holds this child's stdout and stderr open.
+    #[arg(long)]
+    pub clinging: bool,
     /// Write this many lines to stderr at once.
     #[arg(long, default_value_t = 0)]
     pub flood_stderr: u32,
@@ -104,6 +124,8 @@ pub enum Behaviour {
     WrongVersion,
     /// Answers every HTTP request with status 500.
     ServerError,
+    /// Answers the next HTTP request with status 500, and is healthy from then on.
+    ServerErrorOnce,
     /// Answers every HTTP request with status 401.
     Unauthorized,
     /// Answers every HTTP request with status 403.
@@ -116,4 +138,8 @@ pub enum Behaviour {
     NeverInitializes,
     /// Answers with the first half of a frame and then falls silent.
     HalfLine,
+    /// Answers every request twice.
+    Twice,
+    /// Answers, before each request, one that nobody has sent.
+    Stray,
 }

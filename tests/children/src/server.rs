@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fs,
     future::{Future, pending},
+    path::Path,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -10,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum as _;
 use futures::channel::mpsc;
 use serde_json::json;
 use tokio::{sync::watch, task::AbortHandle};
@@ -76,11 +79,15 @@ pub struct Server {
     flood: AtomicU32,
     behaviour: Mutex<Behaviour>,
     list_generation: watch::Sender<u64>,
+    stream_generation: watch::Sender<u64>,
 }
 
 impl Server {
     /// A child as the command line asks for it.
-    pub fn new(options: Options) -> Self {
+    pub fn new(mut options: Options) -> Self {
+        if let Some(era) = options.era_file.as_deref().and_then(written) {
+            options.era = era;
+        }
         Self {
             journal: Journal::open(options.journal.as_deref()),
             catalog: Mutex::new(Catalog::new(&options)),
@@ -88,6 +95,7 @@ impl Server {
             flood: AtomicU32::new(options.flood_notifications),
             behaviour: Mutex::new(options.behaviour),
             list_generation: watch::Sender::new(0),
+            stream_generation: watch::Sender::new(0),
             options,
         }
     }
@@ -100,6 +108,24 @@ impl Server {
     /// Breaks or heals this child while it runs.
     pub fn behave(&self, behaviour: Behaviour) {
         *lock(&self.behaviour) = behaviour;
+    }
+
+    /// Sends the answer to the request of this id (raw bytes), as this child answers. An
+    /// asker who has gone away is no error.
+    pub fn answer(&self, out: &Outbox, id: &str, reply: &Reply) {
+        let send = |frame| {
+            let _ = out.unbounded_send(Frame::Answer(frame));
+        };
+        let behaviour = self.behaviour();
+        if behaviour == Behaviour::Stray {
+            for stray in ["\"nobody's\"", "4711"] {
+                send(reply.frame(stray));
+            }
+        }
+        send(reply.frame(id));
+        if behaviour == Behaviour::Twice {
+            send(reply.frame(id));
+        }
     }
 
     /// Waits until the file named by `--gate` exists.
@@ -119,6 +145,21 @@ impl Server {
     /// Told whenever the list has changed.
     pub fn list_changes(&self) -> watch::Receiver<u64> {
         self.list_generation.subscribe()
+    }
+
+    /// Ends every stream that tells what nobody asked for.
+    pub fn end_streams(&self) {
+        self.stream_generation
+            .send_modify(|generation| *generation += 1);
+    }
+
+    /// Resolves when such a stream that begins now is to end.
+    pub fn end_of_streams(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ends = self.stream_generation.subscribe();
+        async move {
+            // The server lives longer than its streams.
+            let _ = ends.changed().await;
+        }
     }
 
     /// The era of a request, or why this child refuses to speak it.
@@ -214,11 +255,15 @@ impl Server {
             ),
         );
         self.journal.note("listening", json!({}));
-        while changes.changed().await.is_ok() {
-            send(
-                out,
-                notification("notifications/tools/list_changed", &format!("{{{meta}}}")),
-            );
+        let mut end = Box::pin(self.end_of_streams());
+        loop {
+            tokio::select! {
+                Ok(()) = changes.changed() => send(
+                    out,
+                    notification("notifications/tools/list_changed", &format!("{{{meta}}}")),
+                ),
+                () = &mut end => break,
+            }
         }
         Reply::Result(format!(r#"{{"resultType":"complete",{meta}}}"#))
     }
@@ -233,6 +278,12 @@ impl Server {
     pub fn count_echo(&self) -> u64 {
         self.echoes.fetch_add(1, Ordering::Relaxed) + 1
     }
+}
+
+/// The era that a file names.
+fn written(path: &Path) -> Option<Eras> {
+    let name = fs::read_to_string(path).ok()?;
+    Eras::from_str(name.trim(), true).ok()
 }
 
 const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"logging":{}}"#;

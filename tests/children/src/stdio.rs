@@ -1,16 +1,22 @@
 //! One frame a line on stdin and stdout.
 
-use std::{future::pending, io, sync::Arc};
+use std::{future::pending, io, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, channel::mpsc};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, stdin, stdout};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, stdin, stdout},
+    time::sleep,
+};
 
 use crate::{
     broken::{self, Answer},
     message::{Message, RpcError, notification},
     server::{Asker, Era, Frame, Outbox, Server, Session, send},
 };
+
+/// How often a file that is waited for is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Serves until stdin ends.
 pub async fn serve(server: Arc<Server>) -> io::Result<()> {
@@ -31,6 +37,12 @@ pub async fn serve(server: Arc<Server>) -> io::Result<()> {
     if server.options.ignore_sigterm {
         pending::<()>().await;
     }
+    if let Some(file) = &server.options.leave_when {
+        while !file.exists() {
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+    server.journal.note("left", json!({}));
     drop(pipe);
     writer.abort();
     Ok(())
@@ -97,8 +109,7 @@ impl Pipe {
                 headers: Default::default(),
             };
             let reply = server.request(&message, &asker, &out).await;
-            // A client that has gone away does not wait for this.
-            let _ = out.unbounded_send(Frame::Answer(reply.frame(&id)));
+            server.answer(&out, &id, &reply);
             if message.method.as_deref() == Some("tools/list") {
                 flood(&server, &out);
             }
@@ -110,7 +121,9 @@ impl Pipe {
             .journal
             .note("notification", json!({"method": method}));
         match (method, cancelled) {
-            ("notifications/cancelled", Some(id)) => self.session.cancel(id),
+            ("notifications/cancelled", Some(id)) if !self.server.options.ignore_cancel => {
+                self.session.cancel(id);
+            }
             ("notifications/initialized", _) => self.tell_of_list_changes(),
             _ => {}
         }

@@ -1,7 +1,15 @@
 //! What the tools do.
 
-use std::{env, fs, path::Path, process, time::Duration};
+use std::{
+    env, fs,
+    future::pending,
+    io::{self, Write as _},
+    path::Path,
+    process, thread,
+    time::{Duration, Instant},
+};
 
+use clap::ValueEnum as _;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest as _, Sha256};
@@ -9,6 +17,7 @@ use tokio::time::sleep;
 
 use crate::{
     message::{Message, Params, Reply, RpcError, notification, quoted},
+    options::Behaviour,
     server::{Asker, Era, LOOK_AGAIN, Outbox, Server, lock, send},
 };
 
@@ -41,6 +50,17 @@ pub async fn call(
             data: Some(r#"{"exact":1.10,"big":12345678901234567890123}"#.to_owned()),
         }),
         "exit" => process::exit(7),
+        "drip" => drip(server, params, arguments, era, out).await,
+        "behave" => behave(server, arguments, era),
+        "flood" => flood(arguments, era, out).await,
+        "chatter" => chatter(arguments, era),
+        "huge" => huge(arguments, era),
+        "freeze" => {
+            // As a process that is deadlocked: what it works on goes on, and nothing
+            // new is answered.
+            server.behave(Behaviour::BlackHole);
+            pending().await
+        }
         "identity" => structured(era, &identity(asker).to_string()),
         "env" => structured(era, &environment().to_string()),
         "echo" => echo(server, arguments, era),
@@ -168,6 +188,33 @@ fn progress(params: &Params, arguments: &str, era: Era, out: &Outbox) -> Reply {
     structured(era, &json!({"steps": steps}).to_string())
 }
 
+/// Progress every {ms}, {n} times, and then the answer.
+async fn drip(server: &Server, params: &Params, arguments: &str, era: Era, out: &Outbox) -> Reply {
+    #[derive(Deserialize, Default)]
+    struct Drip {
+        n: u32,
+        ms: u64,
+    }
+    let Drip { n, ms } = parsed(arguments);
+    let mut unfinished = Unfinished {
+        server,
+        key: "drip",
+        finished: false,
+    };
+    for step in 1..=n {
+        sleep(Duration::from_millis(ms)).await;
+        if let Some(token) = params.meta.progress_token.as_deref() {
+            let progress = format!(
+                r#"{{"progressToken":{},"progress":{step},"total":{n}}}"#,
+                token.get()
+            );
+            send(out, notification("notifications/progress", &progress));
+        }
+    }
+    unfinished.finished = true;
+    structured(era, &json!({"steps": n}).to_string())
+}
+
 /// A modern request gets log messages only if it asked for a level.
 fn log(params: &Params, arguments: &str, era: Era, out: &Outbox) -> Reply {
     #[derive(Deserialize, Default)]
@@ -196,6 +243,75 @@ fn add_tool(server: &Server, arguments: &str, era: Era) -> Reply {
     let name = parsed::<Add>(arguments).name;
     server.add_tool(&name);
     structured(era, &format!(r#"{{"added":{}}}"#, quoted(&name)))
+}
+
+/// Breaks this child from the next message on; the way in for a test without HTTP.
+fn behave(server: &Server, arguments: &str, era: Era) -> Reply {
+    #[derive(Deserialize, Default)]
+    struct Behave {
+        behaviour: String,
+    }
+    let name = parsed::<Behave>(arguments).behaviour;
+    match Behaviour::from_str(&name, false) {
+        Ok(behaviour) => {
+            server.behave(behaviour);
+            structured(era, "{}")
+        }
+        Err(error) => RpcError::new(-32602, error).into(),
+    }
+}
+
+/// Sends notifications, this many a second, until a file exists; then says how many.
+async fn flood(arguments: &str, era: Era, out: &Outbox) -> Reply {
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Flood {
+        per_second: u64,
+        until: std::path::PathBuf,
+    }
+    let Flood { per_second, until } = parsed(arguments);
+    let began = Instant::now();
+    let mut sent = 0;
+    while !until.exists() {
+        let due = began.elapsed().as_millis() as u64 * per_second / 1000;
+        for n in sent..due {
+            let params = format!(r#"{{"level":"info","data":"flood {n}"}}"#);
+            send(out, notification("notifications/message", &params));
+        }
+        sent = due;
+        sleep(LOOK_AGAIN).await;
+    }
+    structured(era, &json!({"sent": sent}).to_string())
+}
+
+/// Writes to stderr from now on, without end, as fast as it is taken.
+fn chatter(arguments: &str, era: Era) -> Reply {
+    #[derive(Deserialize, Default)]
+    struct Chatter {
+        /// Where lines end; without it the one line never does.
+        lines: bool,
+    }
+    let end = if parsed::<Chatter>(arguments).lines {
+        "\n"
+    } else {
+        ""
+    };
+    let text = format!("chatter {}{end}", "x".repeat(200));
+    thread::spawn(move || {
+        let mut stderr = io::stderr();
+        while stderr.write_all(text.as_bytes()).is_ok() {}
+    });
+    structured(era, "{}")
+}
+
+/// A result of this many bytes, on one line.
+fn huge(arguments: &str, era: Era) -> Reply {
+    #[derive(Deserialize, Default)]
+    struct Huge {
+        bytes: usize,
+    }
+    let Huge { bytes } = parsed(arguments);
+    structured(era, &format!("\"{}\"", "x".repeat(bytes)))
 }
 
 /// Tests compare hashes, so that a token never stands in an answer.

@@ -1,0 +1,96 @@
+//! One entry of a list, as its child wrote it.
+
+use std::{borrow::Cow, ops::Range};
+
+use bytes::Bytes;
+
+use super::Primitive;
+use crate::protocol::{
+    OwnName,
+    json::{self, Object, quote},
+    splice::Splice,
+};
+
+/// A tool, a prompt, a resource or a template, as its child describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The child's own name for it: a name, a URI, or a template of URIs.
+    pub own: OwnName,
+    /// Whether a request for it may be sent twice: of tools those with
+    /// `annotations.readOnlyHint` or `annotations.idempotentHint`, and all else.
+    pub repeatable: bool,
+    /// The resource that a tool shows itself with (MCP Apps, `_meta.ui.resourceUri`).
+    shown_by: Option<(OwnName, Range<usize>)>,
+    json: Bytes,
+    name_at: Range<usize>,
+}
+
+impl Entry {
+    /// Reads an entry; `None` if it is none.
+    pub(super) fn read(primitive: Primitive, text: &str) -> Option<Self> {
+        let object = Object::read(text).ok()?;
+        let name = object
+            .get(primitive.name_key())
+            .filter(|raw| json::is_string(raw))?;
+        let hint = |key| {
+            member(&object, "annotations")
+                .is_some_and(|annotations| annotations.get(key) == Some("true"))
+        };
+        let is_tool = primitive == Primitive::Tool;
+        Some(Self {
+            own: json::unquote(name).into_owned().into(),
+            repeatable: !is_tool || hint("readOnlyHint") || hint("idempotentHint"),
+            shown_by: is_tool.then(|| shown_by(&object)).flatten(),
+            name_at: object.range_of(name),
+            // A copy: a slice would keep the whole page alive.
+            json: Bytes::copy_from_slice(text.as_bytes()),
+        })
+    }
+
+    /// The resource that a tool shows itself with.
+    pub(super) fn shown_by(&self) -> Option<&OwnName> {
+        self.shown_by.as_ref().map(|(uri, _)| uri)
+    }
+
+    /// The entry's JSON under another name, every other byte as the child gave it.
+    pub(super) fn write_as(&self, name: &str, out: &mut Vec<u8>) {
+        self.write(name, None, out);
+    }
+
+    /// The same, with another URI for the resource that shows it.
+    pub(super) fn write(&self, name: &str, shown_by: Option<&str>, out: &mut Vec<u8>) {
+        let mut splice = Splice::of(&self.json);
+        if name != self.own.as_str() {
+            splice.replace(self.name_at.clone(), quote(name));
+        }
+        if let Some((uri, (_, at))) = shown_by.zip(self.shown_by.as_ref()) {
+            splice.replace(at.clone(), quote(uri));
+        }
+        out.extend_from_slice(&splice.finish());
+    }
+
+    /// The entry as its child wrote it.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.json)
+    }
+
+    /// How many bytes it takes in a list.
+    pub fn size(&self) -> usize {
+        self.json.len()
+    }
+}
+
+fn member<'a>(object: &Object<'a>, key: &str) -> Option<Object<'a>> {
+    Object::read(object.get(key)?).ok()
+}
+
+/// The nested form, else the flat one that came before it; and where it stands.
+fn shown_by(tool: &Object<'_>) -> Option<(OwnName, Range<usize>)> {
+    let meta = member(tool, "_meta")?;
+    let nested = member(&meta, "ui").and_then(|ui| ui.get("resourceUri"));
+    let uri = nested.or_else(|| meta.get("ui/resourceUri"))?;
+    json::is_string(uri).then(|| {
+        let own = json::unquote(uri).into_owned().into();
+        (own, tool.range_of(uri))
+    })
+}

@@ -1,0 +1,174 @@
+//! The configuration, read again when its file has changed or SIGHUP asks for it.
+//!
+//! What is wrong changes nothing. What the command line and the environment say stays
+//! as it was at the start.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tracing::{debug, info, warn};
+use url::Url;
+
+use super::{CliError, not_in_force};
+use crate::{
+    config::{ConfigStatus, FileWatch, ProcessEnvironment, Settings},
+    fleet::Fleet,
+};
+
+/// What asks for the configuration to be read again.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    path: PathBuf,
+    /// `None` where the system watches no files.
+    file: Option<FileWatch>,
+    hangup: Signal,
+}
+
+/// What is to be reloaded.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// What is in force.
+    pub(super) settings: Settings,
+    /// Where we listen, if over HTTP.
+    pub(super) own: Option<SocketAddr>,
+    /// Whose children they are.
+    pub(super) fleet: Arc<Fleet>,
+    /// What operators see of it.
+    pub(super) status: watch::Sender<ConfigStatus>,
+}
+
+impl Reloads {
+    /// From now on: to be called before the file is read for the first time.
+    pub(super) fn of(path: &Path) -> Result<Self, CliError> {
+        let file = FileWatch::new(path);
+        Ok(Self {
+            path: path.to_owned(),
+            file: file
+                .inspect_err(|error| warn!(%error, "send SIGHUP after a change"))
+                .ok(),
+            hangup: signal(SignalKind::hangup()).map_err(CliError::io("SIGHUP"))?,
+        })
+    }
+
+    /// Reloads until the end of the program.
+    pub(super) async fn run(mut self, mut target: Target) {
+        // What can only be changed by a restart is compared with what it was then.
+        let started = target.settings.clone();
+        loop {
+            self.asked_for().await;
+            let (path, own) = (self.path.clone(), target.own);
+            let read = tokio::task::spawn_blocking(move || {
+                checked(Settings::load(&path, &ProcessEnvironment)?, own)
+            });
+            match read.await {
+                Ok(Ok(settings)) => target.take(settings, &started).await,
+                Ok(Err(error)) => target.refuse(error.to_string()),
+                Err(_) => target.refuse("reading it has failed; the log says where".to_owned()),
+            }
+        }
+    }
+
+    async fn asked_for(&mut self) {
+        let changed = async {
+            match &mut self.file {
+                Some(file) => file.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = changed => debug!("the configuration may have changed"),
+            Some(()) = self.hangup.recv() => info!("SIGHUP: the configuration is read again"),
+        }
+    }
+}
+
+impl Target {
+    async fn take(&mut self, settings: Settings, started: &Settings) {
+        if self.settings.says_the_same_as(&settings) {
+            debug!("the configuration is what it was");
+            self.status.send_modify(|status| status.read(None));
+            return;
+        }
+        warn_of(&settings);
+        let keys = settings.differs_at_start(started);
+        if !keys.is_empty() {
+            warn!(
+                ?keys,
+                "these settings are only read at the start: restart for them"
+            );
+        }
+        let Some(changes) = self.fleet.reload(settings.clone()).await else {
+            return;
+        };
+        self.settings = settings;
+        self.status.send_modify(|status| {
+            status.generation += 1;
+            status.read(None);
+        });
+        info!(
+            generation = self.status.borrow().generation,
+            added = changes.added,
+            removed = changes.removed,
+            changed = changes.changed,
+            unchanged = changes.unchanged,
+            "configuration reloaded"
+        );
+    }
+
+    /// The same problem is told once, however often the file is read.
+    fn refuse(&self, error: String) {
+        if self.status.borrow().error() == Some(&error) {
+            debug!(?error, "the configuration still cannot be used");
+        } else {
+            warn!(
+                ?error,
+                "the configuration cannot be used, so the one before stays in force"
+            );
+        }
+        self.status.send_modify(|status| status.read(Some(error)));
+    }
+}
+
+/// Settings as this process can put them in force: the one way from a file to them, at
+/// the start and later.
+///
+/// # Errors
+///
+/// As [`not_in_force::sort_out`].
+pub(super) fn checked(
+    mut settings: Settings,
+    own: Option<SocketAddr>,
+) -> Result<Settings, CliError> {
+    if let Some(own) = own {
+        let public = settings.public_url.clone();
+        settings.disable_self(|url| is_own(url, own) || public.as_ref() == Some(url));
+    }
+    not_in_force::sort_out(&mut settings)?;
+    Ok(settings)
+}
+
+/// Tells of what is odd in settings that come into force.
+pub(super) fn warn_of(settings: &Settings) {
+    not_in_force::warn_of(settings);
+    for warning in &settings.warnings {
+        warn!("{warning}");
+    }
+}
+
+/// Whether an entry's URL is our own endpoint.
+fn is_own(url: &Url, own: SocketAddr) -> bool {
+    let here = match url.host() {
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback() || IpAddr::V4(ip) == own.ip(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback() || IpAddr::V6(ip) == own.ip(),
+        None => false,
+    };
+    here && url.port_or_known_default() == Some(own.port()) && url.path().starts_with("/mcp")
+}

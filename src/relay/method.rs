@@ -1,0 +1,53 @@
+//! The requests that are carried to a child: those that name one thing of it.
+
+use crate::{
+    catalog::Primitive,
+    protocol::request::{Params, Reference},
+};
+
+/// A method whose requests are carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `tools/call`
+    CallTool,
+    /// `prompts/get`
+    GetPrompt,
+    /// `resources/read`
+    ReadResource,
+    /// `completion/complete`
+    Complete,
+}
+
+impl Method {
+    const ALL: [Self; 4] = [
+        Self::CallTool,
+        Self::GetPrompt,
+        Self::ReadResource,
+        Self::Complete,
+    ];
+
+    /// The method of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CallTool => "tools/call",
+            Self::GetPrompt => "prompts/get",
+            Self::ReadResource => "resources/read",
+            Self::Complete => "completion/complete",
+        }
+    }
+
+    /// What a request names.
+    pub(super) fn names(self, params: &Params) -> Primitive {
+        match (self, params.reference) {
+            (Self::CallTool, _) => Primitive::Tool,
+            (Self::GetPrompt, _) | (Self::Complete, Some(Reference::Prompt)) => Primitive::Prompt,
+            (Self::ReadResource, _) => Primitive::Resource,
+            (Self::Complete, _) => Primitive::Template,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The official conformance suite. It listens on every interface, so it runs where
+//! there is none but loopback: in a network namespace of its own.
+
+use std::{collections::BTreeMap, fmt, fs, path::Path};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{bare, folder, installed, node, ours};
+use crate::support::wait::soon;
+
+/// A release of the suite, which is a package of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// 0.1: the protocol up to 2025-11-25.
+    Stable,
+    /// 0.2: also 2026-07-28.
+    Next,
+}
+
+impl Suite {
+    /// All that are installed.
+    pub const ALL: [Self; 2] = [Self::Stable, Self::Next];
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Stable => "@modelcontextprotocol/conformance",
+            Self::Next => "conformance-next",
+        }
+    }
+
+    /// Runs one scenario for clients against the multiplexer, with these words at the
+    /// end of the suite's command line.
+    pub async fn client(self, scenario: &str, words: &[&str]) -> Checks {
+        let results = TempDir::with_prefix("conformance-").expect("a folder");
+        let mut suite = self.alone(results.path());
+        // The suite hands this to a shell after it has cut it at every space.
+        suite.arg("client").arg("--command");
+        suite.arg(r#""$CLIENT_NODE" "$CLIENT" "$PEERS" "$MULTIPLEXER""#);
+        suite.env("CLIENT_NODE", node::program());
+        suite.env("CLIENT", ours("conformance_client.mjs"));
+        suite.env("PEERS", folder());
+        suite.env("MULTIPLEXER", env!("CARGO_BIN_EXE_mcp-multiplexer"));
+        suite.args(["--scenario", scenario, "--timeout", "60000"]);
+        suite.arg("--output-dir").arg(results.path()).args(words);
+        let output = soon("the end of the suite", suite.output()).await;
+        let output = output.expect("the suite runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{self:?} {scenario}:\n{said}");
+        Checks::read(results.path(), scenario)
+            .unwrap_or_else(|| panic!("{self:?} {scenario} left no checks:\n{said}"))
+    }
+
+    /// The suite's program, in a place without a network. As anybody but root that takes
+    /// user namespaces, which some machines forbid.
+    fn alone(self, home: &Path) -> Command {
+        let mut suite = Command::new("unshare");
+        suite.args(["--map-root-user", "--net", "sh", "-c"]);
+        suite.arg(r#"ip link set lo up && exec "$@""#).arg("sh");
+        suite.arg(node::program());
+        suite.arg(installed(format!(
+            "node_modules/{}/dist/index.js",
+            self.package()
+        )));
+        bare(&mut suite).env("HOME", home);
+        suite
+    }
+}
+
+/// What a run of one scenario checked, by the id of the check: how often it was passed,
+/// and how often not.
+#[derive(Debug, Default)]
+pub struct Checks(pub BTreeMap<String, Counts>);
+
+/// How one check ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `SUCCESS`.
+    pub passed: u32,
+    /// `FAILURE` and `WARNING`.
+    pub failed: u32,
+}
+
+impl Checks {
+    /// The results are in a folder named by the scenario and the time.
+    fn read(results: &Path, scenario: &str) -> Option<Self> {
+        let folder = results.join(Path::new(scenario).parent()?);
+        let run = fs::read_dir(folder).ok()?.next()?.ok()?;
+        let text = fs::read_to_string(run.path().join("checks.json")).ok()?;
+        let mut checks = Self::default();
+        for check in serde_json::from_str::<Vec<Value>>(&text).ok()? {
+            let counts = checks
+                .0
+                .entry(check["id"].as_str()?.to_owned())
+                .or_default();
+            match check["status"].as_str()? {
+                "SUCCESS" => counts.passed += 1,
+                "FAILURE" | "WARNING" => counts.failed += 1,
+                // What went over the wire, for a person to read.
+                _ => {}
+            }
+        }
+        checks.0.retain(|_, counts| *counts != Counts::default());
+        Some(checks)
+    }
+
+    /// How many were passed.
+    pub fn passed(&self) -> u32 {
+        self.0.values().map(|counts| counts.passed).sum()
+    }
+
+    /// How many were not.
+    pub fn failed(&self) -> u32 {
+        self.0.values().map(|counts| counts.failed).sum()
+    }
+
+    /// What was checked.
+    pub fn ids(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+impl fmt::Display for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (id, Counts { passed, failed }) in &self.0 {
+            writeln!(f, "  {id:<36} {passed:>3} passed {failed:>3} failed")?;
+        }
+        let all = self.passed() + self.failed();
+        write!(f, "  {} of {all}", self.passed())
+    }
+}
