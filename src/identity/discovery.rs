@@ -172,11 +172,11 @@ fn named(issuer: &Url) -> String {
     }
 }
 
-fn openid_document(issuer: &Url) -> Url {
+pub(super) fn openid_document(issuer: &Url) -> Url {
     below(issuer, "/.well-known/openid-configuration")
 }
 
-fn rfc8414_document(issuer: &Url) -> Url {
+pub(super) fn rfc8414_document(issuer: &Url) -> Url {
     let path = format!("/.well-known/oauth-authorization-server{}", path_of(issuer));
     at(issuer, &path)
 }

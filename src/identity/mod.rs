@@ -11,6 +11,9 @@
 //! immutable snapshot. So any number of callers cause one mint. [`Identities`] hands
 //! them out. [`Trial`] mints one apart from all this, for an operator to look at.
 //!
+//! Beside it stands what whoever checks the tokens of others needs of their issuers:
+//! [`KeyServer`] for their keys, [`Introspector`] for what they say of a token.
+//!
 //! **What it must never know.** Children, requests, clients. Who gets the
 //! header (a remote child without an `Authorization` of its own) is decided
 //! where requests are sent.
@@ -40,7 +43,9 @@ mod doubts;
 mod error;
 mod file;
 mod handle;
+mod introspection;
 mod keeper;
+mod keys;
 mod lifetime;
 mod mint;
 mod proof;
@@ -57,6 +62,8 @@ pub use advice::Whose;
 pub use claims::Claims;
 pub use error::IdentityError;
 pub use handle::Identity;
+pub use introspection::{IntrospectionError, Introspector};
+pub use keys::{KeyDocument, KeyError, KeyServer};
 pub use registry::Identities;
 pub use status::{IdentitiesStatus, IdentityStatus, Terms};
 pub use token::ServiceToken;

@@ -204,10 +204,13 @@ fn is_object(body: &[u8]) -> bool {
 }
 
 fn is_json(content_type: &[u8]) -> bool {
-    const JSON: &[u8] = b"application/json";
-    content_type
-        .get(..JSON.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(JSON))
+    // Keys have a type of their own (RFC 7517, 8.5.2).
+    const JSON: [&[u8]; 2] = [b"application/json", b"application/jwk-set+json"];
+    JSON.iter().any(|json| {
+        content_type
+            .get(..json.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(json))
+    })
 }
 
 fn is_oauth_error(body: &[u8]) -> bool {

@@ -23,6 +23,24 @@ pub struct IdentitiesStatus {
     pub own: Vec<IdentityStatus>,
 }
 
+impl IdentitiesStatus {
+    /// The same for those who may know that there is an identity, and not whose.
+    pub fn without_reason(self) -> Self {
+        let bare = |identity: IdentityStatus| IdentityStatus {
+            terms: Terms {
+                mode: identity.terms.mode,
+                ..Terms::default()
+            },
+            last_error: None,
+            ..identity
+        };
+        Self {
+            service: bare(self.service),
+            own: self.own.into_iter().map(bare).collect(),
+        }
+    }
+}
+
 /// Who we are, and for what a token is asked. What does not apply is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -62,6 +62,7 @@ impl Requester<'_> {
                 era: Era::Modern,
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
                 session: None,
+                subject: None,
             },
             session: None,
         })

@@ -1,8 +1,10 @@
 //! What is known of whoever sent a request.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Era, SessionKey};
+use super::{Era, SessionKey, Subject};
 
 /// The few facts of a client that decide how its requests are carried.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub struct Caller {
     pub log_level: Option<LogLevel>,
     /// Its session; a modern request over HTTP has none.
     pub session: Option<SessionKey>,
+    /// Who it is, as its token says; `None` for one without a token.
+    pub subject: Option<Arc<Subject>>,
 }
 
 /// The severity of a log message (RFC 5424), the least severe first.
@@ -73,6 +77,7 @@ mod tests {
             era,
             log_level,
             session: None,
+            subject: None,
         };
         assert!(!caller(Era::Modern, None).wants_log(Some(LogLevel::Emergency)));
         assert!(caller(Era::Legacy, None).wants_log(Some(LogLevel::Debug)));

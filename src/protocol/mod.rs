@@ -14,6 +14,7 @@ pub mod names;
 pub mod request;
 pub mod session;
 pub mod splice;
+pub mod subject;
 pub mod version;
 
 pub use caller::{Caller, LogLevel};
@@ -21,4 +22,5 @@ pub use frame::{Frame, Kind};
 pub use names::{ChildName, OwnName, PublicName};
 pub use rmcp::model;
 pub use session::SessionKey;
+pub use subject::Subject;
 pub use version::Era;
