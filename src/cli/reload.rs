@@ -65,7 +65,7 @@ impl Reloads {
             self.asked_for().await;
             let (path, own) = (self.path.clone(), target.own);
             let read = tokio::task::spawn_blocking(move || {
-                checked(Settings::load(&path, &ProcessEnvironment)?, own)
+                Settings::load(&path, &ProcessEnvironment).map(|settings| checked(settings, own))
             });
             match read.await {
                 Ok(Ok(settings)) => target.take(settings, &started).await,
@@ -138,20 +138,13 @@ impl Target {
 
 /// Settings as this process can put them in force: the one way from a file to them, at
 /// the start and later.
-///
-/// # Errors
-///
-/// As [`not_in_force::sort_out`].
-pub(super) fn checked(
-    mut settings: Settings,
-    own: Option<SocketAddr>,
-) -> Result<Settings, CliError> {
+pub(super) fn checked(mut settings: Settings, own: Option<SocketAddr>) -> Settings {
     if let Some(own) = own {
         let public = settings.public_url.clone();
         settings.disable_self(|url| is_own(url, own) || public.as_ref() == Some(url));
     }
-    not_in_force::sort_out(&mut settings)?;
-    Ok(settings)
+    not_in_force::sort_out(&mut settings);
+    settings
 }
 
 /// Tells of what is odd in settings that come into force.

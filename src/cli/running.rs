@@ -22,10 +22,10 @@ use super::{
     serve::{Serve, Transport, local},
 };
 use crate::{
-    config::{ConfigStatus, Settings},
+    config::{ConfigStatus, LockMode, Settings},
     fleet::Fleet,
     identity::{self, Identities},
-    inbound::{About, Admin, Dispatch, Sessions, serve_http, serve_stdio},
+    inbound::{About, Admin, Dispatch, Guard, Sessions, serve_http, serve_stdio},
     outbound::HttpClient,
     telemetry::Recorder,
 };
@@ -77,12 +77,21 @@ impl Running {
         let ended = signalled(ending).boxed();
         let shutdown = CancellationToken::new();
         let listener = match serve.transport {
-            Transport::Http => Some(serve.listen().await?),
+            Transport::Http => Some(serve.listen(is_locked(&settings)).await?),
             Transport::Stdio => None,
         };
         let own = listener.as_ref().map(local).transpose()?;
-        let settings = reload::checked(settings, own)?;
+        let settings = reload::checked(settings, own);
         reload::warn_of(&settings);
+        // The one who starts us over stdio is whoever they are.
+        let listener = match listener {
+            Some(listener) => {
+                let guard = Guard::post(&settings.door, &shutdown)
+                    .map_err(|error| CliError::Usage(error.to_string()))?;
+                Some((listener, guard))
+            }
+            None => None,
+        };
         let identities = Identities::start(&settings.identity, shutdown.clone())?;
         let fleet = Fleet::start(
             &settings,
@@ -105,14 +114,14 @@ impl Running {
             Arc::clone(&fleet),
             identities,
             recorder,
-            serve.entrance(),
+            serve.entrance(settings.public_url.as_ref()),
         );
         if let Some(address) = serve.admin_addr {
             serve_admin(&admin, address, serve.insecure_no_auth, shutdown.clone()).await?;
         }
         let dispatch = Dispatch::new(Arc::clone(&fleet), shutdown.clone());
         let door = match listener {
-            Some(listener) => {
+            Some((listener, guard)) => {
                 let sessions = Sessions::default();
                 tokio::spawn(
                     shutdown
@@ -129,8 +138,9 @@ impl Running {
                     listener,
                     dispatch,
                     sessions,
-                    serve.entrance(),
-                    admin.router(),
+                    serve.entrance(settings.public_url.as_ref()),
+                    guard.clone(),
+                    admin.beside(guard, serve.admin_addr.is_some()),
                     overload,
                 );
                 tokio::spawn(async move {
@@ -212,6 +222,12 @@ impl Running {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether nobody comes in without a token.
+fn is_locked(settings: &Settings) -> bool {
+    let lock = settings.door.lock.as_ref();
+    lock.is_some_and(|lock| lock.mode == LockMode::Strict)
 }
 
 async fn serve_admin(

@@ -11,6 +11,7 @@ use clap::{
 };
 use tokio::net::TcpListener;
 use tracing::warn;
+use url::Url;
 
 use super::{CliError, reload::Reloads, running::Running};
 use crate::{
@@ -107,9 +108,12 @@ impl Serve {
         Overload::new(connections, memory)
     }
 
-    pub(super) fn entrance(&self) -> Entrance {
+    /// Who may come in by its headers; `public` is what clients know us by.
+    pub(super) fn entrance(&self, public: Option<&Url>) -> Entrance {
         let own = (!is_wildcard(&self.host)).then(|| self.host.clone());
-        let hosts = self.allowed_host.iter().cloned().chain(own).collect();
+        let public = public.and_then(Url::host_str).map(str::to_owned);
+        let hosts = self.allowed_host.iter().cloned();
+        let hosts = hosts.chain(own).chain(public).collect();
         Entrance::new(hosts, self.allowed_origin.clone())
     }
 
@@ -126,8 +130,9 @@ impl Serve {
             .ok()
     }
 
-    /// A listener, which nobody but loopback may reach unless the user insists.
-    pub(super) async fn listen(&self) -> Result<TcpListener, CliError> {
+    /// A listener, which nobody but loopback may reach unless callers are authenticated
+    /// or the user insists.
+    pub(super) async fn listen(&self, locked: bool) -> Result<TcpListener, CliError> {
         let host = self.host.trim_matches(['[', ']']);
         let cannot = || CliError::io(format!("cannot listen on {}:{}", self.host, self.port));
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, self.port))
@@ -135,10 +140,10 @@ impl Serve {
             .map_err(cannot())?
             .collect();
         let loopback = addresses.iter().all(|address| address.ip().is_loopback());
-        if !loopback && !self.insecure_no_auth {
+        if !loopback && !locked && !self.insecure_no_auth {
             return Err(CliError::Usage(format!(
                 "--host {} is reachable from other machines and callers are not authenticated: \
-                 add --insecure-no-auth (or MCP_INSECURE_NO_AUTH=1) if a private network or an \
+                 lock it with a strict \"auth\", or add --insecure-no-auth (or MCP_INSECURE_NO_AUTH=1) if a private network or an \
                  authenticating proxy protects it",
                 self.host
             )));
@@ -146,7 +151,7 @@ impl Serve {
         let listener = TcpListener::bind(addresses.as_slice())
             .await
             .map_err(cannot())?;
-        if !loopback {
+        if !loopback && !locked {
             warn!(host = %self.host, "callers are not authenticated, and other machines can reach this address");
         }
         Ok(listener)

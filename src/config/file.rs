@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use url::Url;
-
 use super::{
     child::ChildSettings,
     document::{self, Node},
+    door,
     entry::{self, Below},
     environment::{self, Environment, setting},
     error::ConfigError,
@@ -17,7 +16,6 @@ use super::{
     scalars::one_of,
     self_reference,
     settings::{Mode, Settings},
-    transport::web_url,
     warning::Warning,
 };
 
@@ -51,14 +49,15 @@ pub(super) fn read(
     self_reference::skip_own_commands(&mut children, env, &mut warnings);
     prefix::claim(&mut children);
 
+    let (door, public_url) = door::read(&mut top, env)?;
     let mut settings = Settings {
         path: path.to_owned(),
         max_name_length: top
             .count("maxNameLength", 10..=1024)
             .unwrap_or(MAX_NAME_LENGTH),
         mode: read_mode(&mut top, env)?,
-        public_url: read_public_url(&mut top),
-        auth: top.json("auth"),
+        public_url,
+        door,
         groups: groups::read(&mut top, &children),
         meta_tools: top.flag("metaTools").unwrap_or(false),
         always_load: layer::read_globs(&mut top, "alwaysLoad").unwrap_or_default(),
@@ -141,17 +140,6 @@ fn read_mode(top: &mut Reader<'_>, env: &dyn Environment) -> Result<Mode, Config
         ));
     }
     Ok(by_file.or(by_variable).unwrap_or_default())
-}
-
-fn read_public_url(top: &mut Reader<'_>) -> Option<Url> {
-    let text = top.text("publicUrl")?;
-    match web_url(&text) {
-        Ok(url) => Some(url),
-        Err(why) => {
-            top.refuse(top.spelling("publicUrl"), &why);
-            None
-        }
-    }
 }
 
 #[cfg(test)]

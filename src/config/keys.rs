@@ -11,6 +11,7 @@ pub(super) const TOP: &[&str] = &[
     "defaults",
     "metaTools",
     "alwaysLoad",
+    "trustedProxies",
     // Editors write it; it says nothing to us.
     "$schema",
 ];
@@ -86,6 +87,50 @@ pub(super) const ENTRY_AUTH: &[&str] = &[
     "clientSecretFile",
     "tokenUrl",
     "tokenExchange",
+];
+
+/// Keys of the top-level `auth`.
+pub(super) const AUTH: &[&str] = &[
+    "mode",
+    "issuer",
+    "audiences",
+    "jwks",
+    "algorithms",
+    "jwtValidationOptions",
+    "requiredScopes",
+    "leeway",
+    "introspection",
+    "resourceMetadata",
+    "caFile",
+];
+
+/// Keys of an issuer where it is an object.
+pub(super) const AUTH_ISSUER: &[&str] = &["issuer", "audiences", "jwks", "algorithms"];
+
+/// Keys of `jwks` where it is an object.
+pub(super) const AUTH_JWKS: &[&str] = &["url", "file", "inline"];
+
+/// Keys of `jwtValidationOptions`.
+pub(super) const AUTH_VALIDATION: &[&str] = &["requiredClaims"];
+
+/// Keys of `introspection`.
+pub(super) const AUTH_INTROSPECTION: &[&str] = &[
+    "endpoint",
+    "clientId",
+    "clientSecret",
+    "clientSecretFile",
+    "cache",
+];
+
+/// Keys of `resourceMetadata`.
+pub(super) const AUTH_METADATA: &[&str] = &[
+    "resource",
+    "resourceName",
+    "authorizationServers",
+    "bearerMethodsSupported",
+    "scopesSupported",
+    "resourceDocumentation",
+    "resourcePolicyUri",
 ];
 
 /// The known key that is written so, in camelCase or snake_case.

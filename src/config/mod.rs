@@ -20,6 +20,7 @@
 mod child;
 mod collections;
 mod document;
+mod door;
 mod duration;
 mod entry;
 mod environment;
@@ -47,6 +48,10 @@ mod watch;
 pub use child::{
     AuthSettings, BreakerSettings, ChildSettings, DISABLED_IN_CONFIG, HttpSettings,
     RestartSettings, SessionMode, StdioSettings, TransportSettings,
+};
+pub use door::{
+    Claim, DoorSettings, IntrospectionSettings, IssuerSettings, KeysSource, LockMode, LockSettings,
+    MetadataSettings, TokenCheck,
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub use error::ConfigError;

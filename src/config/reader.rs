@@ -58,6 +58,25 @@ impl<'a> Reader<'a> {
         reader
     }
 
+    /// Variables that stand for keys, as (key, variable, value).
+    pub(super) fn of_variables(
+        variables: &'a [(&'static str, &'static str, Node)],
+        env: &'a dyn Environment,
+    ) -> Self {
+        let fields = variables.iter().map(|(key, written, value)| Field {
+            key,
+            written,
+            value,
+        });
+        Self {
+            place: String::new(),
+            path: String::new(),
+            fields: fields.collect(),
+            env,
+            findings: Findings::default(),
+        }
+    }
+
     fn sort(&mut self, pairs: &'a [(String, Node)], known: &'static [&'static str]) {
         for (written, value) in pairs {
             let Some(key) = keys::known(known, written) else {
@@ -144,15 +163,28 @@ impl<'a> Reader<'a> {
             self.expected(field, "an object");
             return None;
         };
+        Some(self.within(field.written, pairs, known))
+    }
+
+    /// An object at a place within this one; give it back with [`absorb`](Self::absorb).
+    pub(super) fn within<'b>(
+        &self,
+        written: &str,
+        pairs: &'b [(String, Node)],
+        known: &'static [&'static str],
+    ) -> Reader<'b>
+    where
+        'a: 'b,
+    {
         let mut inner = Reader {
             place: self.place.clone(),
-            path: format!("{}{}.", self.path, field.written),
+            path: format!("{}{written}.", self.path),
             fields: Vec::new(),
             env: self.env,
             findings: Findings::default(),
         };
         inner.sort(pairs, known);
-        Some(inner)
+        inner
     }
 
     /// Takes over what an inner reader found.

@@ -8,8 +8,9 @@ use std::{
 use url::Url;
 
 use super::{
-    child::ChildSettings, document, environment::Environment, error::ConfigError, file,
-    identity::IdentitySettings, self_reference, shown::ShownUrl, warning::Warning,
+    child::ChildSettings, document, door::DoorSettings, environment::Environment,
+    error::ConfigError, file, identity::IdentitySettings, self_reference, shown::ShownUrl,
+    warning::Warning,
 };
 use crate::protocol::names::ChildName;
 
@@ -29,8 +30,8 @@ pub struct Settings {
     pub mode: Mode,
     /// The address clients know this multiplexer by, `http` or `https`.
     pub public_url: Option<Url>,
-    /// The top-level `auth` as it stands in the file, variables expanded.
-    pub auth: Option<serde_json::Value>,
+    /// Who may come in over HTTP.
+    pub door: DoorSettings,
     /// Groups in file order, each with the children it names; all of them exist.
     pub groups: Vec<(String, Vec<ChildName>)>,
     /// Whether meta-tools are offered in eager mode too.
@@ -92,7 +93,16 @@ impl Settings {
             ("metaTools", self.meta_tools != started.meta_tools),
             ("alwaysLoad", self.always_load != started.always_load),
             ("groups", self.groups != started.groups),
-            ("auth", self.auth != started.auth),
+            (
+                "auth",
+                (&self.door.lock, &self.door.metadata)
+                    != (&started.door.lock, &started.door.metadata),
+            ),
+            ("publicUrl", self.door.resource != started.door.resource),
+            (
+                "trustedProxies",
+                self.door.trusted_proxies != started.door.trusted_proxies,
+            ),
         ];
         let differs = keys.into_iter().filter(|(_, differs)| *differs);
         differs.map(|(key, _)| key).collect()
@@ -113,7 +123,7 @@ impl fmt::Debug for Settings {
             .field("max_name_length", &self.max_name_length)
             .field("mode", &self.mode)
             .field("public_url", &self.public_url.as_ref().map(ShownUrl))
-            .field("auth", &self.auth.as_ref().map(|_| "[redacted]"))
+            .field("door", &self.door)
             .field("groups", &self.groups)
             .field("meta_tools", &self.meta_tools)
             .field("always_load", &self.always_load)
@@ -184,7 +194,9 @@ mod tests {
     #[test]
     fn a_secret_in_any_place_is_shown_nowhere() {
         let text = r#"{
-            "auth": {"introspection": {"clientSecret": "${S}"}},
+            "auth": {"introspection": {
+                "endpoint": "https://h/introspect?key=${S}", "clientId": "mux", "clientSecret": "${S}"
+            }},
             "publicUrl": "https://me:${S}@host",
             "mcpServers": {
                 "a": {"command": "x", "args": ["--key=${S}"], "env": {"K": "${S}"}},

@@ -41,6 +41,13 @@ impl ConfigStatus {
         self.last_reload = LastReload::now(error);
     }
 
+    /// The same for those who may know that it is in force, and not where it is.
+    pub fn without_reason(mut self) -> Self {
+        self.path.clear();
+        self.last_reload.error = None;
+        self
+    }
+
     /// Why the file could not be used when it was read last.
     pub fn error(&self) -> Option<&str> {
         self.last_reload.error.as_deref()

@@ -49,6 +49,18 @@ pub struct ChildStatus {
     pid: Option<u32>,
 }
 
+impl ChildStatus {
+    /// The same for those who may know what there is, and not why it fails.
+    pub fn without_reason(self) -> Self {
+        Self {
+            reason: None,
+            cause: None,
+            pid: None,
+            ..self
+        }
+    }
+}
+
 impl Fleet {
     /// Every child, in file order.
     pub fn status(&self) -> Vec<ChildStatus> {

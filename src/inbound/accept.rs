@@ -33,7 +33,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::overload::{Overload, Shortage};
+use super::{
+    auth::Peer,
+    overload::{Overload, Shortage},
+};
 
 /// How long a client may take over the head of its first request.
 const FIRST_HEAD: Duration = Duration::from_secs(30);
@@ -70,8 +73,8 @@ pub(super) async fn serve(
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, Peer(peer.ip())),
             Err(error) if of_the_connection(&error) => continue,
             Err(error) => {
                 // The one that is waiting can be taken in place of the spare.
@@ -93,7 +96,7 @@ pub(super) async fn serve(
         }
         match overload.connection() {
             Ok(place) => {
-                let served = connection(stream, router.clone(), shutdown.clone());
+                let served = connection(stream, peer, router.clone(), shutdown.clone());
                 connections.spawn(async move {
                     served.await;
                     drop(place);
@@ -117,13 +120,14 @@ pub(super) async fn serve(
 }
 
 /// Serves one connection until it ends, or `shutdown` and the request that is open.
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, shutdown: CancellationToken) {
     let asked = Arc::new(AtomicBool::new(false));
     let router = TowerToHyperService::new(router);
     let service = {
         let asked = Arc::clone(&asked);
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(peer);
             router.call(request)
         })
     };

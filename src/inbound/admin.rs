@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{StatusCode, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use serde::Serialize;
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Entrance, Overload, accept};
+use super::{Entrance, Guard, Overload, accept};
 use crate::{
     config::ConfigStatus,
     fleet::{ChildStatus, Fleet},
@@ -64,6 +64,18 @@ struct Status {
     children: Vec<ChildStatus>,
 }
 
+impl Status {
+    fn without_reasons(self) -> Self {
+        let children = self.children.into_iter();
+        Self {
+            config: self.config.without_reason(),
+            identity: self.identity.without_reason(),
+            children: children.map(ChildStatus::without_reason).collect(),
+            ..self
+        }
+    }
+}
+
 impl Admin {
     /// Routes that tell of this process.
     pub fn new(
@@ -87,22 +99,54 @@ impl Admin {
         }
     }
 
-    /// The routes. `/status` is for the hosts that may come in; probes and scrapes
-    /// come by address, and so the others answer whatever `Host` is sent.
-    pub fn router(&self) -> Router {
+    /// The routes beside `/mcp`: all of them, or, where operators have an address of
+    /// their own, those that probes ask. `/status` is for the hosts that may come in, and
+    /// tells strangers of no reasons where `guard` locks; probes and scrapes come by
+    /// address, and so the others answer whatever `Host` is sent.
+    pub fn beside(&self, guard: Guard, probes_only: bool) -> Router {
+        let probes = self.probes();
+        if probes_only {
+            return probes;
+        }
+        let shared = Arc::clone(&self.shared);
+        let public = async move |request: Request| {
+            let (head, _) = request.into_parts();
+            let knows = guard.knows(&head).await;
+            status(&shared, &head, knows)
+        };
+        probes
+            .route("/status", get(public))
+            .route("/metrics", self.metrics())
+    }
+
+    /// The routes on an address of their own.
+    fn alone(&self) -> Router {
+        let shared = Arc::clone(&self.shared);
+        let full = async move |request: Request| {
+            let (head, _) = request.into_parts();
+            status(&shared, &head, true)
+        };
+        self.probes()
+            .route("/status", get(full))
+            .route("/metrics", self.metrics())
+    }
+
+    fn probes(&self) -> Router {
         Router::new()
             .route("/health", get(health))
             .route("/ready", get(ready))
-            .route("/status", get(status))
-            .route("/metrics", get(metrics))
             .with_state(Arc::clone(&self.shared))
+    }
+
+    fn metrics(&self) -> MethodRouter {
+        get(metrics).with_state(Arc::clone(&self.shared))
     }
 
     /// Serves the routes on a listener of their own, until `shutdown`.
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) {
         // Of its own: clients by the thousand must not keep operators out.
         let overload = Overload::new(Some(CONNECTIONS), None);
-        accept::serve(listener, self.router(), self.router(), overload, shutdown).await;
+        accept::serve(listener, self.alone(), self.alone(), overload, shutdown).await;
     }
 }
 
@@ -122,11 +166,12 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn status(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    if let Err(reason) = shared.entrance.admit(request.headers(), request.uri()) {
+/// `in_full`: with the reasons why children fail.
+fn status(shared: &Shared, head: &Parts, in_full: bool) -> Response {
+    if let Err(reason) = shared.entrance.admit(&head.headers, &head.uri) {
         return (StatusCode::FORBIDDEN, reason).into_response();
     }
-    Json(Status {
+    let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: shared.began.elapsed().as_secs(),
         transport: shared.about.transport,
@@ -134,6 +179,11 @@ async fn status(State(shared): State<Arc<Shared>>, request: Request) -> Response
         config: shared.config.borrow().clone(),
         identity: shared.identities.status(),
         children: shared.fleet.status(),
+    };
+    Json(if in_full {
+        status
+    } else {
+        status.without_reasons()
     })
     .into_response()
 }

@@ -37,6 +37,26 @@ impl Entrance {
     ///
     /// The sentence that says which setting would let it in.
     pub(super) fn admit(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), String> {
+        self.admit_host(headers, uri)?;
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return Ok(());
+        };
+        let origin = origin.to_str().unwrap_or_default();
+        if !self.knows_origin(origin) {
+            return Err(format!(
+                "Origin {0:?} is not allowed; start with --allowed-origin {0} (or set MCP_ALLOWED_ORIGINS) to let it in",
+                shown(origin),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks the host alone: for what a page of any origin may read.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit).
+    pub(super) fn admit_host(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), String> {
         // HTTP/2 has no Host header, but an authority.
         let host = match headers.get(header::HOST) {
             Some(host) => host.to_str().unwrap_or_default(),
@@ -47,16 +67,6 @@ impl Entrance {
                 "Host {:?} is not allowed; start with --allowed-host {} (or set MCP_ALLOWED_HOSTS) to let it in",
                 shown(host),
                 shown(name_of(host).unwrap_or(host)),
-            ));
-        }
-        let Some(origin) = headers.get(header::ORIGIN) else {
-            return Ok(());
-        };
-        let origin = origin.to_str().unwrap_or_default();
-        if !self.knows_origin(origin) {
-            return Err(format!(
-                "Origin {0:?} is not allowed; start with --allowed-origin {0} (or set MCP_ALLOWED_ORIGINS) to let it in",
-                shown(origin),
             ));
         }
         Ok(())

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    ASIDES, BODY_LIMIT, Entrance, Sessions, accept, answers,
+    ASIDES, BODY_LIMIT, Entrance, Guard, Sessions, accept, answers,
     dispatch::{Dispatch, Requester, missing_meta},
     listen, negotiate,
     overload::{Admitted, Overload},
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     protocol::{
-        Caller, Era, Frame, Kind,
+        Caller, Era, Frame, Kind, Subject,
         error::{RpcError, code},
         headers,
         request::Params,
@@ -50,7 +50,10 @@ struct Door {
     dispatch: Dispatch,
     sessions: Sessions,
     entrance: Arc<Entrance>,
+    guard: Guard,
     overload: Overload,
+    /// Who sent the request that this one is for.
+    subject: Option<Arc<Subject>>,
 }
 
 /// Serves `/mcp`, and `open` beside it, on a listener until `dispatch` is to end.
@@ -61,19 +64,25 @@ pub async fn serve(
     dispatch: Dispatch,
     sessions: Sessions,
     entrance: Entrance,
+    guard: Guard,
     open: Router,
     overload: Overload,
 ) {
     let shutdown = dispatch.shutdown().clone();
+    let entrance = Arc::new(entrance);
+    let metadata = guard.router(Arc::clone(&entrance));
     let door = Door {
         dispatch,
         sessions,
-        entrance: Arc::new(entrance),
+        entrance,
+        guard,
         overload: overload.clone(),
+        subject: None,
     };
     let router = Router::new()
         .route("/mcp", any(handle))
         .with_state(door)
+        .merge(metadata)
         .merge(open.clone());
     accept::serve(listener, router, open, overload, shutdown).await;
 }
@@ -82,6 +91,13 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
     if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
         return Refused::plainly(StatusCode::FORBIDDEN, reason).into_response();
     }
+    let (head, body) = request.into_parts();
+    let subject = match door.guard.admit(&head).await {
+        Ok(subject) => subject,
+        Err(refusal) => return refusal,
+    };
+    let door = Door { subject, ..door };
+    let request = Request::from_parts(head, body);
     let answered = match *request.method() {
         Method::POST => door.post(request).await,
         Method::GET => door.get(request.headers()),
@@ -182,10 +198,11 @@ impl Door {
         asides: mpsc::Sender<Bytes>,
         _admitted: Option<Admitted>,
     ) -> Option<Reply> {
-        let (caller, session) = match &sender {
+        let (mut caller, session) = match &sender {
             Sender::Stateless(caller) => (caller.clone(), None),
             Sender::Session(session) => (session.caller(), Some(&**session)),
         };
+        caller.subject = self.subject.clone();
         let id = frame.id().unwrap_or("null");
         let entered = session.map(|session| session.in_flight.enter(id));
         if matches!(entered, Some(None)) {
@@ -203,7 +220,7 @@ impl Door {
     fn initialize(&self, frame: &Frame) -> Answered {
         let answer = answers::initialize(frame)
             .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let Some((id, _)) = self.sessions.begin() else {
+        let Some((id, _)) = self.sessions.begin(self.subject.clone()) else {
             let full = "too many sessions are open: try again later";
             return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
         };
@@ -284,6 +301,8 @@ impl Door {
         };
         self.sessions
             .get(session)
+            // To say that it is somebody else's would be to say that it is there.
+            .filter(|session| session.is_of(self.subject.as_deref()))
             .ok_or_else(|| Refused::unknown_session(id))
     }
 }

@@ -7,6 +7,7 @@
 mod accept;
 mod admin;
 mod answers;
+mod auth;
 mod dispatch;
 mod entrance;
 mod http;
@@ -20,6 +21,7 @@ mod stdio;
 mod stream;
 
 pub use admin::{About, Admin};
+pub use auth::{Guard, GuardError};
 pub use dispatch::Dispatch;
 pub use entrance::Entrance;
 pub use http::serve as serve_http;

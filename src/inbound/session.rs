@@ -17,7 +17,7 @@ use super::in_flight::InFlight;
 use crate::{
     catalog::Family,
     fleet::Generations,
-    protocol::{Caller, Era, LogLevel, SessionKey},
+    protocol::{Caller, Era, LogLevel, SessionKey, Subject},
     telemetry::set_sessions,
 };
 
@@ -35,6 +35,8 @@ pub struct Session {
     pub(super) in_flight: InFlight,
     /// What the rest of the program knows it by.
     key: SessionKey,
+    /// Who began it: nobody else may use it.
+    owner: Option<Arc<Subject>>,
     log_level: Mutex<Option<LogLevel>>,
     last_used: Mutex<Instant>,
     /// Streams open now: a session with one is in use.
@@ -50,15 +52,25 @@ pub struct Session {
 const NEVER: u64 = u64::MAX;
 
 impl Session {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(owner: Option<Arc<Subject>>) -> Self {
         Self {
             in_flight: InFlight::default(),
             key: SessionKey::begin(),
+            owner,
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),
             streams: AtomicUsize::new(0),
             newest_stream: watch::Sender::new(0),
             seen: Family::ALL.map(|_| AtomicU64::new(NEVER)),
+        }
+    }
+
+    /// Whether it was begun by the same somebody, or by nobody in particular as well.
+    pub(super) fn is_of(&self, subject: Option<&Subject>) -> bool {
+        match (&self.owner, subject) {
+            (None, None) => true,
+            (Some(owner), Some(subject)) => owner.is_same_as(subject),
+            _ => false,
         }
     }
 
@@ -73,6 +85,8 @@ impl Session {
             era: Era::Legacy,
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
+            // Each request shows a token of its own.
+            subject: None,
         }
     }
 
@@ -168,13 +182,14 @@ impl Drop for OpenStream {
 pub struct Sessions(Arc<DashMap<String, Arc<Session>>>);
 
 impl Sessions {
-    /// A new session, and its id: 122 random bits. `None` when too many are open.
-    pub(super) fn begin(&self) -> Option<(String, Arc<Session>)> {
+    /// A new session of this owner, and its id: 122 random bits. `None` when too many are
+    /// open.
+    pub(super) fn begin(&self, owner: Option<Arc<Subject>>) -> Option<(String, Arc<Session>)> {
         if self.0.len() >= MOST {
             return None;
         }
         let id = Uuid::new_v4().simple().to_string();
-        let session = Arc::new(Session::new());
+        let session = Arc::new(Session::new(owner));
         self.0.insert(id.clone(), Arc::clone(&session));
         self.count();
         Some((id, session))
@@ -232,8 +247,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_session_is_forgotten_and_one_with_a_stream_is_not() {
         let sessions = Sessions::default();
-        let (idle, _) = sessions.begin().unwrap();
-        let (streaming, session) = sessions.begin().unwrap();
+        let (idle, _) = sessions.begin(None).unwrap();
+        let (streaming, session) = sessions.begin(None).unwrap();
         let stream = session.open_stream();
         tokio::spawn(sessions.clone().sweep());
         tokio::time::sleep(IDLE + SWEEP).await;
@@ -246,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_stream_takes_the_place_of_an_older() {
-        let session = Arc::new(Session::new());
+        let session = Arc::new(Session::new(None));
         let mut first = session.open_stream();
         let mut second = session.open_stream();
         first.superseded().await;

@@ -51,7 +51,7 @@ pub async fn serve(
     let closing = dispatch.shutdown().child_token();
     let door = Door {
         dispatch: dispatch.until(closing.clone()),
-        session: Session::new(),
+        session: Session::new(None),
         out,
         listening: AtomicBool::new(false),
         closing,

@@ -28,6 +28,9 @@ const UNAUTHORIZED: &str = "mcp_multiplexer_child_unauthorized_total";
 const SESSION_RENEWALS: &str = "mcp_multiplexer_child_session_renewals_total";
 const DROPPED: &str = "mcp_multiplexer_child_messages_dropped_total";
 const REFUSED: &str = "mcp_multiplexer_refused_total";
+const AUTH_REQUESTS: &str = "mcp_multiplexer_auth_requests_total";
+const AUTH_KEY_FETCHES: &str = "mcp_multiplexer_auth_key_fetches_total";
+const AUTH_INTROSPECTIONS: &str = "mcp_multiplexer_auth_introspections_total";
 const SESSIONS: &str = "mcp_multiplexer_sessions";
 const BUILD_INFO: &str = "mcp_multiplexer_build_info";
 const CHILD_UP: &str = "mcp_multiplexer_child_up";
@@ -159,6 +162,25 @@ pub fn set_sessions(transport: &'static str, era: &'static str, count: usize) {
 /// A client was refused because this process itself is short of something.
 pub fn refused(reason: &'static str) {
     metrics::counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+/// A request came to the locked door; `outcome` is `ok`, `anonymous` or why not.
+pub fn auth_request(outcome: &'static str) {
+    metrics::counter!(AUTH_REQUESTS, "outcome" => outcome).increment(1);
+}
+
+/// The keys of an issuer were fetched, or were to be.
+pub fn auth_key_fetch(ok: bool) {
+    metrics::counter!(AUTH_KEY_FETCHES, "outcome" => ok_or_failed(ok)).increment(1);
+}
+
+/// An issuer was asked about a token.
+pub fn auth_introspection(ok: bool) {
+    metrics::counter!(AUTH_INTROSPECTIONS, "outcome" => ok_or_failed(ok)).increment(1);
+}
+
+fn ok_or_failed(ok: bool) -> &'static str {
+    if ok { "ok" } else { "failed" }
 }
 
 /// The counters and histograms of one child.
@@ -331,6 +353,18 @@ fn describe() {
     counter!(
         REFUSED,
         "Clients refused because the multiplexer itself was short of something."
+    );
+    counter!(
+        AUTH_REQUESTS,
+        "Requests that came to the locked door, by what became of them there."
+    );
+    counter!(
+        AUTH_KEY_FETCHES,
+        "Times the keys of an issuer were asked for."
+    );
+    counter!(
+        AUTH_INTROSPECTIONS,
+        "Times an issuer was asked about a token."
     );
     gauge!(SESSIONS, "Sessions and streams of clients now.");
     gauge!(BUILD_INFO, "Always 1; the version is in the label.");

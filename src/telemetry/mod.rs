@@ -8,5 +8,8 @@ mod metrics;
 mod outcome;
 
 pub use logs::{LogFormat, LogGuard, init_logs};
-pub use metrics::{ChildGauge, ChildGauges, ChildMetrics, Recorder, refused, set_sessions};
+pub use metrics::{
+    ChildGauge, ChildGauges, ChildMetrics, Recorder, auth_introspection, auth_key_fetch,
+    auth_request, refused, set_sessions,
+};
 pub use outcome::Outcome;

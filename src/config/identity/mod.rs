@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 pub use hosts::TokenHosts;
 pub(super) use own::OwnToken;
-pub(super) use token::TokenDefaults;
 pub use token::{Credential, ProviderTls, SecretSource, TokenSettings};
+pub(super) use token::{TokenDefaults, secret};
 pub(super) use travel::warn;
 
 use super::{

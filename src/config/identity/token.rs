@@ -233,7 +233,7 @@ impl TokenDefaults {
 
 /// A secret from a variable or from the file another one names. The file wins: it is
 /// the one that can follow a rotation.
-pub(super) fn secret(
+pub(in crate::config) fn secret(
     env: &dyn Environment,
     variable: &'static str,
     file: &'static str,
