@@ -535,7 +535,7 @@ async fn a_bad_file_changes_nothing_and_is_shown_until_a_good_one_comes() {
     fs::remove_file(mux.path("mcp_config.json")).expect("it was there");
     until_told("cannot read").await;
     mux.write_config(r#"{"mcpServers": {}, "auth": {}}"#);
-    until_told("authenticated").await;
+    until_told("introspection").await;
     // Read again, and not told again.
     mux.hang_up();
     mux.log

@@ -1,0 +1,483 @@
+//! Forged and odd tokens and headers: each has its status, its challenge and its reason
+//! in the log, and none gets in.
+
+use serde_json::{Value, json};
+
+use crate::{
+    issuer::{AUDIENCE, Issuer, Key, changed, encoded, hmac_signed, now},
+    knock::{Knock, discover, lets_in, locked, logged, open},
+    support::http::Http,
+};
+
+/// One attempt.
+struct Attempt {
+    what: &'static str,
+    headers: Vec<Vec<u8>>,
+    query: &'static str,
+    status: u16,
+    /// The reason in the log; empty where it is let in.
+    reason: &'static str,
+}
+
+/// The attempts, and what is needed to make them.
+struct Table<'a> {
+    issuer: &'a Issuer,
+    ec: &'a Key,
+    attempts: Vec<Attempt>,
+}
+
+impl Table<'_> {
+    fn headers(
+        &mut self,
+        what: &'static str,
+        headers: &[&[u8]],
+        status: u16,
+        reason: &'static str,
+    ) {
+        self.attempts.push(Attempt {
+            what,
+            headers: headers.iter().map(|header| header.to_vec()).collect(),
+            query: "",
+            status,
+            reason,
+        });
+    }
+
+    /// A token that is refused with 401.
+    fn token(&mut self, what: &'static str, token: &str, reason: &'static str) {
+        let header = format!("Bearer {token}");
+        self.headers(what, &[header.as_bytes()], 401, reason);
+    }
+
+    /// A well-signed token with other claims.
+    fn claims(&mut self, what: &'static str, changes: Value, reason: &'static str) {
+        let token = self.issuer.token_with(self.ec, changes);
+        self.token(what, &token, reason);
+    }
+
+    /// A well-signed token with another header.
+    fn header(&mut self, what: &'static str, changes: Value, reason: &'static str) {
+        let header = changed(self.ec.header(), changes);
+        let token = self.ec.signed(&header, &self.issuer.claims());
+        self.token(what, &token, reason);
+    }
+}
+
+#[tokio::test]
+async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
+    let (ec, rsa, evil) = (Key::ec("ec"), Key::rsa("rsa"), Key::ec("ec"));
+    let issuer = Issuer::with(&[ec.clone(), rsa.clone()]).await;
+    let other = Issuer::with(&[evil.clone()]).await;
+    let mux = open(locked(&issuer, json!({"requiredScopes": ["mcp"]}))).await;
+    let good = issuer.token(&ec);
+    let (header, claims, signature) = parts(&good);
+    let mut table = Table {
+        issuer: &issuer,
+        ec: &ec,
+        attempts: Vec::new(),
+    };
+
+    // What is not shown as a token at all.
+    let bearer = |token: &str| format!("Bearer {token}").into_bytes();
+    let shown = bearer(&good);
+    table.headers("nothing", &[], 401, "no_token");
+    table.headers("an empty header", &[b""], 401, "not_bearer");
+    table.headers("a bare scheme", &[b"Bearer"], 401, "malformed");
+    table.headers("a scheme and a space", &[b"Bearer "], 401, "malformed");
+    table.headers("Basic", &[b"Basic dXNlcjpwYXNz"], 401, "not_bearer");
+    table.headers(
+        "DPoP",
+        &[format!("DPoP {good}").as_bytes()],
+        401,
+        "not_bearer",
+    );
+    table.headers("a bare token", &[good.as_bytes()], 401, "not_bearer");
+    table.headers(
+        "a tab",
+        &[format!("Bearer\t{good}").as_bytes()],
+        401,
+        "not_bearer",
+    );
+    table.headers(
+        "no space",
+        &[format!("Bearer{good}").as_bytes()],
+        401,
+        "not_bearer",
+    );
+    table.headers(
+        "a colon",
+        &[format!("Bearer: {good}").as_bytes()],
+        401,
+        "not_bearer",
+    );
+    table.headers("two headers", &[&shown, &shown], 400, "invalid_request");
+    table.headers(
+        "good and bad",
+        &[&shown, b"Bearer x"],
+        400,
+        "invalid_request",
+    );
+    table.headers(
+        "bad and good",
+        &[b"Basic eDp4", &shown],
+        400,
+        "invalid_request",
+    );
+    let joined = [&shown[..], b", ", &shown].concat();
+    table.headers("two in one", &[&joined], 401, "malformed");
+    let quoted = format!("Bearer \"{good}\"");
+    table.headers("in quotes", &[quoted.as_bytes()], 401, "malformed");
+    let spaced = format!("Bearer {header} .{claims}.{signature}");
+    table.headers("a space inside", &[spaced.as_bytes()], 401, "malformed");
+    table.headers(
+        "unicode",
+        &["Bearer gr\u{fc}n.\u{1f511}.x".as_bytes()],
+        401,
+        "malformed",
+    );
+    table.headers("latin 1", &[b"Bearer \xfc.\xff.x"], 401, "malformed");
+    for query in ["?access_token=x", "?a=b&access_token=", "?%61ccess_token=x"] {
+        table.headers("in the URL", &[], 400, "invalid_request");
+        table.attempts.last_mut().expect("one").query = query;
+    }
+    table.headers("in both", &[&shown], 400, "invalid_request");
+    table.attempts.last_mut().expect("one").query = "?access_token=x";
+
+    // What is no JWT.
+    let huge = "a".repeat(20_000);
+    for (what, token) in [
+        ("a word", "hunter2".to_owned()),
+        ("dots", "...".to_owned()),
+        ("two parts", format!("{header}.{claims}")),
+        ("four parts", format!("{good}.x")),
+        ("five parts, as if encrypted", format!("{good}.x.y")),
+        ("no signature sign", format!("{header}{claims}{signature}")),
+        ("a huge word", huge.clone()),
+        ("a huge signature", format!("{header}.{claims}.{huge}")),
+        ("padding", format!("{good}==")),
+        ("not base64", format!("{header}~.{claims}.{signature}")),
+        (
+            "a header that is no JSON",
+            ec.signed_text("no", &issuer.claims().to_string()),
+        ),
+        (
+            "a header that is a list",
+            ec.signed_text("[1]", &issuer.claims().to_string()),
+        ),
+        (
+            "claims that are no JSON",
+            ec.signed_text(&ec.header().to_string(), "no"),
+        ),
+        (
+            "claims that are a word",
+            ec.signed_text(&ec.header().to_string(), "\"x\""),
+        ),
+    ] {
+        let reason = if what == "padding" {
+            "signature|malformed"
+        } else {
+            "malformed"
+        };
+        table.token(what, &token, reason);
+    }
+    let twice = r#"{"alg":"ES256","alg":"none","kid":"ec"}"#;
+    let token = ec.signed_text(twice, &issuer.claims().to_string());
+    table.token("two alg", &token, "malformed");
+    let text = issuer.claims().to_string();
+    let twice = text.replacen('{', r#"{"iss":"https://evil.example","#, 1);
+    let token = ec.signed_text(&ec.header().to_string(), &twice);
+    table.token("two iss", &token, "malformed");
+
+    // Algorithms.
+    for alg in [
+        "none", "None", "NONE", "nOnE", "", "HS1", "RS1", "ES256K", "HS256 ",
+    ] {
+        let forged = format!(
+            "{}.{claims}.",
+            encoded(json!({"alg": alg, "typ": "JWT"}).to_string().as_bytes())
+        );
+        table.token("no signature", &forged, "algorithm");
+        let unsigned = format!("{forged}{signature}");
+        table.token("another's signature", &unsigned, "algorithm");
+    }
+    let no_alg = json!({"alg": null});
+    table.header("without alg", no_alg, "malformed");
+    table.header("alg is a number", json!({"alg": 1}), "malformed|algorithm");
+    for secret in [
+        rsa.public_der(),
+        rsa.jwk()["n"].to_string().into_bytes(),
+        Vec::new(),
+    ] {
+        for alg in ["HS256"] {
+            let header = json!({"alg": alg, "typ": "JWT", "kid": "rsa"});
+            let forged = hmac_signed(&secret, &header, &issuer.claims());
+            table.token("the public key as a secret", &forged, "algorithm");
+        }
+    }
+    let forged = hmac_signed(
+        b"x",
+        &json!({"alg": "HS256", "kid": "ec"}),
+        &issuer.claims(),
+    );
+    table.token("a shared secret", &forged, "algorithm");
+    table.header(
+        "the algorithm of another key",
+        json!({"alg": "RS256"}),
+        "algorithm",
+    );
+    table.header("a stronger algorithm", json!({"alg": "ES384"}), "algorithm");
+    table.header(
+        "EdDSA with a key of P-256",
+        json!({"alg": "EdDSA"}),
+        "algorithm",
+    );
+    table.header(
+        "a key of another algorithm",
+        json!({"kid": "rsa"}),
+        "algorithm",
+    );
+
+    // Keys.
+    let forged = evil.signed(&evil.header(), &issuer.claims());
+    table.token("another's key of the same id", &forged, "signature");
+    table.token(
+        "a changed signature",
+        &format!("{header}.{claims}.{}", flipped(signature)),
+        "signature|malformed",
+    );
+    table.token(
+        "no signature left",
+        &format!("{header}.{claims}."),
+        "signature|malformed",
+    );
+    let more = encoded(
+        changed(issuer.claims(), json!({"sub": "admin"}))
+            .to_string()
+            .as_bytes(),
+    );
+    table.token(
+        "changed claims",
+        &format!("{header}.{more}.{signature}"),
+        "signature",
+    );
+    table.header("an unknown key", json!({"kid": "nobody's"}), "key");
+    table.header(
+        "a key that is a path",
+        json!({"kid": "../../dev/null"}),
+        "key",
+    );
+    table.header("a key that is SQL", json!({"kid": "' OR 1=1 --"}), "key");
+    table.header("a key that is nothing", json!({"kid": ""}), "key");
+    table.header(
+        "a key that breaks lines",
+        json!({"kid": "a\nlevel=ERROR forged"}),
+        "key",
+    );
+    table.header("a key that is a number", json!({"kid": 7}), "malformed");
+
+    // What has no business in the header of an access token.
+    let own = evil.jwk();
+    let forged = evil.signed(
+        &changed(evil.header(), json!({"jwk": own})),
+        &issuer.claims(),
+    );
+    table.token("a key of its own", &forged, "header");
+    for (name, value) in [
+        ("jku", json!(other.at("/jwks"))),
+        ("x5u", json!(other.at("/cert"))),
+        ("x5c", json!(["MIIB"])),
+        ("crit", json!(["exp"])),
+        ("crit", json!([])),
+        ("crit", json!(["b64"])),
+        ("b64", json!(false)),
+        ("enc", json!("A128GCM")),
+        ("zip", json!("DEF")),
+        ("cty", json!("JWT")),
+        ("typ", json!("logout+jwt")),
+        ("typ", json!("dpop+jwt")),
+        ("typ", json!("secevent+jwt")),
+        ("typ", json!("JWE")),
+        ("typ", json!("")),
+    ] {
+        table.header("an odd header", json!({name: value}), "header");
+    }
+
+    // Issuers.
+    table.token("another issuer", &other.token(&evil), "issuer");
+    table.claims(
+        "a name that is longer",
+        json!({"iss": issuer.at(".evil.example")}),
+        "issuer",
+    );
+    table.claims(
+        "a name in capitals",
+        json!({"iss": issuer.name().to_uppercase()}),
+        "issuer",
+    );
+    table.claims("no issuer", json!({"iss": null}), "issuer");
+    table.claims("an empty issuer", json!({"iss": ""}), "issuer");
+    table.claims(
+        "two issuers",
+        json!({"iss": [issuer.name(), "x"]}),
+        "malformed",
+    );
+
+    // Audiences.
+    for aud in [
+        json!("other"),
+        json!(null),
+        json!(""),
+        json!([]),
+        json!([["tools"]]),
+        json!(1),
+        json!({"tools": true}),
+        json!(["other", "else"]),
+        json!(AUDIENCE.to_uppercase()),
+        json!("tools "),
+        json!("tool"),
+        json!("*"),
+    ] {
+        table.claims("another audience", json!({"aud": aud}), "audience");
+    }
+
+    // Times.
+    table.claims("expired", json!({"exp": now() - 31}), "expired");
+    table.claims("expired long ago", json!({"exp": 0}), "expired");
+    table.claims("without an end", json!({"exp": null}), "claims");
+    table.claims(
+        "an end in words",
+        json!({"exp": "tomorrow"}),
+        "claims|malformed",
+    );
+    table.claims("an end before time", json!({"exp": -1}), "claims|malformed");
+    table.claims(
+        "not yet valid",
+        json!({"nbf": now() + 600}),
+        "not_yet_valid",
+    );
+    table.claims(
+        "a beginning in words",
+        json!({"nbf": "x"}),
+        "claims|malformed",
+    );
+
+    // Other tokens of the same issuer, and nobody's.
+    table.claims("an ID token", json!({"typ": "ID"}), "claims");
+    table.claims("an ID token of others", json!({"at_hash": "x"}), "claims");
+    table.claims("a refresh token", json!({"typ": "Refresh"}), "claims");
+    table.claims("nobody's", json!({"sub": null, "azp": null}), "claims");
+    table.claims(
+        "a subject that is a number",
+        json!({"sub": 7}),
+        "malformed|claims",
+    );
+
+    // Scopes.
+    let poor = issuer.token_with(&ec, json!({"scope": "openid"}));
+    table.headers("too few scopes", &[&bearer(&poor)], 403, "scope");
+    let near = issuer.token_with(&ec, json!({"scope": "mcp2 xmcp MCP"}));
+    table.headers("scopes that look alike", &[&bearer(&near)], 403, "scope");
+
+    // What is odd, and good.
+    table.headers("good", &[&shown], 200, "");
+    for scheme in ["bearer", "BEARER", "bEaReR", "Bearer   "] {
+        let header = format!("{scheme} {good}");
+        table.headers("a scheme in any case", &[header.as_bytes()], 200, "");
+    }
+    for (key, changes) in [
+        (&rsa, json!({})),
+        (&ec, json!({"aud": ["other", AUDIENCE]})),
+        (&ec, json!({"exp": now() as f64 + 10.5})),
+        (&ec, json!({"exp": now() - 5})),
+        (&ec, json!({"nbf": now() + 5})),
+        (&ec, json!({"iss": issuer.at("/")})),
+        (&ec, json!({"scope": null, "scp": ["mcp"]})),
+        (
+            &ec,
+            json!({"groups": 7, "realm_access": "odd", "sub": "gr\u{fc}n \u{1f511}"}),
+        ),
+    ] {
+        let token = issuer.token_with(key, changes);
+        table.headers("odd, and good", &[&bearer(&token)], 200, "");
+    }
+    for typ in [
+        json!("at+jwt"),
+        json!("AT+JWT"),
+        json!("application/at+jwt"),
+        json!(null),
+    ] {
+        let header = changed(ec.header(), json!({"typ": typ}));
+        let token = ec.signed(&header, &issuer.claims());
+        table.headers("a type of access tokens", &[&bearer(&token)], 200, "");
+    }
+
+    let http = Http::default();
+    let attempts = table.attempts;
+    assert!(attempts.iter().filter(|one| !one.reason.is_empty()).count() >= 60);
+    let mut wrong = Vec::new();
+    for attempt in &attempts {
+        let headers: Vec<_> = attempt.headers.iter().map(Vec::as_slice).collect();
+        let url = format!("{}{}", mux.url(), attempt.query);
+        let knock = Knock::with(&http, discover(&url), &headers).await;
+        let shown = headers
+            .first()
+            .map(|header| String::from_utf8_lossy(header));
+        let what = format!("{}: {:.200}", attempt.what, shown.unwrap_or_default());
+        if knock.status != attempt.status {
+            wrong.push(format!("{what}: {} {}", knock.status, knock.body));
+            continue;
+        }
+        if attempt.reason.is_empty() {
+            continue;
+        }
+        let line = logged(&mux, &knock).await;
+        let told = |reason: &str| line.contains(&format!("reason=\"{reason}\""));
+        if !attempt.reason.split('|').any(told) {
+            wrong.push(format!("{what}: {line}"));
+        }
+        let challenge = knock.header("www-authenticate");
+        if !challenge.starts_with("Bearer realm=\"mcp\"")
+            || !challenge.contains("resource_metadata=\"http://")
+        {
+            wrong.push(format!("{what}: {challenge}"));
+        }
+        // Nothing of what is wrong in it is told, nor any of it.
+        let answer = format!("{challenge}{}", knock.body);
+        for secret in [signature, "evil", "nobody's", "hunter2"] {
+            if answer.contains(secret) {
+                wrong.push(format!("{what}: {answer}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    assert!(!mux.log.text().contains(signature), "a token is in the log");
+    assert!(
+        mux.log
+            .find(|line| line.starts_with("level=ERROR forged"))
+            .is_none()
+    );
+    let refused = attempts.iter().filter(|one| !one.reason.is_empty()).count();
+    let metrics = mux.metrics().await;
+    let ok = metrics.sum("auth_requests_total", &[("outcome", "ok")]);
+    assert_eq!(metrics.sum("auth_requests_total", &[]) - ok, refused as f64);
+    // The one after all of them is let in as if nothing had been.
+    assert!(lets_in(&mux, &good).await);
+    assert_eq!(
+        other.key_fetches(),
+        0,
+        "keys were fetched from where a token said"
+    );
+}
+
+fn parts(token: &str) -> (&str, &str, &str) {
+    let mut parts = token.split('.');
+    let mut next = || parts.next().expect("three parts");
+    (next(), next(), next())
+}
+
+/// With one bit of the first byte changed.
+fn flipped(signature: &str) -> String {
+    let first = if signature.starts_with('A') { "B" } else { "A" };
+    format!("{first}{}", &signature[1..])
+}

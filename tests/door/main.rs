@@ -1,0 +1,14 @@
+//! The locked door: who comes in, who does not, and what they are told.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod issuer;
+mod knock;
+
+mod attacks;
+mod introspection;
+mod keys;
+mod metadata;
+mod sessions;
+mod settings;
