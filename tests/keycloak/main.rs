@@ -15,6 +15,7 @@ mod keycloak {
     mod server;
 
     mod calls;
+    mod door;
     mod outage;
     mod refreshes;
     mod refusals;
