@@ -26,7 +26,8 @@
 //! # The life of one call
 //!
 //! 1. **Admit.** A door, [`inbound::serve_http`] or [`inbound::serve_stdio`], takes a
-//!    message; over HTTP the [`inbound::Entrance`] checks where it comes from.
+//!    message; over HTTP the [`inbound::Entrance`] checks where it comes from, and the
+//!    [`inbound::Guard`] who sends it.
 //! 2. **Read.** [`protocol::Frame::read`] reads the envelope and
 //!    [`protocol::request::Params::read`] the few keys we route by. [`inbound::Dispatch`]
 //!    hands what names one thing of a child to [`relay::Relay::carry`].

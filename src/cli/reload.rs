@@ -18,8 +18,9 @@ use url::Url;
 
 use super::{CliError, not_in_force};
 use crate::{
-    config::{ConfigStatus, FileWatch, ProcessEnvironment, Settings},
+    config::{ConfigStatus, DoorSettings, FileWatch, ProcessEnvironment, Settings},
     fleet::Fleet,
+    inbound::{Guard, GuardError},
 };
 
 /// What asks for the configuration to be read again.
@@ -40,6 +41,8 @@ pub(super) struct Target {
     pub(super) own: Option<SocketAddr>,
     /// Whose children they are.
     pub(super) fleet: Arc<Fleet>,
+    /// Who asks callers for their tokens, if over HTTP.
+    pub(super) guard: Option<Guard>,
     /// What operators see of it.
     pub(super) status: watch::Sender<ConfigStatus>,
 }
@@ -104,6 +107,9 @@ impl Target {
                 "these settings are only read at the start: restart for them"
             );
         }
+        if let Err(error) = self.lock(&settings, started) {
+            return self.refuse(error.to_string());
+        }
         let Some(changes) = self.fleet.reload(settings.clone()).await else {
             return;
         };
@@ -120,6 +126,25 @@ impl Target {
             unchanged = changes.unchanged,
             "configuration reloaded"
         );
+    }
+
+    /// Puts the door's new settings in force; but a lock is not taken off by a file that
+    /// was written in a hurry.
+    fn lock(&self, settings: &Settings, started: &Settings) -> Result<(), GuardError> {
+        let Some(guard) = &self.guard else {
+            return Ok(());
+        };
+        if self.settings.door == settings.door {
+            return Ok(());
+        }
+        if guard.is_strict() && !settings.door.is_locked() {
+            warn!("the door stays locked as it is: restart to take the lock off");
+            return Ok(());
+        }
+        guard.renew(&DoorSettings {
+            resource: started.door.resource.clone(),
+            ..settings.door.clone()
+        })
     }
 
     /// The same problem is told once, however often the file is read.

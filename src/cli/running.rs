@@ -22,7 +22,7 @@ use super::{
     serve::{Serve, Transport, local},
 };
 use crate::{
-    config::{ConfigStatus, LockMode, Settings},
+    config::{ConfigStatus, Settings},
     fleet::Fleet,
     identity::{self, Identities},
     inbound::{About, Admin, Dispatch, Guard, Sessions, serve_http, serve_stdio},
@@ -77,7 +77,7 @@ impl Running {
         let ended = signalled(ending).boxed();
         let shutdown = CancellationToken::new();
         let listener = match serve.transport {
-            Transport::Http => Some(serve.listen(is_locked(&settings)).await?),
+            Transport::Http => Some(serve.listen(settings.door.is_locked()).await?),
             Transport::Stdio => None,
         };
         let own = listener.as_ref().map(local).transpose()?;
@@ -119,6 +119,7 @@ impl Running {
         if let Some(address) = serve.admin_addr {
             serve_admin(&admin, address, serve.insecure_no_auth, shutdown.clone()).await?;
         }
+        let guard = listener.as_ref().map(|(_, guard)| guard.clone());
         let dispatch = Dispatch::new(Arc::clone(&fleet), shutdown.clone());
         let door = match listener {
             Some((listener, guard)) => {
@@ -166,6 +167,7 @@ impl Running {
                 settings,
                 own,
                 fleet: Arc::clone(&fleet),
+                guard,
                 status,
             });
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(reloading));
@@ -222,12 +224,6 @@ impl Running {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether nobody comes in without a token.
-fn is_locked(settings: &Settings) -> bool {
-    let lock = settings.door.lock.as_ref();
-    lock.is_some_and(|lock| lock.mode == LockMode::Strict)
 }
 
 async fn serve_admin(

@@ -82,6 +82,7 @@ impl Settings {
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.children == other.children
             && self.max_name_length == other.max_name_length
+            && self.door == other.door
             && self.differs_at_start(other).is_empty()
     }
 
@@ -93,16 +94,7 @@ impl Settings {
             ("metaTools", self.meta_tools != started.meta_tools),
             ("alwaysLoad", self.always_load != started.always_load),
             ("groups", self.groups != started.groups),
-            (
-                "auth",
-                (&self.door.lock, &self.door.metadata)
-                    != (&started.door.lock, &started.door.metadata),
-            ),
             ("publicUrl", self.door.resource != started.door.resource),
-            (
-                "trustedProxies",
-                self.door.trusted_proxies != started.door.trusted_proxies,
-            ),
         ];
         let differs = keys.into_iter().filter(|(_, differs)| *differs);
         differs.map(|(key, _)| key).collect()

@@ -10,5 +10,6 @@ mod attacks;
 mod introspection;
 mod keys;
 mod metadata;
+mod reload;
 mod sessions;
 mod settings;

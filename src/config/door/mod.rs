@@ -261,6 +261,14 @@ fn resolve(layer: Layer, has_resource: bool) -> Result<LockSettings, String> {
     })
 }
 
+impl DoorSettings {
+    /// Whether nobody comes in without a good token.
+    pub fn is_locked(&self) -> bool {
+        let lock = self.lock.as_ref();
+        lock.is_some_and(|lock| lock.mode == LockMode::Strict)
+    }
+}
+
 impl LockSettings {
     /// Who issues tokens, as far as that was said.
     fn issuers(&self) -> Vec<String> {

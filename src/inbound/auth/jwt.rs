@@ -22,7 +22,7 @@ use super::{
     refusal::{Reason, Refusal},
 };
 use crate::{
-    config::{Claim, IssuerSettings, LockSettings, ProviderTls},
+    config::{Claim, IssuerSettings, KeysSource, LockSettings, ProviderTls},
     protocol::Subject,
 };
 
@@ -40,6 +40,7 @@ pub(super) struct Jwt {
 
 struct Issuer {
     name: String,
+    source: KeysSource,
     audiences: Option<Vec<String>>,
     algorithms: Vec<Algorithm>,
     keys: Keys,
@@ -54,9 +55,11 @@ struct Unverified {
 }
 
 impl Jwt {
+    /// `known` are keys that are kept fresh already.
     pub(super) fn new(
         issuers: &[IssuerSettings],
         settings: &LockSettings,
+        known: impl Fn(&IssuerSettings) -> Option<Keys>,
         tls: &ProviderTls,
         shutdown: &CancellationToken,
     ) -> Result<Self, GuardError> {
@@ -65,7 +68,11 @@ impl Jwt {
                 name: issuer.name.clone(),
                 audiences: issuer.audiences.clone(),
                 algorithms: issuer.algorithms.clone(),
-                keys: Keys::of(issuer, tls, shutdown)?,
+                keys: match known(issuer) {
+                    Some(keys) => keys,
+                    None => Keys::of(issuer, tls, shutdown)?,
+                },
+                source: issuer.keys.clone(),
             })
         });
         Ok(Self {
@@ -73,6 +80,12 @@ impl Jwt {
             required: settings.required_claims.clone(),
             leeway: settings.leeway.as_secs(),
         })
+    }
+
+    /// The keys of an issuer that has them from there.
+    pub(super) fn keys_of(&self, issuer: &IssuerSettings) -> Option<Keys> {
+        let same = |one: &&Issuer| one.name == issuer.name && one.source == issuer.keys;
+        self.issuers.iter().find(same).map(|one| one.keys.clone())
     }
 
     /// Whose token it is. It must be meant for one of `resources`, where its issuer has

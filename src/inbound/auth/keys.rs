@@ -13,7 +13,7 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use super::{GuardError, key_set::KeySet};
@@ -46,6 +46,11 @@ pub(super) struct Keys {
     state: watch::Receiver<State>,
     /// Where newer ones can be had.
     demand: Option<Arc<Demand>>,
+    #[expect(
+        dead_code,
+        reason = "ends the task when nobody needs its keys any more"
+    )]
+    task: Option<Arc<DropGuard>>,
 }
 
 /// What the task knows.
@@ -121,10 +126,12 @@ impl Keys {
             demand: Arc::clone(&demand),
             told,
         };
-        tokio::spawn(shutdown.clone().run_until_cancelled_owned(keeper.run()));
+        let over = shutdown.child_token();
+        tokio::spawn(over.clone().run_until_cancelled_owned(keeper.run()));
         Ok(Self {
             state,
             demand: Some(demand),
+            task: Some(Arc::new(over.drop_guard())),
         })
     }
 
@@ -140,6 +147,7 @@ impl Keys {
         Ok(Self {
             state,
             demand: None,
+            task: None,
         })
     }
 

@@ -72,8 +72,8 @@ async fn answer(
 }
 
 fn document(guard: &Guard, entrance: &Entrance, seen: &Seen<'_>) -> Response {
-    let place = &guard.0.place;
-    let told = guard.0.metadata.as_ref();
+    let orders = guard.0.orders.load();
+    let (place, told) = (&orders.place, orders.metadata.as_ref());
     let (Some(told), Some(view)) = (told, place.view_of_metadata(seen.uri.path())) else {
         return StatusCode::NOT_FOUND.into_response();
     };

@@ -18,6 +18,7 @@ mod told;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use arc_swap::ArcSwap;
 use axum::{Router, response::Response};
 use http::request::Parts;
 use thiserror::Error;
@@ -35,7 +36,10 @@ use self::{
 };
 use super::Entrance;
 use crate::{
-    config::{DoorSettings, LockMode, LockSettings, MetadataSettings, ProviderTls, TokenCheck},
+    config::{
+        DoorSettings, IssuerSettings, LockMode, LockSettings, MetadataSettings, ProviderTls,
+        TokenCheck,
+    },
     identity::IdentityError,
     protocol::Subject,
     telemetry,
@@ -43,19 +47,24 @@ use crate::{
 
 /// The door's guard; clones are the same one.
 #[derive(Clone)]
-pub struct Guard(Arc<Post>);
+pub struct Guard(Arc<Standing>);
 
-struct Post {
+struct Standing {
+    /// Exchanged whole by a reload.
+    orders: ArcSwap<Orders>,
+    told: Told,
+    shutdown: CancellationToken,
+}
+
+struct Orders {
     lock: Option<Lock>,
     metadata: Option<MetadataSettings>,
     place: Place,
-    told: Told,
 }
 
 struct Lock {
-    mode: LockMode,
+    settings: LockSettings,
     check: Check,
-    required_scopes: Vec<String>,
 }
 
 enum Check {
@@ -98,24 +107,35 @@ impl Guard {
     ///
     /// It could let nobody in, or not as it should.
     pub fn post(settings: &DoorSettings, shutdown: &CancellationToken) -> Result<Self, GuardError> {
-        let lock = settings.lock.as_ref();
-        if lock.is_some_and(|lock| lock.mode == LockMode::Permissive) {
-            warn!(
-                "the mode of \"auth\" is permissive: EVERYBODY is let in, whatever token they show or do not show"
-            );
-        }
-        let lock = lock.map(|lock| Lock::new(lock, shutdown)).transpose()?;
-        Ok(Self(Arc::new(Post {
-            lock,
-            metadata: settings.metadata.clone(),
-            place: Place::new(settings.resource.clone(), settings.trusted_proxies.clone()),
+        Ok(Self(Arc::new(Standing {
+            orders: ArcSwap::from_pointee(Orders::of(settings, None, shutdown)?),
             told: Told::default(),
+            shutdown: shutdown.clone(),
         })))
+    }
+
+    /// From now on as these settings say. The keys of issuers that stay are kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Self::post); then all stays as it was.
+    pub fn renew(&self, settings: &DoorSettings) -> Result<(), GuardError> {
+        let before = self.0.orders.load_full();
+        let orders = Orders::of(settings, before.lock.as_ref(), &self.0.shutdown)?;
+        self.0.orders.store(Arc::new(orders));
+        Ok(())
     }
 
     /// Whether anybody is asked for a token.
     pub(super) fn locks(&self) -> bool {
-        self.0.lock.is_some()
+        self.0.orders.load().lock.is_some()
+    }
+
+    /// Whether nobody comes in without a good token.
+    pub fn is_strict(&self) -> bool {
+        let orders = self.0.orders.load();
+        let lock = orders.lock.as_ref();
+        lock.is_some_and(|lock| lock.settings.mode == LockMode::Strict)
     }
 
     /// Who sent a request; `None` is nobody in particular, who may come in.
@@ -124,18 +144,19 @@ impl Guard {
     ///
     /// The answer to a request that may not come in.
     pub(super) async fn admit(&self, head: &Parts) -> Result<Option<Arc<Subject>>, Response> {
-        let Some(lock) = &self.0.lock else {
+        let orders = self.0.orders.load_full();
+        let Some(lock) = &orders.lock else {
             return Ok(None);
         };
         let seen = Seen::of(head);
-        let refusal = match lock.subject(&self.0.place, &seen).await {
+        let refusal = match lock.subject(&orders.place, &seen).await {
             Ok(subject) => {
                 telemetry::auth_request("ok");
                 return Ok(Some(Arc::new(subject)));
             }
             Err(refusal) => refusal,
         };
-        let lets_in = match lock.mode {
+        let lets_in = match lock.settings.mode {
             LockMode::Strict => false,
             LockMode::Optional => refusal.reason == Reason::NoToken,
             LockMode::Permissive => true,
@@ -151,17 +172,18 @@ impl Guard {
         let id = self.0.told.refused(&refusal, seen.peer);
         Err(refusal.into_response(&refusal::Terms {
             correlation_id: &id,
-            metadata_url: self.0.place.metadata_url(&seen).as_deref(),
-            scopes: &lock.required_scopes,
+            metadata_url: orders.place.metadata_url(&seen).as_deref(),
+            scopes: &lock.settings.required_scopes,
         }))
     }
 
     /// Whether the sender of a request is somebody, where that is asked at all: others
     /// are not told why children fail.
     pub(super) async fn knows(&self, head: &Parts) -> bool {
-        match &self.0.lock {
+        let orders = self.0.orders.load_full();
+        match &orders.lock {
             None => true,
-            Some(lock) => lock.subject(&self.0.place, &Seen::of(head)).await.is_ok(),
+            Some(lock) => lock.subject(&orders.place, &Seen::of(head)).await.is_ok(),
         }
     }
 
@@ -171,19 +193,52 @@ impl Guard {
     }
 }
 
+impl Orders {
+    fn of(
+        settings: &DoorSettings,
+        before: Option<&Lock>,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, GuardError> {
+        let lock = settings.lock.as_ref();
+        if lock.is_some_and(|lock| lock.mode == LockMode::Permissive) {
+            warn!(
+                "the mode of \"auth\" is permissive: EVERYBODY is let in, whatever token they show or do not show"
+            );
+        }
+        let lock = lock.map(|lock| Lock::new(lock, before, shutdown));
+        Ok(Self {
+            lock: lock.transpose()?,
+            metadata: settings.metadata.clone(),
+            place: Place::new(settings.resource.clone(), settings.trusted_proxies.clone()),
+        })
+    }
+}
+
 impl Lock {
-    fn new(settings: &LockSettings, shutdown: &CancellationToken) -> Result<Self, GuardError> {
+    fn new(
+        settings: &LockSettings,
+        before: Option<&Self>,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, GuardError> {
+        let known = |issuer: &IssuerSettings| {
+            let before = before.filter(|lock| lock.settings.ca_file == settings.ca_file)?;
+            match &before.check {
+                Check::Jwt(jwt) => jwt.keys_of(issuer),
+                Check::Introspection(_) => None,
+            }
+        };
         let tls = tls(settings.ca_file.clone());
         let check = match &settings.check {
-            TokenCheck::Jwt(issuers) => Check::Jwt(Jwt::new(issuers, settings, &tls, shutdown)?),
+            TokenCheck::Jwt(issuers) => {
+                Check::Jwt(Jwt::new(issuers, settings, known, &tls, shutdown)?)
+            }
             TokenCheck::Introspection(introspection) => {
                 Check::Introspection(Introspection::new(introspection, settings.leeway, &tls)?)
             }
         };
         Ok(Self {
-            mode: settings.mode,
+            settings: settings.clone(),
             check,
-            required_scopes: settings.required_scopes.clone(),
         })
     }
 
@@ -195,7 +250,7 @@ impl Lock {
             Check::Introspection(issuer) => issuer.subject(token, &resources).await?,
         };
         let missing = |scope: &&String| !subject.scopes.contains(*scope);
-        match self.required_scopes.iter().find(missing) {
+        match self.settings.required_scopes.iter().find(missing) {
             Some(scope) => Err(Refusal::new(
                 Reason::Scope,
                 format!("the token has not the scope {scope:?}"),
