@@ -7,6 +7,7 @@ mod issuer;
 mod knock;
 
 mod attacks;
+mod flood;
 mod introspection;
 mod keys;
 mod metadata;
