@@ -66,8 +66,8 @@ impl Table<'_> {
 #[tokio::test]
 async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
     let (ec, rsa, evil) = (Key::ec("ec"), Key::rsa("rsa"), Key::ec("ec"));
-    let issuer = Issuer::with(&[ec.clone(), rsa.clone()]).await;
-    let other = Issuer::with(&[evil.clone()]).await;
+    let issuer = Issuer::with([&ec, &rsa]).await;
+    let other = Issuer::with([&evil]).await;
     let mux = open(locked(&issuer, json!({"requiredScopes": ["mcp"]}))).await;
     let good = issuer.token(&ec);
     let (header, claims, signature) = parts(&good);
@@ -208,11 +208,9 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
         rsa.jwk()["n"].to_string().into_bytes(),
         Vec::new(),
     ] {
-        for alg in ["HS256"] {
-            let header = json!({"alg": alg, "typ": "JWT", "kid": "rsa"});
-            let forged = hmac_signed(&secret, &header, &issuer.claims());
-            table.token("the public key as a secret", &forged, "algorithm");
-        }
+        let header = json!({"alg": "HS256", "typ": "JWT", "kid": "rsa"});
+        let forged = hmac_signed(&secret, &header, &issuer.claims());
+        table.token("the public key as a secret", &forged, "algorithm");
     }
     let forged = hmac_signed(
         b"x",

@@ -20,7 +20,7 @@ const MORE_KIB: u64 = 16 * 1024;
 #[tokio::test]
 async fn a_flood_of_bad_tokens_costs_next_to_nothing() {
     let (key, evil) = (Key::ec("one"), Key::ec("one"));
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let auth = json!({"issuer": issuer.name(), "audiences": [AUDIENCE]});
     let mux = open(Fleet::new().top("auth", auth)).await;
     let (url, good) = (mux.url(), issuer.token(&key));

@@ -183,7 +183,7 @@ struct Desk {
 
 impl Issuer {
     /// One that publishes these keys.
-    pub async fn with(keys: &[Key]) -> Self {
+    pub async fn with<'k>(keys: impl IntoIterator<Item = &'k Key>) -> Self {
         let issuer = Self::silent().await;
         issuer.publish(keys);
         issuer.be_down(false);
@@ -222,8 +222,8 @@ impl Issuer {
     }
 
     /// From now on these are its keys.
-    pub fn publish(&self, keys: &[Key]) {
-        self.office.desk().keys = keys.to_vec();
+    pub fn publish<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) {
+        self.office.desk().keys = keys.into_iter().cloned().collect();
     }
 
     /// Whether it answers everything with 503.

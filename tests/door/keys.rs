@@ -24,7 +24,7 @@ async fn until_the_keys_come_callers_are_told_to_come_back() {
     assert!(early.header("retry-after").parse::<u64>().expect("seconds") >= 1);
     assert_eq!(early.header("www-authenticate"), "");
     assert!(logged(&mux, &early).await.contains("not there yet"));
-    issuer.publish(&[key]);
+    issuer.publish([&key]);
     issuer.be_down(false);
     eventually("the token is let in", async || {
         let knock = Knock::bearing(&Http::default(), discover(&mux.url()), &token).await;
@@ -36,12 +36,12 @@ async fn until_the_keys_come_callers_are_told_to_come_back() {
 #[tokio::test]
 async fn a_rotation_under_load_refuses_nobody_and_the_old_key_is_out() {
     let (old, new) = (Key::ec("old"), Key::ec("new"));
-    let issuer = Issuer::with(&[old.clone()]).await;
+    let issuer = Issuer::with([&old]).await;
     let mux = open(locked(&issuer, json!({}))).await;
     let before = issuer.token(&old);
     assert!(lets_in(&mux, &before).await);
 
-    issuer.publish(&[new.clone()]);
+    issuer.publish([&new]);
     let url = mux.url();
     let callers = (0..8).map(|_| {
         let (url, token) = (url.clone(), issuer.token(&new));
@@ -66,7 +66,7 @@ async fn a_rotation_under_load_refuses_nobody_and_the_old_key_is_out() {
 #[tokio::test]
 async fn strangers_make_us_ask_for_keys_once_in_ten_seconds() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = open(locked(&issuer, json!({}))).await;
     let began = Instant::now();
     let url = mux.url();
@@ -97,12 +97,12 @@ async fn strangers_make_us_ask_for_keys_once_in_ten_seconds() {
 #[tokio::test]
 async fn a_token_that_is_newer_than_the_keys_is_not_called_bad() {
     let (one, two, three) = (Key::ec("one"), Key::ec("two"), Key::ec("three"));
-    let issuer = Issuer::with(&[one]).await;
+    let issuer = Issuer::with([&one]).await;
     let mux = open(locked(&issuer, json!({}))).await;
     // The first wish of these ten seconds.
-    issuer.publish(&[two.clone()]);
+    issuer.publish([&two]);
     assert!(lets_in(&mux, &issuer.token(&two)).await);
-    issuer.publish(&[two, three.clone()]);
+    issuer.publish([&two, &three]);
 
     let fresh = issuer.token_with(&three, json!({"iat": now() + 1}));
     let knock = Knock::bearing(&Http::default(), discover(&mux.url()), &fresh).await;
@@ -120,7 +120,7 @@ async fn a_token_that_is_newer_than_the_keys_is_not_called_bad() {
 #[tokio::test]
 async fn with_the_issuer_down_its_keys_stay_good() {
     let (key, other) = (Key::ec("one"), Key::ec("two"));
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = open(locked(&issuer, json!({}))).await;
     issuer.be_down(true);
 
@@ -174,7 +174,7 @@ async fn keys_in_a_file_follow_the_file() {
 #[tokio::test]
 async fn each_issuer_is_checked_by_its_own_keys_and_audiences() {
     let (a, b) = (Key::ec("key"), Key::ec("key"));
-    let one = Issuer::with(&[a.clone()]).await;
+    let one = Issuer::with([&a]).await;
     let keys = json!({"keys": [b.jwk()]});
     let auth = json!({"issuer": [
         {"issuer": one.name(), "audiences": ["one"], "jwks": one.at("/jwks")},

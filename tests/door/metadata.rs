@@ -37,7 +37,7 @@ async fn public(issuer: &Issuer) -> Multiplexer {
 #[tokio::test]
 async fn the_document_stands_at_the_root_and_at_each_path() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = public(&issuer).await;
     let document = |resource: &str| {
         json!({
@@ -96,7 +96,7 @@ async fn the_document_stands_at_the_root_and_at_each_path() {
 
 #[tokio::test]
 async fn browsers_may_ask_with_the_headers_of_mcp() {
-    let issuer = Issuer::with(&[Key::ec("one")]).await;
+    let issuer = Issuer::with([&Key::ec("one")]).await;
     let mux = public(&issuer).await;
     let asks = page(Method::OPTIONS, &mux.at(ROOT))
         .with("origin", "https://inspector.example")
@@ -112,7 +112,7 @@ async fn browsers_may_ask_with_the_headers_of_mcp() {
 
 #[tokio::test]
 async fn forwarded_headers_are_believed_of_trusted_proxies_only() {
-    let issuer = Issuer::with(&[Key::ec("one")]).await;
+    let issuer = Issuer::with([&Key::ec("one")]).await;
     let auth = json!({"issuer": issuer.name(), "audiences": ["a"]});
     let fleet = |proxies: Value| {
         Fleet::new()

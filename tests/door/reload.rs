@@ -24,7 +24,7 @@ async fn status(mux: &Multiplexer, token: &str) -> u16 {
 #[tokio::test]
 async fn a_changed_lock_is_in_force_at_once_and_keeps_its_keys() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = open(Fleet::new().config_text(&config(&auth(&issuer, &["mcp"])))).await;
     let token = issuer.token(&key);
     assert!(lets_in(&mux, &token).await);
@@ -44,7 +44,7 @@ async fn a_changed_lock_is_in_force_at_once_and_keeps_its_keys() {
 #[tokio::test]
 async fn a_file_that_is_wrong_or_says_nothing_does_not_open_the_door() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = open(Fleet::new().config_text(&config(&auth(&issuer, &[])))).await;
 
     mux.write_config(&config(&json!({"mode": "strict"})));
@@ -68,7 +68,7 @@ async fn a_file_that_is_wrong_or_says_nothing_does_not_open_the_door() {
 #[tokio::test]
 async fn an_open_door_can_be_locked() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = Fleet::new()
         .config_text(&config(&Value::Null))
         .over(Door::Http)

@@ -17,7 +17,7 @@ const PING: &str = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
 #[tokio::test]
 async fn a_session_of_one_is_unknown_to_another() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = open(locked(&issuer, json!({"mode": "optional"}))).await;
     let (http, url) = (Http::default(), mux.url());
     let own = issuer.token(&key);

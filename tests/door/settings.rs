@@ -19,7 +19,7 @@ async fn knock(mux: &Multiplexer, headers: &[&str]) -> Knock {
 #[tokio::test]
 async fn the_mode_says_what_becomes_of_those_without_a_good_token() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let good = format!("Bearer {}", issuer.token(&key));
     let bad = format!("Bearer {}", issuer.token_with(&key, json!({"exp": 1})));
     for (mode, without, with_bad) in [
@@ -47,7 +47,7 @@ async fn the_mode_says_what_becomes_of_those_without_a_good_token() {
 #[tokio::test]
 async fn the_variables_of_fastmcp_lock_the_door() {
     let key = Key::rsa("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = open(
         Fleet::new()
             .env("AUTH_TYPE", "jwt")
@@ -64,7 +64,7 @@ async fn the_variables_of_fastmcp_lock_the_door() {
 #[tokio::test]
 async fn a_claim_is_required_if_the_settings_say_so_and_checked_if_it_is_there() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let requiring = |claims: Value| {
         let options = json!({"jwtValidationOptions": {"requiredClaims": claims}});
         open(locked(&issuer, options))
@@ -83,7 +83,7 @@ async fn a_claim_is_required_if_the_settings_say_so_and_checked_if_it_is_there()
 #[tokio::test]
 async fn a_scope_that_is_missing_is_named() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let mux = open(locked(&issuer, json!({"requiredScopes": ["mcp", "admin"]}))).await;
     let poor = knock(&mux, &[&format!("Bearer {}", issuer.token(&key))]).await;
     assert_eq!(poor.status, 403);
@@ -101,7 +101,7 @@ async fn a_scope_that_is_missing_is_named() {
 #[tokio::test]
 async fn strangers_are_told_no_reasons_and_probes_are_not_asked() {
     let key = Key::ec("one");
-    let issuer = Issuer::with(&[key.clone()]).await;
+    let issuer = Issuer::with([&key]).await;
     let fleet = locked(&issuer, json!({})).entry("gone", json!({"url": "http://127.0.0.1:1/mcp"}));
     let mux = open(fleet).await;
     mux.until_child("gone", "is down", |child| child["state"] == "down")
@@ -147,7 +147,7 @@ async fn strangers_are_told_no_reasons_and_probes_are_not_asked() {
 
 #[tokio::test]
 async fn an_address_for_operators_takes_their_pages_away_from_clients() {
-    let issuer = Issuer::with(&[Key::ec("one")]).await;
+    let issuer = Issuer::with([&Key::ec("one")]).await;
     let fleet = locked(&issuer, json!({}))
         .stdio("clock", Child::modern())
         .flags(&["--admin-addr", "127.0.0.1:0"]);
@@ -174,7 +174,7 @@ async fn an_address_for_operators_takes_their_pages_away_from_clients() {
 
 #[tokio::test]
 async fn a_locked_door_may_stand_beyond_loopback_and_a_half_locked_one_may_not() {
-    let issuer = Issuer::with(&[Key::ec("one")]).await;
+    let issuer = Issuer::with([&Key::ec("one")]).await;
     let beyond = |mode: &str| locked(&issuer, json!({"mode": mode})).flags(&["--host", "0.0.0.0"]);
     let mux = beyond("strict").over(Door::Http).await;
     assert!(

@@ -69,7 +69,7 @@ struct Lock {
 
 enum Check {
     Jwt(Jwt),
-    Introspection(Introspection),
+    Introspection(Box<Introspection>),
 }
 
 /// Why callers cannot be authenticated as the settings ask.
@@ -232,9 +232,9 @@ impl Lock {
             TokenCheck::Jwt(issuers) => {
                 Check::Jwt(Jwt::new(issuers, settings, known, &tls, shutdown)?)
             }
-            TokenCheck::Introspection(introspection) => {
-                Check::Introspection(Introspection::new(introspection, settings.leeway, &tls)?)
-            }
+            TokenCheck::Introspection(introspection) => Check::Introspection(Box::new(
+                Introspection::new(introspection, settings.leeway, &tls)?,
+            )),
         };
         Ok(Self {
             settings: settings.clone(),
