@@ -167,21 +167,20 @@ impl Keys {
         };
         let mut state = self.state.clone();
         let served = state.wait_for(|state| state.served >= wish);
-        match tokio::time::timeout(PATIENCE, served).await {
-            Ok(Ok(state)) if !state.failing => match state.set.clone() {
-                Some(set) => Newer::Keys(set),
-                None => self.not(),
-            },
-            _ => self.not(),
+        // The state is not held while it is looked at again.
+        let newer = match tokio::time::timeout(PATIENCE, served).await {
+            Ok(Ok(state)) if !state.failing => state.set.clone(),
+            _ => None,
+        };
+        match newer {
+            Some(set) => Newer::Keys(set),
+            None => self.not(),
         }
     }
 
     fn not(&self) -> Newer {
+        let next = self.next_wish();
         let state = self.state.borrow();
-        let next = self.demand.as_ref().map(|demand| {
-            let from = demand.wishes().from;
-            from.saturating_duration_since(Instant::now())
-        });
         Newer::Not {
             asked_at: state.asked_at,
             retry: next.filter(|_| state.failing),
