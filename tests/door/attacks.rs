@@ -1,12 +1,17 @@
 //! Forged and odd tokens and headers: each has its status, its challenge and its reason
 //! in the log, and none gets in.
 
+use ::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     issuer::{AUDIENCE, Issuer, Key, changed, encoded, hmac_signed, now},
     knock::{Knock, discover, lets_in, locked, logged, open},
-    support::http::Http,
+    support::{
+        Child,
+        client::{modern_post, with_modern_meta},
+        http::{Http, With as _, request},
+    },
 };
 
 /// One attempt.
@@ -478,4 +483,47 @@ fn parts(token: &str) -> (&str, &str, &str) {
 fn flipped(signature: &str) -> String {
     let first = if signature.starts_with('A') { "B" } else { "A" };
     format!("{first}{}", &signature[1..])
+}
+
+#[tokio::test]
+async fn a_token_in_a_body_is_not_looked_for() {
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let mux = open(locked(&issuer, json!({}))).await;
+    let body = format!("access_token={}", issuer.token(&key));
+    let posted = request(Method::POST, &mux.url(), body)
+        .with("content-type", "application/x-www-form-urlencoded");
+
+    let knock = Knock::with(&Http::default(), posted, &[]).await;
+
+    assert_eq!(knock.status, 401, "{}", knock.body);
+    assert!(logged(&mux, &knock).await.contains("reason=\"no_token\""));
+}
+
+/// A child is not to have what could be shown at another's door.
+#[tokio::test]
+async fn no_token_of_a_caller_reaches_a_child() {
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let mux = open(locked(&issuer, json!({})).http("remote", Child::modern())).await;
+    mux.all_ready().await;
+    let token = issuer.token(&key);
+    let call = async |tool: &str| {
+        let params = with_modern_meta(&format!(r#"{{"name":"remote__{tool}","arguments":{{}}}}"#));
+        let call = modern_post(
+            &mux.url(),
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#),
+        );
+        let call = call.with("cookie", "a=b");
+        let knock = Knock::bearing(&Http::default(), call, &token).await;
+        let seen = knock.body["result"]["structuredContent"].clone();
+        assert!(seen.is_object(), "{}", knock.body);
+        seen
+    };
+
+    let identity = call("identity").await;
+    assert_eq!(identity["authorization"], Value::Null, "{identity:#}");
+    let headers = call("received").await["headers"].clone();
+    assert!(headers["mcp-method"].is_string(), "{headers:#}");
+    assert_eq!(headers["cookie"], Value::Null, "{headers:#}");
 }
