@@ -103,6 +103,7 @@ impl Relay {
                 Ok(Answered {
                     answer: Answer::Whole(answer, outcome),
                     connection,
+                    ..
                 }) => {
                     settlement.answered(&connection, outcome);
                     return Reply::Whole(answer);
@@ -110,6 +111,7 @@ impl Relay {
                 Ok(Answered {
                     answer: Answer::Long(answer, last),
                     connection,
+                    ..
                 }) => {
                     let patience = Patience {
                         pause: child.settings.call_timeout,
