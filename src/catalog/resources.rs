@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Offer, Primitive, Route, template::Template};
+use super::{Family, Offer, Primitive, Route, template::Template};
 use crate::protocol::OwnName;
 
 /// The resources and templates of all children.
@@ -15,15 +15,35 @@ pub(super) struct Resources {
     templates: Vec<(Template, Route)>,
     /// The one child that has URIs of a scheme; `None`: several do.
     schemes: HashMap<String, Option<usize>>,
+    /// The one child that has resources at all: what it does not list is its all the
+    /// same.
+    only: Option<usize>,
     /// The entries as they stand in lists.
     pub(super) lists: [Vec<u8>; 2],
 }
 
 impl Resources {
+    /// Every URI is this child's.
+    pub(super) fn of_one(child: usize) -> Self {
+        Self {
+            only: Some(child),
+            ..Self::default()
+        }
+    }
+
     /// Merges them, in the children's order.
     pub(super) fn merge(offers: &[Offer<'_>]) -> Self {
+        let mut offering = offers.iter().enumerate().filter(|(_, offer)| {
+            let listing = offer.listing;
+            listing.is_some_and(|listing| listing.offers(Family::Resources))
+        });
+        let only = match (offering.next(), offering.next()) {
+            (Some((child, _)), None) => Some(child),
+            _ => None,
+        };
         let mut all = Self {
             aliases: aliases(offers),
+            only,
             ..Self::default()
         };
         for (child, offer) in offers.iter().enumerate() {
@@ -73,7 +93,8 @@ impl Resources {
 
     /// Whose this URI is, and what its owner calls it: one that is listed, one behind an
     /// alias, one that a template stands for; at last one of a scheme that only one
-    /// child has, for children give out URIs in their results that they do not list.
+    /// child has, or any if only one child has resources, for children give out URIs in
+    /// their results that they do not list.
     pub(super) fn owner(&self, uri: &str) -> Option<Route> {
         if let Some(route) = self.exact.get(uri) {
             return Some(route.clone());
@@ -92,6 +113,7 @@ impl Resources {
                 let child = (*self.schemes.get(scheme(uri)?)?)?;
                 Some(route(&uri.into(), child))
             })
+            .or_else(|| Some(route(&uri.into(), self.only?)))
     }
 
     fn own(&mut self, uri: &OwnName, child: usize) {

@@ -100,12 +100,13 @@ impl Call<'_> {
             progress_token: id,
             meta: self.era_edit(connection.era()),
         };
+        let method = self.frame.method().unwrap_or_default();
         let outgoing = Outgoing {
             frame: self.params.edit(self.frame, &edit),
             id: id.or(self.frame.id()).unwrap_or("null"),
             number,
-            method: self.method.as_str(),
-            name: name_key(self.method.as_str()).map(|_| self.own_name),
+            method: &method,
+            name: name_key(&method).map(|_| self.own_name),
             may_stream: keeps_ids && self.caller.era == connection.era(),
         };
         let settings = &self.child.settings;
@@ -138,7 +139,8 @@ impl Call<'_> {
                         }
                     }
                     Part::Answer(answer) => {
-                        if exchange.is_refusal() {
+                        // A method that it does not know says nothing of its era.
+                        if exchange.is_refusal() && self.method != Method::Other {
                             self.child.doubt(&connection);
                         }
                         return self.answered(&answer, connection.era());
