@@ -404,6 +404,28 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_lists_is_of_the_one_child_that_can_have_it() {
+        let listed = || with(Primitive::Resource, r#"[{"uri":"file:///a","name":"a"}]"#);
+        let (one, mut two) = (listed(), listed());
+        let owner = |offers: &[(&str, &str, &Listing)]| {
+            let catalog = merge(offers);
+            let route = catalog.route(Primitive::Resource, "skill://x")?;
+            Some(route.child)
+        };
+        let tools = listing(r#"[{"name":"x"}]"#);
+        assert_eq!(owner(&[("t", "t", &tools), ("one", "one", &one)]), Some(1));
+        assert_eq!(owner(&[("one", "one", &one), ("two", "two", &two)]), None);
+        let extensions = serde_json::json!({"io.modelcontextprotocol/skills": {}});
+        two.profile
+            .capabilities
+            .insert("extensions".to_owned(), extensions);
+        assert_eq!(
+            owner(&[("one", "one", &one), ("two", "two", &two)]),
+            Some(1)
+        );
+    }
+
+    #[test]
     fn a_tool_keeps_its_way_to_the_resource_that_shows_it() {
         let tool = r#"[{"name":"x","_meta":{"ui":{"resourceUri":"ui://app"},"n":1.0,"ui/resourceUri":"ui://app"}}]"#;
         let (a, b) = (listing(tool), listing(tool));

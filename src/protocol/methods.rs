@@ -1,7 +1,7 @@
 //! The methods that the specification names.
 
-/// Requests and notifications of any version, in either direction. What the extensions
-/// add is none of them.
+/// Requests and notifications of any version, in either direction. What extensions add is
+/// none of them; but what becomes of a task is for nobody but who began it.
 const SPECIFIED: &[&str] = &[
     "completion/complete",
     "elicitation/create",
@@ -17,6 +17,8 @@ const SPECIFIED: &[&str] = &[
     "notifications/resources/updated",
     "notifications/roots/list_changed",
     "notifications/subscriptions/acknowledged",
+    "notifications/tasks",
+    "notifications/tasks/status",
     "notifications/tools/list_changed",
     "ping",
     "prompts/get",
