@@ -46,7 +46,6 @@ pub(super) fn warn_of(settings: &Settings) {
         ("mode: dynamic", settings.mode == Mode::Dynamic),
         ("metaTools", settings.meta_tools),
         ("alwaysLoad", !settings.always_load.is_empty()),
-        ("groups", !settings.groups.is_empty()),
     ];
     for (key, _) in top.into_iter().filter(|(_, set)| *set) {
         warn!(key, "this setting is not in force yet");

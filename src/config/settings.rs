@@ -81,6 +81,7 @@ impl Settings {
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.children == other.children
             && self.max_name_length == other.max_name_length
+            && self.groups == other.groups
             && self.differs_at_start(other).is_empty()
     }
 
@@ -91,7 +92,6 @@ impl Settings {
             ("mode", self.mode != started.mode),
             ("metaTools", self.meta_tools != started.meta_tools),
             ("alwaysLoad", self.always_load != started.always_load),
-            ("groups", self.groups != started.groups),
             ("auth", self.auth != started.auth),
         ];
         let differs = keys.into_iter().filter(|(_, differs)| *differs);

@@ -52,24 +52,24 @@ pub struct ChildStatus {
 impl Fleet {
     /// Every child, in file order.
     pub fn status(&self) -> Vec<ChildStatus> {
-        self.views().iter().map(View::status).collect()
+        self.seen().iter().map(Seen::status).collect()
     }
 
     /// Writes the gauges of every child.
     pub fn write_gauges(&self, gauges: &ChildGauges) {
-        for view in self.views() {
-            gauges.child(&view.gauge());
+        for seen in self.seen() {
+            gauges.child(&seen.gauge());
         }
     }
 
     /// Every child as operators are to see it: read once, from one snapshot, for
     /// status and gauges alike.
-    fn views(&self) -> Vec<View> {
+    fn seen(&self) -> Vec<Seen> {
         let snapshot = self.snapshot();
         let collisions = snapshot.catalog.collisions();
         let children = snapshot.children.iter().zip(&snapshot.listings);
         children
-            .map(|(child, listing)| View {
+            .map(|(child, listing)| Seen {
                 state: child.state(),
                 load: child.load(),
                 sessions: child.sessions(),
@@ -84,7 +84,7 @@ impl Fleet {
     }
 }
 
-struct View {
+struct Seen {
     child: Arc<Child>,
     state: Arc<State>,
     /// What stands in the catalog of it.
@@ -94,7 +94,7 @@ struct View {
     left_out: usize,
 }
 
-impl View {
+impl Seen {
     /// A child is there for clients when what it offers stands in the catalog.
     fn phase(&self) -> Phase {
         match (self.state.phase, &self.listing) {

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{answers, listen, session::Session};
+use super::{answers, introduction::Introduction, listen, session::Session};
 use crate::{
     catalog::Primitive,
-    fleet::Fleet,
+    fleet::{Fleet, NoView},
     protocol::{
-        Caller, Era, Frame, LogLevel,
+        Caller, Era, Frame, LogLevel, View,
         error::{RpcError, code},
-        json,
+        is_specified, json,
         request::Params,
         version::MODERN,
     },
@@ -42,7 +42,7 @@ impl Requester<'_> {
     /// # Errors
     ///
     /// What it says is not enough, or of a version that is not spoken here.
-    pub(super) fn modern(params: &Params) -> Result<Self, RpcError> {
+    pub(super) fn modern(params: &Params, view: View) -> Result<Self, RpcError> {
         let version = params.version.as_deref().unwrap_or_default();
         if version != MODERN.as_str() {
             return Err(RpcError::new(
@@ -62,6 +62,7 @@ impl Requester<'_> {
                 era: Era::Modern,
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
                 session: None,
+                view,
             },
             session: None,
         })
@@ -97,6 +98,13 @@ impl Dispatch {
         &self.shutdown
     }
 
+    /// Answers `initialize`, on this view.
+    pub(super) fn initialize(&self, frame: &Frame, view: &View) -> Result<Bytes, RpcError> {
+        let snapshot = self.fleet.snapshot();
+        let shown = snapshot.view(view).map_err(no_view)?;
+        answers::initialize(frame, Introduction::lasting(&shown))
+    }
+
     /// Answers one request. What comes before the answer goes to `asides`; the drop
     /// of the future takes the request back.
     pub(super) async fn request(
@@ -117,14 +125,23 @@ impl Dispatch {
         if let Some(primitive) = Primitive::listed_by(&method) {
             return Reply::Whole(self.list(frame, primitive, requester).await);
         }
+        if !is_specified(&method) {
+            return self
+                .relay
+                .carry(Method::Other, frame, params, &requester.caller, asides)
+                .await;
+        }
+        let view = &requester.caller.view;
         let answered = match (&*method, era) {
             ("ping", Era::Legacy) => Ok(answers::empty(frame)),
             ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, requester.session),
             ("server/discover", Era::Modern) => {
-                Ok(answers::discover(frame, &self.fleet.snapshot().catalog))
+                let snapshot = self.fleet.snapshot();
+                let shown = snapshot.view(view).map_err(no_view);
+                shown.map(|shown| answers::discover(frame, Introduction::of_now(&shown)))
             }
             ("subscriptions/listen", Era::Modern) => {
-                listen::subscription(frame, &self.fleet, &self.shutdown, asides).await
+                listen::subscription(frame, &self.fleet, view, &self.shutdown, asides).await
             }
             _ => Err(RpcError::new(
                 code::METHOD_NOT_FOUND,
@@ -138,21 +155,30 @@ impl Dispatch {
     async fn list(&self, frame: &Frame, primitive: Primitive, requester: &Requester<'_>) -> Bytes {
         self.fleet.settled().await;
         let snapshot = self.fleet.snapshot();
-        if let Some(session) = requester.session {
-            let family = primitive.family();
-            session.has_seen(family, snapshot.generations.of(family));
-        }
-        answers::list(frame, requester.caller.era, primitive, &snapshot.catalog)
-            .unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
+        let listed = snapshot.view(&requester.caller.view).map_err(no_view);
+        let listed = listed.and_then(|shown| {
+            if let Some(session) = requester.session {
+                let family = primitive.family();
+                session.has_seen(family, shown.generations.of(family));
+            }
+            answers::list(frame, requester.caller.era, primitive, shown.catalog)
+        });
+        listed.unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
     }
 
-    /// Takes a notification: only cancelling means anything here yet.
-    pub(super) fn notification(&self, frame: &Frame, session: &Session) {
-        if frame.method().as_deref() == Some("notifications/cancelled")
-            && let Some(params) = frame.body_object()
-            && let Some(id) = params.get("requestId")
-        {
-            session.in_flight.cancel(id);
+    /// Takes a notification. What the specification does not know is a child's.
+    pub(super) fn notification(&self, frame: &Frame, caller: &Caller, session: Option<&Session>) {
+        match frame.method().as_deref() {
+            Some("notifications/cancelled") => {
+                let params = frame.body_object();
+                if let Some(session) = session
+                    && let Some(id) = params.as_ref().and_then(|params| params.get("requestId"))
+                {
+                    session.in_flight.cancel(id);
+                }
+            }
+            Some(method) if !is_specified(method) => self.relay.notify(frame, caller),
+            _ => {}
         }
     }
 
@@ -175,6 +201,11 @@ impl Dispatch {
         self.fleet.want_log_level(level);
         Ok(answers::empty(frame))
     }
+}
+
+/// The view was there when the request came in.
+fn no_view(_: NoView) -> RpcError {
+    RpcError::new(code::INVALID_REQUEST, "what this address shows is gone")
 }
 
 /// As much of a client's text as an error repeats.

@@ -1,11 +1,12 @@
-//! The HTTP door: `/mcp`, for sessions and for stateless requests alike.
+//! The HTTP door: `/mcp` and the views below it, for sessions and for stateless requests
+//! alike.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{Body, HttpBody},
-    extract::{Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -15,7 +16,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    ASIDES, BODY_LIMIT, Entrance, Sessions, accept, answers,
+    ASIDES, BODY_LIMIT, Entrance, Sessions, accept,
     dispatch::{Dispatch, Requester, missing_meta},
     listen, negotiate,
     overload::{Admitted, Overload},
@@ -24,8 +25,9 @@ use super::{
     stream,
 };
 use crate::{
+    fleet::NoView,
     protocol::{
-        Caller, Era, Frame, Kind,
+        Caller, Era, Frame, Kind, View,
         error::{RpcError, code},
         headers,
         request::Params,
@@ -51,9 +53,11 @@ struct Door {
     sessions: Sessions,
     entrance: Arc<Entrance>,
     overload: Overload,
+    /// What the address of the request shows.
+    view: View,
 }
 
-/// Serves `/mcp`, and `open` beside it, on a listener until `dispatch` is to end.
+/// Serves `/mcp` and its views, and `open` beside it, on a listener until `dispatch` is to end.
 /// Returns when the last answer has been sent. What `overload` does not let in is
 /// refused; `open` is served all the same.
 pub async fn serve(
@@ -70,17 +74,45 @@ pub async fn serve(
         sessions,
         entrance: Arc::new(entrance),
         overload: overload.clone(),
+        view: View::All,
     };
     let router = Router::new()
-        .route("/mcp", any(handle))
+        .route("/mcp", any(all))
+        .route("/mcp/{child}", any(one_child))
+        .route("/mcp/group/{group}", any(one_group))
         .with_state(door)
         .merge(open.clone());
     accept::serve(listener, router, open, overload, shutdown).await;
 }
 
-async fn handle(State(door): State<Door>, request: Request) -> Response {
+async fn all(State(door): State<Door>, request: Request) -> Response {
+    handle(door, request).await
+}
+
+async fn one_child(State(door): State<Door>, name: Name, request: Request) -> Response {
+    let view = View::Child(read_name(name).into());
+    handle(Door { view, ..door }, request).await
+}
+
+async fn one_group(State(door): State<Door>, name: Name, request: Request) -> Response {
+    let view = View::Group(read_name(name).into());
+    handle(Door { view, ..door }, request).await
+}
+
+/// The last part of an address.
+type Name = Result<Path<String>, PathRejection>;
+
+/// A name that cannot be read is nobody's, as the empty one.
+fn read_name(name: Name) -> String {
+    name.map(|Path(name)| name).unwrap_or_default()
+}
+
+async fn handle(door: Door, request: Request) -> Response {
     if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
         return Refused::plainly(StatusCode::FORBIDDEN, reason).into_response();
+    }
+    if let Err(why) = door.dispatch.fleet.snapshot().view(&door.view) {
+        return no_view(&door.view, why).into_response();
     }
     let answered = match *request.method() {
         Method::POST => door.post(request).await,
@@ -89,6 +121,21 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
         _ => Err(Refused::method("GET, POST, DELETE")),
     };
     answered.unwrap_or_else(Refused::into_response)
+}
+
+/// Unknown is never everything.
+fn no_view(view: &View, why: NoView) -> Refused {
+    let (what, name) = match view {
+        View::All => ("server", "mcp"),
+        View::Child(name) => ("server", name.as_str()),
+        View::Group(name) => ("group", &**name),
+    };
+    let name: String = name.chars().take(128).collect();
+    let sentence = match why {
+        NoView::Unknown => format!("there is no {what} {name:?} here"),
+        NoView::Disabled => format!("the {what} {name:?} is disabled"),
+    };
+    Refused::plainly(StatusCode::NOT_FOUND, sentence)
 }
 
 /// Who sent a request that was let in.
@@ -145,8 +192,8 @@ impl Door {
         })?;
         let sender = match params.era() {
             Era::Modern => {
-                let requester =
-                    Requester::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;
+                let requester = Requester::modern(&params, self.view.clone())
+                    .map_err(refuse(StatusCode::BAD_REQUEST))?;
                 negotiate::standard_headers(all, &method, &params)
                     .map_err(refuse(StatusCode::BAD_REQUEST))?;
                 Sender::Stateless(requester.caller)
@@ -201,9 +248,9 @@ impl Door {
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {
-        let answer = answers::initialize(frame)
-            .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let Some((id, _)) = self.sessions.begin() else {
+        let answer = self.dispatch.initialize(frame, &self.view);
+        let answer = answer.map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
+        let Some((id, _)) = self.sessions.begin(self.view.clone()) else {
             let full = "too many sessions are open: try again later";
             return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
         };
@@ -215,11 +262,19 @@ impl Door {
     }
 
     fn notification(&self, all: &HeaderMap, frame: &Frame) -> Answered {
-        let modern = negotiate::is_modern(all);
         // A modern client takes requests back by closing their streams.
-        if !modern {
+        if negotiate::is_modern(all) {
+            let caller = Caller {
+                era: Era::Modern,
+                log_level: None,
+                session: None,
+                view: self.view.clone(),
+            };
+            self.dispatch.notification(frame, &caller, None);
+        } else {
             let session = self.session(all, None)?;
-            self.dispatch.notification(frame, &session);
+            let caller = session.caller();
+            self.dispatch.notification(frame, &caller, Some(&session));
         }
         Ok(StatusCode::ACCEPTED.into_response())
     }
@@ -283,7 +338,7 @@ impl Door {
             ));
         };
         self.sessions
-            .get(session)
+            .get(session, &self.view)
             .ok_or_else(|| Refused::unknown_session(id))
     }
 }

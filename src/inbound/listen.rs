@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::session::Session;
 use crate::{
     catalog::Family,
-    fleet::Fleet,
+    fleet::{Fleet, Snapshot},
     outbound::ChildMessage,
     protocol::{
-        Frame, answer,
+        Frame, View, answer,
         error::{RpcError, code, notification, result_answer},
         request::meta_key,
     },
@@ -27,6 +27,7 @@ use crate::{
 pub(super) async fn subscription(
     request: &Frame,
     fleet: &Fleet,
+    view: &View,
     shutdown: &CancellationToken,
     asides: &mpsc::Sender<Bytes>,
 ) -> Result<Bytes, RpcError> {
@@ -47,12 +48,17 @@ pub(super) async fn subscription(
         Some(&acknowledged),
     );
     let tagged = json!({"_meta": meta}).to_string();
-    let mut told_of = *changes.borrow_and_update();
+    let generations = || Some(fleet.snapshot().view(view).ok()?.generations);
+    changes.mark_unchanged();
+    let mut told_of = generations().unwrap_or_default();
 
     let told = async {
         asides.send(acknowledged.into_bytes()).await?;
         while !wanted.is_empty() && changes.changed().await.is_ok() {
-            let now = *changes.borrow_and_update();
+            let Some(now) = generations() else {
+                // What it shows is gone.
+                return Ok(());
+            };
             for family in &wanted {
                 if now.of(*family) > told_of.of(*family) {
                     let changed = notification(family.list_changed(), Some(&tagged));
@@ -102,8 +108,9 @@ fn filter_key(family: Family) -> &'static str {
 /// Tells a legacy client of changed lists, and of log messages at its level, until
 /// it is gone.
 pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
+    let generations = || Some(fleet.snapshot().view(session.view()).ok()?.generations);
     let mut changes = fleet.changes();
-    session.listens_from(*changes.borrow());
+    session.listens_from(generations().unwrap_or_default());
     // What changed between the client's list and its listening counts too.
     changes.mark_changed();
     let mut messages = fleet.messages();
@@ -111,7 +118,10 @@ pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sen
         let message = tokio::select! {
             changed = changes.changed() => match changed {
                 Ok(()) => {
-                    let generations = *changes.borrow_and_update();
+                    let Some(generations) = generations() else {
+                        // What it shows is gone.
+                        return;
+                    };
                     for family in session.catches_up(generations) {
                         let changed = notification(family.list_changed(), None);
                         if asides.send(changed.into_bytes()).await.is_err() {
@@ -123,7 +133,7 @@ pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sen
                 Err(_) => return,
             },
             message = messages.recv() => match message {
-                Ok(message) => match for_session(session, message) {
+                Ok(message) => match for_session(&fleet.snapshot(), session, message) {
                     Some(message) => message,
                     None => continue,
                 },
@@ -138,12 +148,20 @@ pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sen
     }
 }
 
-/// A log message of no single request goes to those who asked for its level; that of a
-/// session's own connection to that session alone.
-fn for_session(session: &Session, message: ChildMessage) -> Option<Bytes> {
+/// A message of no single request goes to those who see its child; that of a session's
+/// own connection to that session alone. Of these a log message reaches who asked for its
+/// level; what the specification does not know reaches who sees the child alone, and all
+/// of them if the child has declared an extension.
+fn for_session(snapshot: &Snapshot, session: &Session, message: ChildMessage) -> Option<Bytes> {
     let mine = session.key().number();
     if message.session.is_some_and(|session| session != mine) {
         return None;
+    }
+    let shown = snapshot.view(session.view()).ok()?;
+    let position = shown.position(&message.child)?;
+    if message.frame.method().as_deref() != Some("notifications/message") {
+        let declared = shown.alone().is_some() || shown.catalog.extensions().has(position);
+        return declared.then(|| message.frame.into_bytes());
     }
     let caller = session.caller();
     caller.log_level?;

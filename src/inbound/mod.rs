@@ -11,6 +11,7 @@ mod dispatch;
 mod entrance;
 mod http;
 mod in_flight;
+mod introduction;
 mod listen;
 mod negotiate;
 mod overload;

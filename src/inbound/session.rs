@@ -17,7 +17,7 @@ use super::in_flight::InFlight;
 use crate::{
     catalog::Family,
     fleet::Generations,
-    protocol::{Caller, Era, LogLevel, SessionKey},
+    protocol::{Caller, Era, LogLevel, SessionKey, View},
     telemetry::set_sessions,
 };
 
@@ -35,6 +35,8 @@ pub struct Session {
     pub(super) in_flight: InFlight,
     /// What the rest of the program knows it by.
     key: SessionKey,
+    /// Where it was begun, and is used.
+    view: View,
     log_level: Mutex<Option<LogLevel>>,
     last_used: Mutex<Instant>,
     /// Streams open now: a session with one is in use.
@@ -50,8 +52,9 @@ pub struct Session {
 const NEVER: u64 = u64::MAX;
 
 impl Session {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(view: View) -> Self {
         Self {
+            view,
             in_flight: InFlight::default(),
             key: SessionKey::begin(),
             log_level: Mutex::default(),
@@ -73,7 +76,13 @@ impl Session {
             era: Era::Legacy,
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
+            view: self.view.clone(),
         }
+    }
+
+    /// The part of the fleet it sees.
+    pub(super) fn view(&self) -> &View {
+        &self.view
     }
 
     /// What the rest of the program knows it by.
@@ -169,20 +178,23 @@ pub struct Sessions(Arc<DashMap<String, Arc<Session>>>);
 
 impl Sessions {
     /// A new session, and its id: 122 random bits. `None` when too many are open.
-    pub(super) fn begin(&self) -> Option<(String, Arc<Session>)> {
+    pub(super) fn begin(&self, view: View) -> Option<(String, Arc<Session>)> {
         if self.0.len() >= MOST {
             return None;
         }
         let id = Uuid::new_v4().simple().to_string();
-        let session = Arc::new(Session::new());
+        let session = Arc::new(Session::new(view));
         self.0.insert(id.clone(), Arc::clone(&session));
         self.count();
         Some((id, session))
     }
 
-    /// The session of this id.
-    pub(super) fn get(&self, id: &str) -> Option<Arc<Session>> {
+    /// The session of this id, if it was begun on this view.
+    pub(super) fn get(&self, id: &str, view: &View) -> Option<Arc<Session>> {
         let session = Arc::clone(&*self.0.get(id)?);
+        if session.view != *view {
+            return None;
+        }
         session.touch();
         Some(session)
     }
@@ -232,21 +244,33 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_session_is_forgotten_and_one_with_a_stream_is_not() {
         let sessions = Sessions::default();
-        let (idle, _) = sessions.begin().unwrap();
-        let (streaming, session) = sessions.begin().unwrap();
+        let (idle, _) = sessions.begin(View::All).unwrap();
+        let (streaming, session) = sessions.begin(View::All).unwrap();
         let stream = session.open_stream();
         tokio::spawn(sessions.clone().sweep());
         tokio::time::sleep(IDLE + SWEEP).await;
-        assert!(sessions.get(&idle).is_none());
-        assert!(sessions.get(&streaming).is_some());
+        let get = |id| sessions.get(id, &View::All);
+        assert!(get(&idle).is_none());
+        assert!(get(&streaming).is_some());
         drop(stream);
         tokio::time::sleep(IDLE + SWEEP).await;
-        assert!(sessions.get(&streaming).is_none());
+        assert!(get(&streaming).is_none());
+    }
+
+    #[test]
+    fn a_session_is_known_where_it_was_begun() {
+        let sessions = Sessions::default();
+        let child = View::Child("a".into());
+        let (id, _) = sessions.begin(child.clone()).unwrap();
+        assert!(sessions.get(&id, &child).is_some());
+        for other in [View::All, View::Child("b".into()), View::Group("a".into())] {
+            assert!(sessions.get(&id, &other).is_none(), "{other:?}");
+        }
     }
 
     #[tokio::test]
     async fn a_newer_stream_takes_the_place_of_an_older() {
-        let session = Arc::new(Session::new());
+        let session = Arc::new(Session::new(View::All));
         let mut first = session.open_stream();
         let mut second = session.open_stream();
         first.superseded().await;

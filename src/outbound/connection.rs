@@ -6,7 +6,7 @@ use std::{
 };
 
 use rmcp::{Peer, RoleClient, model::ServerPeerInfo};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use super::{
     slots::Slot,
 };
 use crate::{
-    catalog::{Family, Listing, ListingError, Page, Primitive},
+    catalog::{Family, Listing, ListingError, Page, Primitive, Profile},
     config::RestartSettings,
     protocol::{Era, Frame, LogLevel, request::meta_key, version::MODERN},
 };
@@ -93,6 +93,12 @@ impl Connection {
         self.link.call(request, slot).await
     }
 
+    /// Passes on a notification. Never waits: one too many is dropped. Whether it was
+    /// taken.
+    pub fn tell(&self, notification: Frame) -> bool {
+        self.link.tell(notification)
+    }
+
     /// Fetches everything the child offers, page by page.
     ///
     /// # Errors
@@ -102,6 +108,7 @@ impl Connection {
         let listed = async {
             let mut listing = Listing::default();
             listing.completes = self.info.capabilities.completions.is_some();
+            listing.profile = profile(&self.info);
             for primitive in Primitive::ALL {
                 if self.may_offer(primitive) {
                     self.pages(primitive, &mut listing).await?;
@@ -286,14 +293,29 @@ impl Connection {
     }
 }
 
+/// What the child has said of itself.
+fn profile(info: &ServerPeerInfo) -> Profile {
+    let json = |value| serde_json::to_value(value).ok();
+    let capabilities = match serde_json::to_value(&info.capabilities) {
+        Ok(Value::Object(capabilities)) => capabilities,
+        _ => Map::new(),
+    };
+    Profile {
+        server_info: info.server_info.as_ref().and_then(json),
+        instructions: info.instructions.clone(),
+        capabilities,
+    }
+}
+
 /// The members of `_meta` that a modern child requires of a request that came
 /// without them (JSON text without braces). No capability is declared: what needs
-/// a client's help cannot be asked of a client that did not offer it.
+/// a client's help cannot be asked of a client that did not offer it. What clients
+/// only show is: see [`control::declared`].
 pub fn era_keys(log_level: Option<LogLevel>) -> String {
     let mut keys = json!({
         meta_key::PROTOCOL_VERSION: MODERN.as_str(),
         meta_key::CLIENT_INFO: control::client_info(),
-        meta_key::CLIENT_CAPABILITIES: {},
+        meta_key::CLIENT_CAPABILITIES: control::declared(),
     });
     if let Some(level) = log_level {
         keys[meta_key::LOG_LEVEL] = Value::from(level.as_str());

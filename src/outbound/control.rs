@@ -60,9 +60,20 @@ pub(super) enum Handshake {
     Modern,
 }
 
-/// Who we are to children. Nothing is declared that needs a client's help.
+/// Who we are to children.
 pub(super) fn client_info() -> Implementation {
     Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+}
+
+/// What is declared to children. Nothing that needs a client's help; but what a client
+/// may show or leave, since some servers offer it to nobody else: MCP Apps.
+pub(super) fn declared() -> ClientCapabilities {
+    let settings = serde_json::json!({"mimeTypes": ["text/html;profile=mcp-app"]});
+    let mut declared = ClientCapabilities::default();
+    declared.extensions = settings
+        .as_object()
+        .map(|apps| [("io.modelcontextprotocol/ui".to_owned(), apps.clone())].into());
+    declared
 }
 
 /// Shakes hands over `link`; what arrives for the control plane comes by `inbox`.
@@ -220,8 +231,7 @@ pub(super) struct Handler;
 
 impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::new(ClientCapabilities::default(), client_info())
-            .with_protocol_version(NEWEST_LEGACY)
+        ClientConfig::new(declared(), client_info()).with_protocol_version(NEWEST_LEGACY)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, stdio::Pipe};
-use crate::protocol::model::ProtocolVersion;
+use crate::protocol::{Frame, model::ProtocolVersion};
 
 /// The way to a child for as long as one handshake holds; clones are the same one.
 #[derive(Clone, Debug)]
@@ -30,6 +30,18 @@ impl Link {
         match self {
             Self::Pipe(pipe) => pipe.call(request, slot).map(Exchange::Pipe),
             Self::Http(http) => http.call(request, slot).await.map(Exchange::Http),
+        }
+    }
+
+    /// Passes on a notification, without waiting; whether it was taken.
+    pub(super) fn tell(&self, notification: Frame) -> bool {
+        match self {
+            Self::Pipe(pipe) => pipe.send(notification.into_bytes()),
+            Self::Http(http) => {
+                // It counts what it drops.
+                http.post_aside(notification);
+                true
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     protocol::{
         ChildName, Frame, Kind,
         error::{RpcError, code},
+        is_specified,
     },
     telemetry::ChildMetrics,
 };
@@ -18,14 +19,15 @@ use crate::{
 /// that floods loses what is beyond, so that the reader never waits.
 const CONTROL_QUEUE: usize = 64;
 
-/// A log message of a child that belongs to no single request.
+/// A log message of a child, or a notification that the specification does not know,
+/// that belongs to no single request.
 #[derive(Clone, Debug)]
 pub struct ChildMessage {
     /// Whose it is.
     pub child: ChildName,
     /// The number of the session whose own connection it came by; `None`: everybody's.
     pub session: Option<u64>,
-    /// The `notifications/message`, as the child sent it.
+    /// As the child sent it.
     pub frame: Frame,
 }
 
@@ -73,7 +75,9 @@ impl Unasked {
             (Kind::Notification, Some(method)) if is_list_changed(method) => {
                 self.changed.notify_one();
             }
-            (Kind::Notification, Some("notifications/message")) => {
+            (Kind::Notification, Some(method))
+                if method == "notifications/message" || !is_specified(method) =>
+            {
                 let child = self.child.clone();
                 // Without a receiver nobody listens: not an error.
                 let _ = self.messages.send(ChildMessage {

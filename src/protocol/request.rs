@@ -10,7 +10,9 @@ use bytes::Bytes;
 use super::{
     error::{RpcError, code},
     frame::Frame,
+    is_specified,
     json::{self, Object, quote},
+    splice::Splice,
     version::Era,
 };
 
@@ -52,9 +54,11 @@ pub fn name_key(method: &str) -> Option<&'static str> {
 /// What was read of a request's `params`.
 #[derive(Debug, Default)]
 pub struct Params {
-    /// The name, escapes undone, for methods that have one.
+    /// The name, escapes undone, for methods that have one. Of a method that the
+    /// specification does not know: a `uri` or `name`, if there is one.
     pub name: Option<String>,
-    /// What the name of a `completion/complete` is of.
+    /// What the name of a `completion/complete` is of; [`Reference::Resource`] for any
+    /// `uri` of an unknown method.
     pub reference: Option<Reference>,
     /// The progress token as it stands (string or number).
     pub progress_token: Option<String>,
@@ -141,6 +145,9 @@ impl Params {
         if method == COMPLETE {
             read.read_reference(frame, &params)?;
         }
+        if name_key(method).is_none() && !is_specified(method) {
+            read.read_subject(frame, &params)?;
+        }
         if let Some(raw) = single(&params, "_meta")? {
             let meta = Object::read(raw).map_err(|_| invalid("params._meta must be an object"))?;
             read.at.meta = Some(frame.range_of(raw));
@@ -148,6 +155,19 @@ impl Params {
             read.read_meta(frame, &meta)?;
         }
         Ok(read)
+    }
+
+    /// What the params of an unknown method may be about.
+    fn read_subject(&mut self, frame: &Frame, params: &Object<'_>) -> Result<(), RpcError> {
+        for (key, reference) in [("uri", Some(Reference::Resource)), ("name", None)] {
+            if let Some(raw) = single(params, key)?.filter(|raw| json::is_string(raw)) {
+                self.at.name = Some(frame.range_of(raw));
+                self.name = Some(json::unquote(raw).into_owned());
+                self.reference = reference;
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn read_reference(&mut self, frame: &Frame, params: &Object<'_>) -> Result<(), RpcError> {
@@ -234,6 +254,17 @@ impl Params {
                     }
                 }
             }
+        }
+        splice.finish()
+    }
+
+    /// A notification, whose params these are, with the child's own name for the thing.
+    pub fn renamed(&self, frame: &Frame, name: &str) -> Bytes {
+        let mut splice = Splice::of(frame.bytes());
+        if let Some(at) = self.at.name.clone()
+            && self.name.as_deref() != Some(name)
+        {
+            splice.replace(at, quote(name));
         }
         splice.finish()
     }

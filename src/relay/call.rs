@@ -114,12 +114,13 @@ impl Call<'_> {
             progress_token: id,
             meta: self.era_edit(connection.era()),
         };
+        let method = self.frame.method().unwrap_or_default();
         let outgoing = Outgoing {
             frame: self.params.edit(self.frame, &edit),
             id: id.or(self.frame.id()).unwrap_or("null"),
             number,
-            method: self.method.as_str(),
-            name: name_key(self.method.as_str()).map(|_| self.own_name),
+            method: &method,
+            name: name_key(&method).map(|_| self.own_name),
             may_stream: keeps_ids && self.caller.era == connection.era(),
         };
         let settings = &self.child.settings;
@@ -153,7 +154,9 @@ impl Call<'_> {
                     }
                     Part::Answer(answer) => {
                         let answer = self.answered(&answer, connection.era())?;
-                        return Ok((answer, exchange.is_refusal()));
+                        // A method that it does not know says nothing of its era.
+                        let refused = exchange.is_refusal() && self.method != Method::Other;
+                        return Ok((answer, refused));
                     }
                     Part::Long(long) => return Ok((Answer::Long(long, deadline.last()), false)),
                 }

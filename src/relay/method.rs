@@ -1,4 +1,5 @@
-//! The requests that are carried to a child: those that name one thing of it.
+//! The requests that are carried to a child: those that name one thing of it, and
+//! those that only a child can understand.
 
 use crate::{
     catalog::Primitive,
@@ -16,6 +17,8 @@ pub enum Method {
     ReadResource,
     /// `completion/complete`
     Complete,
+    /// One that the specification does not know.
+    Other,
 }
 
 impl Method {
@@ -31,13 +34,14 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.as_str() == name)
     }
 
-    /// Its name.
+    /// Its name, in metrics too: the names of unknown ones are without number.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CallTool => "tools/call",
             Self::GetPrompt => "prompts/get",
             Self::ReadResource => "resources/read",
             Self::Complete => "completion/complete",
+            Self::Other => "other",
         }
     }
 
@@ -46,8 +50,9 @@ impl Method {
         match (self, params.reference) {
             (Self::CallTool, _) => Primitive::Tool,
             (Self::GetPrompt, _) | (Self::Complete, Some(Reference::Prompt)) => Primitive::Prompt,
-            (Self::ReadResource, _) => Primitive::Resource,
+            (Self::ReadResource, _) | (Self::Other, Some(_)) => Primitive::Resource,
             (Self::Complete, _) => Primitive::Template,
+            (Self::Other, None) => Primitive::Tool,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     call::{Answer, Answered, Call},
     failure,
     long::{self, LongReply, Patience},
-    route::{self, Routed, Unrouted},
+    route::{Routed, Unrouted, Wanted},
     settle::Settlement,
 };
 use crate::{
@@ -53,10 +53,10 @@ impl Relay {
         asides: &mpsc::Sender<Bytes>,
     ) -> Reply {
         let id = frame.id().unwrap_or("null");
-        let name = params.name.as_deref().unwrap_or_default();
         let began = Instant::now();
-        let primitive = method.names(params);
-        let mut routed = match route::find(&self.fleet, primitive, name, caller.era).await {
+        let name = frame.method().unwrap_or_default();
+        let wanted = Wanted::of(method, &name, params, caller);
+        let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => {
                 return Reply::Whole(error.answer(Some(id)).into_bytes());
@@ -76,7 +76,7 @@ impl Relay {
             let (child, need) = match entry.for_session(caller.session.as_ref()) {
                 Ok(one) => one,
                 Err(failure) => {
-                    if let Some(next) = route::successor(&self.fleet, primitive, name, &entry) {
+                    if let Some(next) = wanted.successor(&self.fleet, &entry) {
                         routed = next;
                         continue;
                     }
@@ -124,7 +124,7 @@ impl Relay {
             let used = call.used;
             // A call that came too late for a child that has gone is its successor's.
             if used.is_none()
-                && let Some(next) = route::successor(&self.fleet, primitive, name, &entry)
+                && let Some(next) = wanted.successor(&self.fleet, &entry)
             {
                 routed = Routed {
                     waited: settlement.passed_on(),
@@ -135,6 +135,32 @@ impl Relay {
             settlement.failed(used.as_deref(), &failure);
             let told = failure::answer(method, id, caller.era, child.name(), &failure);
             return Reply::Whole(told.into_bytes());
+        }
+    }
+
+    /// Passes on a notification that the specification does not know, to the child whose
+    /// it is. Nobody waits for it: where that child is not connected, it is dropped and
+    /// counted.
+    pub fn notify(&self, frame: &Frame, caller: &Caller) {
+        let method = frame.method().unwrap_or_default();
+        let Ok(params) = Params::read(frame, &method) else {
+            return;
+        };
+        let wanted = Wanted::of(Method::Other, &method, &params, caller);
+        let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot()) else {
+            return;
+        };
+        // First: a child that is idle is not started for it.
+        let callable = child.callable().and_then(|_| {
+            let (own, need) = child.for_session(caller.session.as_ref())?;
+            Ok((own.callable()?, need))
+        });
+        let told = callable.is_ok_and(|(connection, _need)| {
+            let renamed = Frame::read(params.renamed(frame, route.own.as_str()));
+            renamed.is_ok_and(|notification| connection.tell(notification))
+        });
+        if !told {
+            child.metrics.message_dropped();
         }
     }
 }

@@ -186,9 +186,15 @@ impl HttpLink {
         let Ok(permit) = Arc::clone(&self.0.asides).try_acquire_owned() else {
             return self.0.unasked.dropped();
         };
+        let mut extra = HeaderMap::new();
+        if self.is_modern()
+            && let Some(method) = message.method()
+        {
+            extra.insert(headers::METHOD, headers::encode(&method));
+        }
         let link = self.clone();
         tokio::spawn(async move {
-            let posted = link.post(message.into_bytes(), HeaderMap::new());
+            let posted = link.post(message.into_bytes(), extra);
             // The child's loss: it is cleaned up when the connection ends.
             let _ = tokio::time::timeout(ASIDE_TIMEOUT, posted).await;
             drop(permit);

@@ -13,12 +13,14 @@
 //! | [`server`] | the protocol of both eras, the same for both transports |
 //! | [`catalog`] | what `tools/list` shows |
 //! | [`tools`] | what the tools do |
+//! | [`extension`] | what this child understands beyond the specification |
 //! | [`stdio`], [`http`] | the two transports |
 //! | [`broken`] | the ways in which a child never gets as far as the protocol |
 //! | [`journal`] | the file in which a test reads what this child has seen |
 
 mod broken;
 mod catalog;
+mod extension;
 mod http;
 mod journal;
 mod message;

@@ -61,6 +61,10 @@ pub struct Options {
     #[arg(long)]
     pub refusal: Option<String>,
 
+    /// Declare this extension, and understand whatever the specification does not know.
+    #[arg(long)]
+    pub extension: Option<String>,
+
     /// The one way in which this child is broken.
     #[arg(long, value_enum, default_value_t = Behaviour::Healthy)]
     pub behaviour: Behaviour,

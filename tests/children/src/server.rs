@@ -19,6 +19,7 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
     catalog::Catalog,
+    extension,
     journal::Journal,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::{Behaviour, Eras, Options},
@@ -187,7 +188,11 @@ impl Server {
         let method = message.method.as_deref().unwrap_or_default();
         let params = message.params();
         match (method, asker.era) {
-            ("initialize", Era::Legacy) => self.initialize(&params).await,
+            ("initialize", Era::Legacy) => {
+                self.journal
+                    .note("initialize", json!({"params": message.raw_params()}));
+                self.initialize(&params).await
+            }
             ("server/discover", Era::Modern) => self.discover(),
             ("ping" | "logging/setLevel", Era::Legacy) => {
                 self.journal
@@ -197,7 +202,8 @@ impl Server {
             ("subscriptions/listen", Era::Modern) => self.listen(message, out).await,
             ("tools/list", era) => self.list_tools(&params, era),
             ("tools/call", _) => tools::call(self, message, &params, asker, out).await,
-            _ => unknown_method(method).into(),
+            (_, era) => extension::answer(self, method, message, era, out)
+                .unwrap_or_else(|| unknown_method(method).into()),
         }
     }
 
@@ -211,8 +217,9 @@ impl Server {
             Some(known) => known,
             None => LEGACY_VERSIONS[0],
         };
+        let (beside, declared) = extension::introduction(&self.options);
         Reply::Result(format!(
-            r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{SERVER_INFO}}}"#
+            r#"{{"protocolVersion":"{version}","capabilities":{{{CAPABILITIES}{declared}}},"serverInfo":{SERVER_INFO}{beside}}}"#
         ))
     }
 
@@ -220,9 +227,12 @@ impl Server {
         match self.behaviour() {
             Behaviour::WrongVersion => unsupported_version("", VERSION_OF_NOBODY).into(),
             Behaviour::NeverInitializes => unknown_method("server/discover").into(),
-            _ => Reply::Result(format!(
-                r#"{{"supportedVersions":["{MODERN_VERSION}"],"capabilities":{CAPABILITIES},"_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}{MODERN_LIST_KEYS}}}"#
-            )),
+            _ => {
+                let (beside, declared) = extension::introduction(&self.options);
+                Reply::Result(format!(
+                    r#"{{"supportedVersions":["{MODERN_VERSION}"],"capabilities":{{{CAPABILITIES}{declared}}},"_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}{MODERN_LIST_KEYS}{beside}}}"#
+                ))
+            }
         }
     }
 
@@ -286,7 +296,8 @@ fn written(path: &Path) -> Option<Eras> {
     Eras::from_str(name.trim(), true).ok()
 }
 
-const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"logging":{}}"#;
+/// Members of the capabilities.
+const CAPABILITIES: &str = r#""tools":{"listChanged":true},"logging":{}"#;
 const SERVER_INFO: &str = r#"{"name":"test-child","version":"0.1.0"}"#;
 
 /// Sends a frame that precedes the answer. An asker who has gone away is no error.
