@@ -7,6 +7,7 @@
 mod entry;
 mod filter;
 mod listing;
+mod mirrors;
 mod naming;
 mod primitive;
 mod resources;
@@ -15,7 +16,8 @@ mod template;
 
 pub use entry::Entry;
 pub use filter::Filter;
-pub use listing::{Listing, ListingError, Page};
+pub use listing::{Listing, ListingError, Page, Unfit};
+pub use mirrors::{Mirrored, Mirrors};
 pub use naming::public_name;
 pub use primitive::{Family, Primitive};
 pub use snapshot::{Catalog, Collision, Offer, Route};

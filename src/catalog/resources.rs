@@ -122,6 +122,7 @@ fn route(own: &OwnName, child: usize) -> Route {
         child,
         own: own.clone(),
         repeatable: true,
+        mirrors: None,
     }
 }
 

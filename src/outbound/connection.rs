@@ -77,6 +77,11 @@ impl Connection {
     /// Whether one id may be used by two clients at once: where each request is a
     /// world of its own. Then ids and progress tokens pass as they are.
     pub fn keeps_ids(&self) -> bool {
+        self.reads_headers()
+    }
+
+    /// Whether the child reads in headers what stands in requests.
+    pub fn reads_headers(&self) -> bool {
         self.era == Era::Modern && matches!(self.link, Link::Http(_))
     }
 
@@ -107,7 +112,10 @@ impl Connection {
                     self.pages(primitive, &mut listing).await?;
                 }
             }
-            Ok(listing)
+            Ok(match self.reads_headers() {
+                true => listing.fit_for_headers(),
+                false => listing,
+            })
         };
         tokio::time::timeout(patience, listed)
             .await
@@ -187,6 +195,7 @@ impl Connection {
             number,
             method,
             name: None,
+            mirrored: &[],
             may_stream: false,
         };
         let mut exchange = self.call(&request, None).await?;

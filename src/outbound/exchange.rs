@@ -1,6 +1,7 @@
 //! One request on its way to a child, and what comes back for it.
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 
 use super::{Failure, http::HttpExchange, slots::Slot, stdio::PipeExchange};
 use crate::protocol::Frame;
@@ -18,6 +19,8 @@ pub struct Outgoing<'a> {
     pub method: &'a str,
     /// The child's own name for the thing it is about, if it is about one.
     pub name: Option<&'a str>,
+    /// The headers that repeat arguments, for a child that reads them.
+    pub mirrored: &'a [(HeaderName, HeaderValue)],
     /// Whether the client can take an answer that is still arriving: it must be
     /// fit to be passed on as it is.
     pub may_stream: bool,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    catalog::{Primitive, Route},
+    catalog::{Listing, Primitive, Route},
     fleet::{Fleet, Snapshot},
     outbound::{Child, Phase},
     protocol::{
@@ -17,6 +17,9 @@ use crate::{
 
 /// A merge takes milliseconds at most; this is for a machine that is busy.
 const MERGE_TAKES: Duration = Duration::from_millis(500);
+
+/// How long a refused call waits for the child to list its tools again.
+const LISTING_TAKES: Duration = Duration::from_secs(5);
 
 /// The child a name belongs to, and what it calls the thing.
 pub(super) struct Routed {
@@ -94,6 +97,43 @@ pub(super) fn successor(
     before: &Arc<Child>,
 ) -> Option<Routed> {
     look_up(&fleet.snapshot(), primitive, name).filter(|now| !Arc::ptr_eq(&now.child, before))
+}
+
+/// Has the child list its tools again, since it refused a call that went by its list,
+/// and gives the way to the name, if that is another one now.
+pub(super) async fn listed_anew(
+    fleet: &Fleet,
+    primitive: Primitive,
+    name: &str,
+    child: &Arc<Child>,
+    before: &Route,
+) -> Option<Routed> {
+    let other = |snapshot: &Snapshot| {
+        look_up(snapshot, primitive, name)
+            .filter(|now| Arc::ptr_eq(&now.child, child) && now.route.mirrors != before.mirrors)
+    };
+    let mut merges = fleet.merges();
+    let snapshot = fleet.snapshot();
+    if let Some(routed) = other(&snapshot) {
+        return Some(routed);
+    }
+    let listing = listing_of(&snapshot, child)?;
+    child.list_again();
+    let listed = async {
+        let same = || {
+            let now = listing_of(&fleet.snapshot(), child);
+            now.is_some_and(|now| Arc::ptr_eq(&now, &listing))
+        };
+        while same() && merges.changed().await.is_ok() {}
+    };
+    let _ = tokio::time::timeout(LISTING_TAKES, listed).await;
+    other(&fleet.snapshot())
+}
+
+fn listing_of(snapshot: &Snapshot, child: &Arc<Child>) -> Option<Arc<Listing>> {
+    let mut all = snapshot.children.iter().zip(&snapshot.listings);
+    let (_, listing) = all.find(|(one, _)| Arc::ptr_eq(one, child))?;
+    listing.clone()
 }
 
 fn look_up(snapshot: &Snapshot, primitive: Primitive, name: &str) -> Option<Routed> {

@@ -130,6 +130,7 @@ impl HttpLink {
             if let Some(name) = request.name {
                 extra.insert(headers::NAME, headers::encode(name));
             }
+            extra.extend(request.mirrored.iter().cloned());
         }
         let mut sent = HttpExchange::new(self.clone(), request, slot);
         match self.post(request.frame.clone(), extra).await {

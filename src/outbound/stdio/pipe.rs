@@ -384,6 +384,7 @@ mod tests {
             number,
             method: "tools/call",
             name: None,
+            mirrored: &[],
             may_stream: false,
         };
         pipe.call(&request, None).unwrap()
