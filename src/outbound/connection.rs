@@ -217,7 +217,7 @@ impl Connection {
     }
 
     /// Follows what the child says outside of any request, for as long as the
-    /// connection lasts. Over a pipe the reader does that already; a modern child
+    /// connection lasts. Over one stream the reader does that already; a modern child
     /// has to be asked. Whenever following begins, or begins again, `changed` is
     /// told: what was announced before was not heard.
     ///
@@ -233,7 +233,7 @@ impl Connection {
             (Era::Legacy, Link::Http(http)) => {
                 super::http::follow(http.clone(), changed, clocks).await
             }
-            (Era::Legacy, Link::Pipe(_)) => Ok(()),
+            (Era::Legacy, Link::Pipe(_) | Link::Sse(_)) => Ok(()),
             (Era::Modern, _) => {
                 let families: Vec<_> = Family::ALL
                     .into_iter()

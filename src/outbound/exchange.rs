@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::{Failure, http::HttpExchange, slots::Slot, stdio::PipeExchange};
+use super::{Failure, http::HttpExchange, slots::Slot, sse::SseExchange, stdio::PipeExchange};
 use crate::protocol::Frame;
 
 /// One request to send.
@@ -56,6 +56,8 @@ pub enum Exchange {
     Pipe(PipeExchange),
     /// Over HTTP.
     Http(HttpExchange),
+    /// Over HTTP, answered on the one stream.
+    Sse(SseExchange),
 }
 
 impl Exchange {
@@ -63,7 +65,7 @@ impl Exchange {
     /// the protocol, not the call.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Pipe(_) => false,
+            Self::Pipe(_) | Self::Sse(_) => false,
             Self::Http(exchange) => exchange.is_refusal(),
         }
     }
@@ -77,6 +79,7 @@ impl Exchange {
         match self {
             Self::Pipe(exchange) => exchange.next().await,
             Self::Http(exchange) => exchange.next().await,
+            Self::Sse(exchange) => exchange.next().await,
         }
     }
 }
