@@ -117,6 +117,8 @@ struct Script {
     worn_out: Mutex<Option<String>>,
     last_authorization: Mutex<Option<String>>,
     may_answer: Notify,
+    /// The last of its tools.
+    tool: Mutex<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -136,6 +138,7 @@ impl Scripted {
             worn_out: Mutex::default(),
             last_authorization: Mutex::default(),
             may_answer: Notify::new(),
+            tool: Mutex::new("ask".to_owned()),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
@@ -209,7 +212,10 @@ impl Script {
 
     /// Says something on a session's stream; whether there is one.
     fn say(&self, session: &str, message: &Value) -> bool {
-        let event = format!("event: message\ndata: {message}\n\n");
+        self.send(session, format!("event: message\ndata: {message}\n\n"))
+    }
+
+    fn send(&self, session: &str, event: String) -> bool {
         let streams = lock(&self.streams);
         let stream = streams.get(session);
         stream.is_some_and(|stream| stream.unbounded_send(event).is_ok())
@@ -260,7 +266,8 @@ async fn receive(
             );
         }
         "tools/list" => {
-            let names = ["plain", "late", "never", "forget", "ask"];
+            let last = lock(&script.tool).clone();
+            let names = ["plain", "late", "never", "forget", "exact", &last];
             let tools = names.map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
             script.say(session, &result(json!({"tools": tools})));
         }
@@ -277,6 +284,12 @@ async fn receive(
         "tools/call" if tool == "ask" => {
             let ask = json!({"jsonrpc": "2.0", "id": "mine", "method": "roots/list"});
             script.say(session, &ask);
+        }
+        "tools/call" if tool == "exact" => {
+            let frame = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"structuredContent\":{{ \"n\" : 1e400,\ndata:  \"x\":\"\\ud800\", \"m\":1.10}}}}}}"
+            );
+            script.send(session, format!("data: {frame}\n\n"));
         }
         "tools/call" => {
             script.say(session, &text("plain"));
@@ -366,10 +379,14 @@ async fn what_a_child_asks_and_nobody_can_give_is_refused() {
     assert!(told["error"]["code"].is_i64(), "{told}");
 }
 
+/// What stands between ends long streams as it likes: no reason to wait.
 #[tokio::test]
-async fn the_end_of_the_stream_ends_its_calls_and_it_is_opened_again() {
+async fn the_end_of_the_stream_ends_its_calls_and_it_is_opened_again_at_once() {
     let child = Scripted::start().await;
-    let mut mux = child.behind().await;
+    let mut entry = child.entry();
+    entry["restart"] = json!({"backoff": "10m", "maxBackoff": "10m"});
+    let mut mux = Fleet::new().entry("child", entry).over(Door::Http).await;
+    mux.all_ready().await;
     let mut client = mux.client(Era::Legacy).await;
     let pending = client.begin_call("child__never", "{}").await;
     eventually("the call at the child", async || {
@@ -388,6 +405,55 @@ async fn the_end_of_the_stream_ends_its_calls_and_it_is_opened_again() {
     let answer = client.call("child__plain", "{}").await;
     assert_eq!(answer.content_text(), "plain");
     assert_eq!(child.count("never"), 1, "it is not sent again");
+}
+
+/// The stream's lines are joined, and nothing else is done to what they hold.
+#[tokio::test]
+async fn what_comes_by_the_stream_reaches_the_client_byte_for_byte() {
+    let child = Scripted::start().await;
+    let mut mux = child.behind().await;
+    let mut client = mux.client(Era::Legacy).await;
+
+    let answer = client.call("child__exact", "{}").await;
+
+    assert_eq!(
+        answer.structured(),
+        "{ \"n\" : 1e400,\n \"x\":\"\\ud800\", \"m\":1.10}"
+    );
+}
+
+#[tokio::test]
+async fn the_stream_tells_of_a_changed_list() {
+    let child = Scripted::start().await;
+    let mut mux = child.behind().await;
+    let mut client = mux.client(Era::Modern).await;
+    client.subscribe().await;
+    "renamed".clone_into(&mut lock(&child.script.tool));
+
+    let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+    assert!(child.script.say("0", &changed));
+
+    // The first may still be of the start.
+    let renamed = "child__renamed".to_owned();
+    while !client.tool_names().await.contains(&renamed) {
+        client.news("notifications/tools/list_changed").await;
+    }
+}
+
+#[tokio::test]
+async fn each_session_has_a_stream_of_its_own_where_the_entry_says_so() {
+    let child = Scripted::start().await;
+    let mut entry = child.entry();
+    entry["session"] = json!("dedicated");
+    let mut mux = Fleet::new().entry("child", entry).over(Door::Http).await;
+    mux.all_ready().await;
+    for streams in [2, 3] {
+        let mut client = mux.client(Era::Legacy).await;
+        let answer = client.call("child__plain", "{}").await;
+        assert_eq!(answer.content_text(), "plain");
+        let sessions = child.script.sessions.load(Ordering::Relaxed);
+        assert_eq!(sessions, streams, "and one by which it is listed");
+    }
 }
 
 #[tokio::test]

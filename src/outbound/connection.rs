@@ -274,6 +274,11 @@ impl Connection {
         self.link.closed().cancelled().await;
     }
 
+    /// Why it is of no more use, once it is gone.
+    pub(super) fn loss(&self) -> Failure {
+        self.link.loss()
+    }
+
     /// Ends the connection, and the child's session with it.
     pub(super) async fn close(&self) {
         self.link.end().await;

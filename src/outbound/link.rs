@@ -80,6 +80,18 @@ impl Link {
         }
     }
 
+    /// Why a way that is closed is of no more use. What stands between ends long streams
+    /// as it likes: that says nothing of the child, and a new one is made at once.
+    pub(super) fn loss(&self) -> Failure {
+        match self {
+            Self::Sse(_) => Failure {
+                reason: "ended its event stream".to_owned(),
+                ..Failure::session_lost()
+            },
+            Self::Pipe(_) | Self::Http(_) => Failure::transport("closed its connection"),
+        }
+    }
+
     /// Cancelled when the way is closed, from either end.
     pub(super) fn closed(&self) -> &CancellationToken {
         match self {

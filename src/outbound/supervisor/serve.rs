@@ -77,7 +77,7 @@ impl Supervisor {
                     return End::Lost(Failure::transport(reason));
                 }
                 () = connection.closed() => {
-                    return End::Lost(Failure::transport("closed its connection"));
+                    return End::Lost(connection.loss());
                 }
                 () = &mut idle, if job.is_none() => {
                     // What it has changed is listed before, but once only: it may go on
