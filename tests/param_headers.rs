@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -131,6 +131,7 @@ async fn what_a_modern_client_says_in_headers_must_be_what_its_body_says() {
             let (status, answer) = call_with(&mux, arguments, headers).await;
             assert_eq!(status, 200, "{headers:?}: {}", answer.frame);
             assert_eq!(answer.arguments_received(), arguments);
+            assert_eq!(told(&answer)["mcp-param-unknown"], Value::Null);
         }
         for (headers, arguments) in [
             (&[][..], region),
@@ -248,17 +249,22 @@ struct Desk {
     lists: AtomicUsize,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody has panicked")
+}
+
 impl Picky {
     async fn start() -> Self {
         let desk = Arc::new(Desk::default());
-        *desk.wanted.lock().unwrap() = "Zone";
-        *desk.listed.lock().unwrap() = "Zone";
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        *lock(&desk.wanted) = "Zone";
+        *lock(&desk.listed) = "Zone";
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/mcp", listener.local_addr().expect("an address"));
         let app = Router::new()
             .route("/mcp", post(receive))
             .with_state(Arc::clone(&desk));
-        let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let serving =
+            tokio::spawn(async move { axum::serve(listener, app).await.expect("a child") });
         Self {
             url,
             desk,
@@ -301,7 +307,7 @@ async fn receive(
         })),
         "tools/list" => {
             desk.lists.fetch_add(1, Ordering::Relaxed);
-            let listed = *desk.listed.lock().unwrap();
+            let listed = *lock(&desk.listed);
             let zone = json!({"type": "string", "x-mcp-header": listed});
             let schema = json!({"type": "object", "properties": {"zone": zone}});
             result(json!({
@@ -316,9 +322,9 @@ async fn receive(
             if let Some(code) = arguments["code"].as_i64() {
                 let status = arguments["status"].as_u64().expect("a status");
                 let status = u16::try_from(status).expect("a status");
-                return error(StatusCode::from_u16(status).unwrap(), code);
+                return error(StatusCode::from_u16(status).expect("a status"), code);
             }
-            let wanted = format!("mcp-param-{}", desk.wanted.lock().unwrap());
+            let wanted = format!("mcp-param-{}", lock(&desk.wanted));
             let said = headers.get(wanted).and_then(|value| value.to_str().ok());
             match said == arguments["zone"].as_str() {
                 true => result(json!({"content": [{"type": "text", "text": "gone"}]})),
@@ -340,7 +346,7 @@ async fn a_child_that_wants_other_headers_by_now_is_listed_again_and_called_agai
     };
     gone(&mut client).await;
     for name in [&picky.desk.wanted, &picky.desk.listed] {
-        *name.lock().unwrap() = "Place";
+        *lock(name) = "Place";
     }
 
     gone(&mut client).await;
@@ -354,7 +360,7 @@ async fn a_child_that_wants_other_headers_by_now_is_listed_again_and_called_agai
 async fn a_child_that_wants_what_it_does_not_list_is_called_once_and_its_error_told() {
     let picky = Picky::start().await;
     let mux = picky.behind().await;
-    *picky.desk.wanted.lock().unwrap() = "Secret";
+    *lock(&picky.desk.wanted) = "Secret";
     let lists = picky.desk.lists.load(Ordering::Relaxed);
 
     let params = with_modern_meta(&call_params("picky__go", r#"{"zone":"a"}"#));

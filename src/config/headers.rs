@@ -127,14 +127,14 @@ mod tests {
 
     #[test]
     fn a_header_of_the_message_itself_is_left_out_with_a_warning() {
-        let (headers, findings) =
-            read_json(r#"{"headers": {"Content-Type": "text/plain", "X-A": "1"}}"#);
-        assert_eq!(headers.expect("valid").len(), 1);
-        assert!(
-            findings.warnings[0]
-                .to_string()
-                .contains("\"content-type\" is set by")
-        );
+        for name in ["Content-Type", "Mcp-Param-Region"] {
+            let text = format!(r#"{{"headers": {{"{name}": "text/plain", "X-A": "1"}}}}"#);
+            let (headers, findings) = read_json(&text);
+            assert_eq!(headers.expect("valid").len(), 1);
+            let warning = findings.warnings[0].to_string();
+            let told = format!("{:?} is set by", name.to_lowercase());
+            assert!(warning.contains(&told), "{warning}");
+        }
     }
 
     #[test]

@@ -131,29 +131,29 @@ fn endpoint(stream: &Uri, named: &str) -> Result<Uri, Failure> {
 mod tests {
     use super::*;
 
-    fn named(endpoint: &str) -> Result<String, String> {
+    fn named(address: &str) -> Result<String, String> {
         let stream = "https://host:8443/api/sse?key=1".parse().unwrap();
-        super::endpoint(&stream, endpoint)
+        endpoint(&stream, address)
             .map(|uri| uri.to_string())
             .map_err(|failure| failure.reason)
     }
 
     #[test]
     fn an_endpoint_is_found_from_where_the_stream_is() {
-        for (endpoint, found) in [
+        for (address, found) in [
             ("/messages/?session_id=a%2Fb", "/messages/?session_id=a%2Fb"),
             ("messages?s=1", "/api/messages?s=1"),
             ("?s=1", "/api/sse?s=1"),
             ("https://host:8443/m", "/m"),
             ("//me:x@host:8443/m#f", "/m"),
         ] {
-            assert_eq!(named(endpoint), Ok(format!("https://host:8443{found}")));
+            assert_eq!(named(address), Ok(format!("https://host:8443{found}")));
         }
     }
 
     #[test]
     fn an_endpoint_elsewhere_is_refused() {
-        for endpoint in [
+        for address in [
             "https://other:8443/m",
             "https://host/m",
             "http://host:8443/m",
@@ -161,8 +161,8 @@ mod tests {
             "data:text/plain,x",
             "\\\\other/m",
         ] {
-            let refused = named(endpoint).unwrap_err();
-            assert!(refused.contains("another origin"), "{endpoint}: {refused}");
+            let refused = named(address).unwrap_err();
+            assert!(refused.contains("another origin"), "{address}: {refused}");
         }
         assert!(named("http://[").unwrap_err().contains("no address"));
     }
