@@ -135,6 +135,7 @@ fn route(own: &OwnName, child: usize) -> Route {
         child,
         own: own.clone(),
         repeatable: true,
+        mirrors: None,
     }
 }
 

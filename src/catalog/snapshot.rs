@@ -4,7 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Extensions, Family, Listing, Primitive, naming::public_name, resources::Resources};
+use super::{
+    Extensions, Family, Listing, Mirrors, Primitive, naming::public_name, resources::Resources,
+};
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
 /// What ends a list in the modern era. It may be kept for five seconds: changes are
@@ -31,6 +33,8 @@ pub struct Route {
     pub own: OwnName,
     /// Whether a request for it may be sent twice.
     pub repeatable: bool,
+    /// The arguments that are told in headers too, if any are.
+    pub mirrors: Option<Arc<Mirrors>>,
 }
 
 /// A tool or prompt that is left out because its public name was taken.
@@ -78,6 +82,7 @@ impl Catalog {
                         child: 0,
                         own: entry.own.clone(),
                         repeatable: entry.repeatable,
+                        mirrors: entry.mirrors.clone().unwrap_or_default(),
                     });
             }
             routes
@@ -130,6 +135,7 @@ impl Catalog {
                         child,
                         own: entry.own.clone(),
                         repeatable: entry.repeatable,
+                        mirrors: entry.mirrors.clone().unwrap_or_default(),
                     };
                     routes.insert(name, route);
                 }
@@ -327,7 +333,8 @@ mod tests {
             Some(Route {
                 child: 1,
                 own: "x".into(),
-                repeatable: false
+                repeatable: false,
+                mirrors: None
             })
         );
     }

@@ -328,6 +328,11 @@ impl Child {
         now.is_ok_and(|now| now.era() != connection.era())
     }
 
+    /// It shows that its list is no longer what was listed: it is asked for it again.
+    pub fn list_again(&self) {
+        self.changed.notify_one();
+    }
+
     /// A request on `connection` has failed. A child that has lost our session, or
     /// cannot be reached any more, is connected anew. What happens on a connection
     /// that was given up says nothing of the one in its place.

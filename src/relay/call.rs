@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Method, deadline::Deadline, settle::Settlement};
 use crate::{
+    catalog::Mirrored,
     outbound::{
         Child, Connection, Failure, LongAnswer, Outgoing, Part, call_id, era_keys, next_number,
     },
@@ -30,6 +31,8 @@ pub(super) struct Call<'a> {
     pub(super) child: &'a Child,
     pub(super) own_name: &'a str,
     pub(super) repeatable: bool,
+    /// What the headers repeat of its arguments, if they do.
+    pub(super) mirrored: Option<&'a Mirrored>,
     pub(super) asides: &'a mpsc::Sender<Bytes>,
     /// Runs from the first time it is sent.
     pub(super) deadline: Option<Deadline>,
@@ -115,12 +118,15 @@ impl Call<'_> {
             meta: self.era_edit(connection.era()),
         };
         let method = self.frame.method().unwrap_or_default();
+        let mirrored = self.mirrored.filter(|_| connection.reads_headers());
+        let mirrored = mirrored.map(Mirrored::headers).unwrap_or_default();
         let outgoing = Outgoing {
             frame: self.params.edit(self.frame, &edit),
             id: id.or(self.frame.id()).unwrap_or("null"),
             number,
             method: &method,
             name: name_key(&method).map(|_| self.own_name),
+            mirrored: &mirrored,
             may_stream: keeps_ids && self.caller.era == connection.era(),
         };
         let settings = &self.child.settings;
