@@ -13,10 +13,12 @@
 //! | [`server`] | the protocol of both eras, the same for both transports |
 //! | [`catalog`] | what `tools/list` shows |
 //! | [`tools`] | what the tools do |
+//! | [`asking`] | the tool that asks its client |
 //! | [`stdio`], [`http`] | the two transports |
 //! | [`broken`] | the ways in which a child never gets as far as the protocol |
 //! | [`journal`] | the file in which a test reads what this child has seen |
 
+mod asking;
 mod broken;
 mod catalog;
 mod http;
