@@ -8,7 +8,7 @@ use super::introduction::Introduction;
 use crate::{
     catalog::{Catalog, Primitive},
     protocol::{
-        Era, Frame,
+        Abilities, Era, Frame,
         error::{RpcError, code, result_answer},
         json,
         version::{MODERN, negotiate_legacy},
@@ -31,6 +31,15 @@ pub(super) fn initialize(request: &Frame, us: Introduction) -> Result<Bytes, Rpc
         .with_server_info(us.server_info);
     result.instructions = us.instructions;
     Ok(answer(request, &result))
+}
+
+/// What the client may be asked, as it says in its `initialize`.
+pub(super) fn abilities(initialize: &Frame) -> Abilities {
+    let params = initialize.body_object();
+    let declared = params
+        .as_ref()
+        .and_then(|params| params.get("capabilities"));
+    declared.map(Abilities::read).unwrap_or_default()
 }
 
 /// The answer to `server/discover`.

@@ -54,15 +54,16 @@ impl Requester<'_> {
                 "requested": version,
             })));
         }
-        if !params.has_capabilities {
+        let Some(abilities) = params.abilities else {
             return Err(missing_meta());
-        }
+        };
         Ok(Self {
             caller: Caller {
                 era: Era::Modern,
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
                 session: None,
                 view,
+                abilities,
             },
             session: None,
         })
@@ -175,6 +176,13 @@ impl Dispatch {
                     && let Some(id) = params.as_ref().and_then(|params| params.get("requestId"))
                 {
                     session.in_flight.cancel(id);
+                }
+            }
+            Some("notifications/roots/list_changed") => {
+                for child in &self.fleet.snapshot().children {
+                    if let Some(session) = &caller.session {
+                        child.tell_dedicated(session, frame);
+                    }
                 }
             }
             Some(method) if !is_specified(method) => self.relay.notify(frame, caller),

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    ASIDES, BODY_LIMIT, Entrance, Sessions, accept,
+    ASIDES, BODY_LIMIT, Entrance, Sessions, accept, answers,
     dispatch::{Dispatch, Requester, missing_meta},
     listen, negotiate,
     overload::{Admitted, Overload},
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     fleet::NoView,
     protocol::{
-        Caller, Era, Frame, Kind, View,
+        Abilities, Caller, Era, Frame, Kind, View,
         answer::error_code,
         error::{RpcError, code},
         headers,
@@ -169,8 +169,7 @@ impl Door {
                 Err(short) => Ok(accept::refusal(short)),
             },
             Kind::Notification => self.notification(&parts.headers, &frame),
-            // No request of ours is open to be answered.
-            Kind::Result | Kind::Error => Ok(StatusCode::ACCEPTED.into_response()),
+            Kind::Result | Kind::Error => Ok(self.answered(&parts.headers, frame)),
         }
     }
 
@@ -254,10 +253,11 @@ impl Door {
     fn initialize(&self, frame: &Frame) -> Answered {
         let answer = self.dispatch.initialize(frame, &self.view);
         let answer = answer.map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let Some((id, _)) = self.sessions.begin(self.view.clone()) else {
+        let Some((id, session)) = self.sessions.begin(self.view.clone()) else {
             let full = "too many sessions are open: try again later";
             return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
         };
+        session.key().asked().introduce(answers::abilities(frame));
         let mut response = json(StatusCode::OK, answer);
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(headers::SESSION_ID, id);
@@ -273,6 +273,7 @@ impl Door {
                 log_level: None,
                 session: None,
                 view: self.view.clone(),
+                abilities: Abilities::default(),
             };
             self.dispatch.notification(frame, &caller, None);
         } else {
@@ -281,6 +282,15 @@ impl Door {
             self.dispatch.notification(frame, &caller, Some(&session));
         }
         Ok(StatusCode::ACCEPTED.into_response())
+    }
+
+    /// Takes an answer to a request of ours. Nobody waits to be told that it answers
+    /// nothing.
+    fn answered(&self, all: &HeaderMap, frame: Frame) -> Response {
+        if let Ok(session) = self.session(all, None) {
+            session.key().asked().answered(frame);
+        }
+        StatusCode::ACCEPTED.into_response()
     }
 
     /// The stream on which a legacy client hears of what belongs to no request.

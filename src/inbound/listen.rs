@@ -108,6 +108,7 @@ fn filter_key(family: Family) -> &'static str {
 /// Tells a legacy client of changed lists, and of log messages at its level, until
 /// it is gone.
 pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
+    let _listening = session.key().asked().listens(asides.clone());
     let generations = || Some(fleet.snapshot().view(session.view()).ok()?.generations);
     let mut changes = fleet.changes();
     session.listens_from(generations().unwrap_or_default());

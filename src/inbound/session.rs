@@ -77,6 +77,7 @@ impl Session {
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
             view: self.view.clone(),
+            abilities: self.key.asked().abilities(),
         }
     }
 

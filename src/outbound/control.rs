@@ -5,7 +5,7 @@
 //! carries the clients' requests, so there is one connection, one set of headers
 //! and one reader per child, and nothing of rmcp's is in the way of a frame.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
 use http::HeaderMap;
@@ -13,8 +13,10 @@ use rmcp::{
     RoleClient,
     handler::client::ClientHandler,
     model::{
-        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ErrorCode, ErrorData,
-        Implementation, ProtocolVersion, ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
+        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ElicitationCapability, ErrorCode,
+        ErrorData, FormElicitationCapability, Implementation, JsonObject, ProtocolVersion,
+        RootsCapabilities, SamplingCapability, ServerJsonRpcMessage, ServerPeerInfo,
+        SubscriptionFilter, UrlElicitationCapability,
     },
     service::{
         ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError,
@@ -65,15 +67,12 @@ pub(super) fn client_info() -> Implementation {
     Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
 
-/// What is declared to children. Nothing that needs a client's help; but what a client
-/// may show or leave, since some servers offer it to nobody else: MCP Apps.
-pub(super) fn declared() -> ClientCapabilities {
+/// The extensions that are declared to children: what a client may show or leave, since
+/// some servers offer it to nobody else: MCP Apps.
+pub(super) fn extensions() -> BTreeMap<String, JsonObject> {
     let settings = serde_json::json!({"mimeTypes": ["text/html;profile=mcp-app"]});
-    let mut declared = ClientCapabilities::default();
-    declared.extensions = settings
-        .as_object()
-        .map(|apps| [("io.modelcontextprotocol/ui".to_owned(), apps.clone())].into());
-    declared
+    let apps = settings.as_object().cloned().unwrap_or_default();
+    [("io.modelcontextprotocol/ui".to_owned(), apps)].into()
 }
 
 /// Shakes hands over `link`; what arrives for the control plane comes by `inbox`.
@@ -235,6 +234,22 @@ impl ClientHandler for Handler {
     }
 }
 
+/// What a legacy child is told that it may ask: whatever a client may be able to answer.
+/// Whether the one whose call it is has declared it is seen when the child asks.
+fn declared() -> ClientCapabilities {
+    let mut roots = RootsCapabilities::default();
+    roots.list_changed = Some(true);
+    let mut elicitation = ElicitationCapability::default();
+    elicitation.form = Some(FormElicitationCapability::default());
+    elicitation.url = Some(UrlElicitationCapability::default());
+    let mut capabilities = ClientCapabilities::default();
+    capabilities.roots = Some(roots);
+    capabilities.sampling = Some(SamplingCapability::default());
+    capabilities.elicitation = Some(elicitation);
+    capabilities.extensions = Some(extensions());
+    capabilities
+}
+
 struct ControlTransport {
     link: Link,
     inbox: mpsc::Receiver<Frame>,
@@ -343,15 +358,14 @@ async fn post(link: HttpLink, message: Frame) -> Result<(), Failure> {
 /// with an error, so that rmcp does not wait for it.
 async fn pump(link: HttpLink, mut events: body::Events, request: Frame) {
     let closed = link.closed().clone();
+    let way = Link::Http(link.clone());
     let passed = async {
         while let Some(Ok(event)) = events.next().await {
             let Some(Ok(frame)) = event.frame else {
                 continue;
             };
             let answered = matches!(frame.kind(), Kind::Result | Kind::Error);
-            if let Some(refusal) = link.unasked().sort(frame) {
-                link.post_aside(refusal);
-            }
+            link.unasked().sort(frame, &way);
             if answered {
                 return true;
             }

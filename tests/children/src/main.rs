@@ -14,10 +14,12 @@
 //! | [`catalog`] | what `tools/list` shows |
 //! | [`tools`] | what the tools do |
 //! | [`extension`] | what this child understands beyond the specification |
+//! | [`asking`] | the tool that asks its client |
 //! | [`stdio`], [`http`] | the two transports |
 //! | [`broken`] | the ways in which a child never gets as far as the protocol |
 //! | [`journal`] | the file in which a test reads what this child has seen |
 
+mod asking;
 mod broken;
 mod catalog;
 mod extension;

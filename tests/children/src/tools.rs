@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 
 use crate::{
+    asking,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::Behaviour,
     server::{Asker, Era, LOOK_AGAIN, Outbox, Server, lock, send},
@@ -35,6 +36,7 @@ pub async fn call(
     let era = asker.era;
     match name {
         "received" => received(message, asker),
+        "ask" => asking::ask(server, message, params, asker, out).await,
         "raw" => raw(server),
         "slow" => slow(server, arguments, era).await,
         "progress" => progress(params, arguments, era, out),
@@ -85,7 +87,7 @@ fn finished(era: Era, members: &str) -> String {
 }
 
 /// A result whose `structuredContent` are these bytes.
-fn structured(era: Era, content: &str) -> Reply {
+pub fn structured(era: Era, content: &str) -> Reply {
     Reply::Result(finished(
         era,
         &format!(r#""content":[],"structuredContent":{content}"#),
@@ -133,10 +135,26 @@ struct Slow {
 }
 
 /// Tells the journal when the call is dropped before it has finished.
-struct Unfinished<'a> {
+pub struct Unfinished<'a> {
     server: &'a Server,
     key: &'a str,
     finished: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    /// One that begins.
+    pub fn of(server: &'a Server, key: &'a str) -> Self {
+        Self {
+            server,
+            key,
+            finished: false,
+        }
+    }
+
+    /// It was not dropped.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
 }
 
 impl Drop for Unfinished<'_> {
