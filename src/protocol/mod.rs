@@ -13,6 +13,7 @@ pub mod lines;
 pub mod names;
 pub mod request;
 pub mod session;
+pub mod signed;
 pub mod splice;
 pub mod version;
 
@@ -21,4 +22,5 @@ pub use frame::{Frame, Kind};
 pub use names::{ChildName, OwnName, PublicName};
 pub use rmcp::model;
 pub use session::SessionKey;
+pub use signed::Signer;
 pub use version::Era;
