@@ -1,6 +1,10 @@
 //! The HTTP door: `/mcp`, for sessions and for stateless requests alike.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -20,6 +24,7 @@ use super::{
     listen, negotiate,
     overload::{Admitted, Overload},
     refused::Refused,
+    resume::{Beginning, Streams},
     session::Session,
     stream,
 };
@@ -99,6 +104,43 @@ enum Sender {
     Session(Arc<Session>),
 }
 
+/// How a client is told of more than one message.
+struct Telling {
+    /// Where it can come back to a stream that it has lost.
+    resumable: Option<Streams>,
+    primed: bool,
+}
+
+impl Telling {
+    fn to(sender: &Sender, all: &HeaderMap) -> Self {
+        let resumable = match sender {
+            Sender::Stateless(_) => None,
+            Sender::Session(session) => Some(session.resumable.clone()),
+        };
+        Self {
+            resumable,
+            primed: negotiate::takes_priming(all),
+        }
+    }
+
+    /// An event stream of what has been said, of what comes, and of the answer.
+    fn events<F>(
+        self,
+        said: Option<Bytes>,
+        work: Pin<Box<F>>,
+        asides: mpsc::Receiver<Bytes>,
+    ) -> Response
+    where
+        F: Future<Output = Option<Reply>> + Send + 'static,
+    {
+        let Self { resumable, primed } = self;
+        event_stream(match resumable {
+            Some(streams) => streams.begin(Beginning { primed, said }, work, asides),
+            None => stream::events(said, work, asides),
+        })
+    }
+}
+
 /// A request that was let in, or the refusal.
 type Answered = Result<Response, Refused>;
 
@@ -157,18 +199,15 @@ impl Door {
             Era::Legacy => Sender::Session(self.session(all, frame.id())?),
         };
         let era = params.era();
+        let telling = Telling::to(&sender, all);
         let (asides, mut heard) = mpsc::channel(ASIDES);
         let mut work = Box::pin(self.work(frame, params, sender, asides, admitted));
         // The answer is plain JSON if it is the first thing to come.
         tokio::select! {
             biased;
-            reply = &mut work => Ok(plain(reply, heard, era)),
-            Some(first) = heard.recv() => {
-                Ok(event_stream(stream::events(Some(first), work, heard)))
-            }
-            () = tokio::time::sleep(PATIENCE) => {
-                Ok(event_stream(stream::events(None, work, heard)))
-            }
+            reply = &mut work => Ok(plain(reply, heard, era, telling)),
+            Some(first) = heard.recv() => Ok(telling.events(Some(first), work, heard)),
+            () = tokio::time::sleep(PATIENCE) => Ok(telling.events(None, work, heard)),
         }
     }
 
@@ -224,7 +263,8 @@ impl Door {
         Ok(StatusCode::ACCEPTED.into_response())
     }
 
-    /// The stream on which a legacy client hears of what belongs to no request.
+    /// The stream on which a legacy client hears of what belongs to no request; or the
+    /// rest of one that it has lost.
     fn get(&self, all: &HeaderMap) -> Answered {
         if negotiate::is_modern(all) {
             return Err(Refused::method("POST"));
@@ -235,7 +275,13 @@ impl Door {
                 "Accept must include text/event-stream",
             ));
         }
-        let mut open = self.session(all, None)?.open_stream();
+        let session = self.session(all, None)?;
+        let resumed = negotiate::last_event(all).and_then(|id| session.resumable.resume(id));
+        if let Some(body) = resumed {
+            return Ok(event_stream(body));
+        }
+        let mut open = session.open_stream();
+        let telling = Telling::to(&Sender::Session(session), all);
         let (asides, heard) = mpsc::channel(ASIDES);
         let Dispatch { fleet, .. } = self.dispatch.clone();
         let shutdown = self.dispatch.shutdown().clone();
@@ -248,7 +294,7 @@ impl Door {
             }
             None
         });
-        Ok(event_stream(stream::events(None, work, heard)))
+        Ok(telling.events(None, work, heard))
     }
 
     fn delete(&self, all: &HeaderMap) -> Answered {
@@ -311,10 +357,15 @@ async fn read(body: Body) -> Result<Bytes, Refused> {
 
 /// A whole answer as JSON; what was said before it, if it came in the same moment,
 /// makes an event stream of it.
-fn plain(reply: Option<Reply>, heard: mpsc::Receiver<Bytes>, era: Era) -> Response {
-    if !heard.is_empty() {
+fn plain(
+    reply: Option<Reply>,
+    mut heard: mpsc::Receiver<Bytes>,
+    era: Era,
+    telling: Telling,
+) -> Response {
+    if let Ok(first) = heard.try_recv() {
         let work = Box::pin(std::future::ready(reply));
-        return event_stream(stream::events(None, work, heard));
+        return telling.events(Some(first), work, heard);
     }
     match reply {
         // Taken back: there is nothing to say (MCP, "Cancellation").

@@ -15,6 +15,7 @@ mod listen;
 mod negotiate;
 mod overload;
 mod refused;
+mod resume;
 mod session;
 mod stdio;
 mod stream;

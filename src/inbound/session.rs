@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Instant};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::in_flight::InFlight;
+use super::{in_flight::InFlight, resume::Streams};
 use crate::{
     catalog::Family,
     fleet::Generations,
@@ -33,6 +33,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub struct Session {
     /// Its requests that are being worked on.
     pub(super) in_flight: InFlight,
+    /// Its streams that it can come back to.
+    pub(super) resumable: Streams,
     /// What the rest of the program knows it by.
     key: SessionKey,
     log_level: Mutex<Option<LogLevel>>,
@@ -53,6 +55,7 @@ impl Session {
     pub(super) fn new() -> Self {
         Self {
             in_flight: InFlight::default(),
+            resumable: Streams::default(),
             key: SessionKey::begin(),
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),
@@ -192,6 +195,7 @@ impl Sessions {
         let ended = self.0.remove(id);
         if let Some((_, session)) = &ended {
             session.in_flight.cancel_all();
+            session.resumable.end();
             session.key.end();
             session.newest_stream.send_modify(|newest| *newest += 1);
         }
