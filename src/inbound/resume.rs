@@ -332,7 +332,8 @@ impl Stream {
             match step {
                 Step::Back(Some(Back { after, out })) => {
                     let last = self.log.next() - 1;
-                    self.told = after.min(last);
+                    // What is no longer kept cannot be told again.
+                    self.told = after.clamp(self.log.first - 1, last);
                     debug!(
                         missed = last - self.told,
                         "a client has come back to its stream"
@@ -408,8 +409,7 @@ impl Stream {
 
     /// Hands the next event to the connection, which has room for it.
     fn tell(&mut self) {
-        // What is no longer kept cannot be told again.
-        let number = (self.told + 1).max(self.log.first);
+        let number = self.told + 1;
         if let (Some(out), Some(event)) = (&self.out, self.log.get(number))
             && let Ok(()) = out.send_now(event.clone())
         {
@@ -422,10 +422,10 @@ impl Stream {
 
 impl Log {
     /// A place among what is kept of streams that are over. `None` if there is none, or
-    /// it is too much for one.
+    /// nothing to be kept: the answer was too long.
     fn keep(&self) -> Option<SemaphorePermit<'static>> {
-        let size = (self.bytes <= KEPT_BYTES).then_some(self.bytes >> 10)?;
-        let size = u32::try_from(size.max(LEAST_KEPT)).ok()?;
+        self.events.back()?;
+        let size = u32::try_from((self.bytes >> 10).max(LEAST_KEPT)).ok()?;
         KEPT_OVER.try_acquire_many(size).ok()
     }
 }
@@ -464,3 +464,6 @@ async fn pass(out: &Out, mut head: BytesMut, mut answer: LongReply) -> Result<()
     out.send(Ok(EVENT_END)).await?;
     out.end().await
 }
+
+#[cfg(test)]
+mod tests;

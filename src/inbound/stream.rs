@@ -192,3 +192,29 @@ impl Out {
         self.0.closed().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_comes_when_nothing_else_has_for_fifteen_seconds() {
+        let (asides, heard) = mpsc::channel(1);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let _ = asides.send("x".into()).await;
+            std::future::pending::<()>().await;
+        });
+        let mut body = events(None, Box::pin(std::future::pending()), heard);
+        let began = Instant::now();
+        let mut came = Vec::new();
+        for _ in 0..4 {
+            let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            came.push((began.elapsed().as_secs(), piece == COMMENT));
+        }
+        assert_eq!(came, [(0, true), (10, false), (25, true), (40, true)]);
+    }
+}

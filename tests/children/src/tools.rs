@@ -36,6 +36,7 @@ pub async fn call(
     match name {
         "received" => received(message, asker),
         "raw" => raw(server),
+        "pause" => crate::pause::call(server, arguments, asker, out).await,
         "slow" => slow(server, arguments, era).await,
         "progress" => progress(params, arguments, era, out),
         "log" => log(params, arguments, era, out),
@@ -85,7 +86,7 @@ fn finished(era: Era, members: &str) -> String {
 }
 
 /// A result whose `structuredContent` are these bytes.
-fn structured(era: Era, content: &str) -> Reply {
+pub fn structured(era: Era, content: &str) -> Reply {
     Reply::Result(finished(
         era,
         &format!(r#""content":[],"structuredContent":{content}"#),
@@ -133,10 +134,21 @@ struct Slow {
 }
 
 /// Tells the journal when the call is dropped before it has finished.
-struct Unfinished<'a> {
+pub struct Unfinished<'a> {
     server: &'a Server,
     key: &'a str,
-    finished: bool,
+    pub finished: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    /// A call that the journal knows by this word.
+    pub fn new(server: &'a Server, key: &'a str) -> Self {
+        Self {
+            server,
+            key,
+            finished: false,
+        }
+    }
 }
 
 impl Drop for Unfinished<'_> {
