@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     catalog::{Catalog, Family, Primitive},
     protocol::{
-        Era, Frame,
+        Abilities, Era, Frame,
         error::{RpcError, code, result_answer},
         json,
         version::{MODERN, negotiate_legacy},
@@ -33,6 +33,15 @@ pub(super) fn initialize(request: &Frame) -> Result<Bytes, RpcError> {
         .with_protocol_version(negotiate_legacy(&json::unquote(asked)))
         .with_server_info(server_info());
     Ok(answer(request, &result))
+}
+
+/// What the client may be asked, as it says in its `initialize`.
+pub(super) fn abilities(initialize: &Frame) -> Abilities {
+    let params = initialize.body_object();
+    let declared = params
+        .as_ref()
+        .and_then(|params| params.get("capabilities"));
+    declared.map(Abilities::read).unwrap_or_default()
 }
 
 /// The answer to `server/discover`: what the children offer now.

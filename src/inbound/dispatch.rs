@@ -54,14 +54,15 @@ impl Requester<'_> {
                 "requested": version,
             })));
         }
-        if !params.has_capabilities {
+        let Some(abilities) = params.abilities else {
             return Err(missing_meta());
-        }
+        };
         Ok(Self {
             caller: Caller {
                 era: Era::Modern,
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
                 session: None,
+                abilities,
             },
             session: None,
         })

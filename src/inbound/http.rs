@@ -163,8 +163,7 @@ impl Door {
                 Err(short) => Ok(accept::refusal(short)),
             },
             Kind::Notification => self.notification(&parts.headers, &frame),
-            // No request of ours is open to be answered.
-            Kind::Result | Kind::Error => Ok(StatusCode::ACCEPTED.into_response()),
+            Kind::Result | Kind::Error => Ok(self.answered(&parts.headers, frame)),
         }
     }
 
@@ -242,10 +241,11 @@ impl Door {
     fn initialize(&self, frame: &Frame) -> Answered {
         let answer = answers::initialize(frame)
             .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let Some((id, _)) = self.sessions.begin() else {
+        let Some((id, session)) = self.sessions.begin() else {
             let full = "too many sessions are open: try again later";
             return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
         };
+        session.key().asked().introduce(answers::abilities(frame));
         let mut response = json(StatusCode::OK, answer);
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(headers::SESSION_ID, id);
@@ -261,6 +261,15 @@ impl Door {
             self.dispatch.notification(frame, &session);
         }
         Ok(StatusCode::ACCEPTED.into_response())
+    }
+
+    /// Takes an answer to a request of ours. Nobody waits to be told that it answers
+    /// nothing.
+    fn answered(&self, all: &HeaderMap, frame: Frame) -> Response {
+        if let Ok(session) = self.session(all, None) {
+            session.key().asked().answered(frame);
+        }
+        StatusCode::ACCEPTED.into_response()
     }
 
     /// The stream on which a legacy client hears of what belongs to no request; or the

@@ -102,6 +102,7 @@ fn filter_key(family: Family) -> &'static str {
 /// Tells a legacy client of changed lists, and of log messages at its level, until
 /// it is gone.
 pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
+    let _listening = session.key().asked().listens(asides.clone());
     let mut changes = fleet.changes();
     session.listens_from(*changes.borrow());
     // What changed between the client's list and its listening counts too.

@@ -76,6 +76,7 @@ impl Session {
             era: Era::Legacy,
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
+            abilities: self.key.asked().abilities(),
         }
     }
 

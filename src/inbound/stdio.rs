@@ -117,6 +117,10 @@ impl Door {
             (Kind::Request, Some("initialize")) => {
                 // Never cancelled, and answered before anything that comes after it.
                 let answer = answers::initialize(&frame);
+                self.session
+                    .key()
+                    .asked()
+                    .introduce(answers::abilities(&frame));
                 self.say(answer.unwrap_or_else(|error| error.answer(frame.id()).into_bytes()))
                     .await;
                 None
@@ -134,8 +138,10 @@ impl Door {
                 self.dispatch.notification(&frame, &self.session);
                 None
             }
-            // No request of ours is open to be answered.
-            (Kind::Result | Kind::Error, _) => None,
+            (Kind::Result | Kind::Error, _) => {
+                self.session.key().asked().answered(frame);
+                None
+            }
         }
     }
 

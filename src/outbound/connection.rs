@@ -19,7 +19,7 @@ use super::{
 use crate::{
     catalog::{Family, Listing, ListingError, Page, Primitive},
     config::RestartSettings,
-    protocol::{Era, Frame, LogLevel, request::meta_key, version::MODERN},
+    protocol::{Abilities, Era, Frame, LogLevel, request::meta_key, version::MODERN},
 };
 
 /// Pages of one list. A child that never stops would otherwise be read for ever.
@@ -175,7 +175,10 @@ impl Connection {
         let mut params = Vec::new();
         params.extend(cursor.map(|cursor| format!(r#""cursor":{cursor}"#)));
         if self.era == Era::Modern {
-            params.push(format!(r#""_meta":{{{}}}"#, era_keys(None)));
+            params.push(format!(
+                r#""_meta":{{{}}}"#,
+                era_keys(None, Abilities::default())
+            ));
         }
         let params = params.join(",");
         let request = Outgoing {
@@ -193,6 +196,7 @@ impl Connection {
         loop {
             match exchange.next().await? {
                 Part::Answer(answer) => return Ok(answer),
+                Part::Request(question) => question.refuse_unclear(),
                 Part::Aside(_) | Part::Long(_) => {}
             }
         }
@@ -287,13 +291,13 @@ impl Connection {
 }
 
 /// The members of `_meta` that a modern child requires of a request that came
-/// without them (JSON text without braces). No capability is declared: what needs
-/// a client's help cannot be asked of a client that did not offer it.
-pub fn era_keys(log_level: Option<LogLevel>) -> String {
+/// without them (JSON text without braces): what its client may be asked is what that
+/// has declared.
+pub fn era_keys(log_level: Option<LogLevel>, abilities: Abilities) -> String {
     let mut keys = json!({
         meta_key::PROTOCOL_VERSION: MODERN.as_str(),
         meta_key::CLIENT_INFO: control::client_info(),
-        meta_key::CLIENT_CAPABILITIES: {},
+        meta_key::CLIENT_CAPABILITIES: abilities.to_json(),
     });
     if let Some(level) = log_level {
         keys[meta_key::LOG_LEVEL] = Value::from(level.as_str());

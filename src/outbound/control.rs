@@ -13,8 +13,10 @@ use rmcp::{
     RoleClient,
     handler::client::ClientHandler,
     model::{
-        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ErrorCode, ErrorData,
-        Implementation, ProtocolVersion, ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
+        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ElicitationCapability, ErrorCode,
+        ErrorData, FormElicitationCapability, Implementation, ProtocolVersion, RootsCapabilities,
+        SamplingCapability, ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
+        UrlElicitationCapability,
     },
     service::{
         ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError,
@@ -60,7 +62,7 @@ pub(super) enum Handshake {
     Modern,
 }
 
-/// Who we are to children. Nothing is declared that needs a client's help.
+/// Who we are to children.
 pub(super) fn client_info() -> Implementation {
     Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
@@ -220,9 +222,21 @@ pub(super) struct Handler;
 
 impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::new(ClientCapabilities::default(), client_info())
-            .with_protocol_version(NEWEST_LEGACY)
+        ClientConfig::new(capabilities(), client_info()).with_protocol_version(NEWEST_LEGACY)
     }
+}
+
+/// What a legacy child is told that it may ask: whatever a client may be able to answer.
+/// Whether the one whose call it is has declared it is seen when the child asks.
+fn capabilities() -> ClientCapabilities {
+    let mut elicitation = ElicitationCapability::default();
+    elicitation.form = Some(FormElicitationCapability::default());
+    elicitation.url = Some(UrlElicitationCapability::default());
+    let mut capabilities = ClientCapabilities::default();
+    capabilities.roots = Some(RootsCapabilities::default());
+    capabilities.sampling = Some(SamplingCapability::default());
+    capabilities.elicitation = Some(elicitation);
+    capabilities
 }
 
 struct ControlTransport {
@@ -332,15 +346,14 @@ async fn post(link: HttpLink, message: Frame) -> Result<(), Failure> {
 /// with an error, so that rmcp does not wait for it.
 async fn pump(link: HttpLink, mut events: body::Events, request: Frame) {
     let closed = link.closed().clone();
+    let way = Link::Http(link.clone());
     let passed = async {
         while let Some(Ok(event)) = events.next().await {
             let Some(Ok(frame)) = event.frame else {
                 continue;
             };
             let answered = matches!(frame.kind(), Kind::Result | Kind::Error);
-            if let Some(refusal) = link.unasked().sort(frame) {
-                link.post_aside(refusal);
-            }
+            link.unasked().sort(frame, &way);
             if answered {
                 return true;
             }

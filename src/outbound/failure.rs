@@ -105,6 +105,20 @@ impl Failure {
         }
     }
 
+    /// The client was asked for the child, and did not answer.
+    pub fn unanswered(after: Duration) -> Self {
+        Self {
+            blameless: true,
+            ..Self::new(
+                Outcome::Timeout,
+                format!(
+                    "was stopped: what it asked the client was not answered within {}",
+                    seconds(after)
+                ),
+            )
+        }
+    }
+
     /// 401, also to a fresh token.
     pub fn unauthorized(reason: impl Into<String>) -> Self {
         Self {

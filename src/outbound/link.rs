@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, stdio::Pipe};
-use crate::protocol::model::ProtocolVersion;
+use crate::protocol::{Frame, model::ProtocolVersion};
 
 /// The way to a child for as long as one handshake holds; clones are the same one.
 #[derive(Clone, Debug)]
@@ -30,6 +30,14 @@ impl Link {
         match self {
             Self::Pipe(pipe) => pipe.call(request, slot).map(Exchange::Pipe),
             Self::Http(http) => http.call(request, slot).await.map(Exchange::Http),
+        }
+    }
+
+    /// Gives the child an answer to a request of its own. Never waits.
+    pub(super) fn reply(&self, answer: Frame) {
+        match self {
+            Self::Pipe(pipe) => pipe.reply(answer),
+            Self::Http(http) => http.reply(answer),
         }
     }
 

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::{Notify, broadcast, mpsc};
-use tracing::warn;
+use tracing::{debug, warn};
 
+use super::{link::Link, outside::Outside, taken_back};
 use crate::{
     catalog::Family,
-    protocol::{
-        ChildName, Frame, Kind,
-        error::{RpcError, code},
-    },
+    protocol::{ChildName, Frame, Kind, SessionKey},
     telemetry::ChildMetrics,
 };
 
@@ -33,11 +31,12 @@ pub struct ChildMessage {
 #[derive(Clone, Debug)]
 pub(super) struct Unasked {
     child: ChildName,
-    session: Option<u64>,
+    session: Option<SessionKey>,
     /// Wakes the child's task; many changes before it looks are one.
     changed: Arc<Notify>,
     messages: broadcast::Sender<ChildMessage>,
     control: mpsc::Sender<Frame>,
+    outside: Outside,
     metrics: ChildMetrics,
 }
 
@@ -56,19 +55,19 @@ impl Unasked {
             changed,
             messages,
             control,
+            outside: Outside::default(),
             metrics,
         };
         (unasked, receiver)
     }
 
     /// The same, on a connection that is one session's own.
-    pub(super) fn of_session(self, session: Option<u64>) -> Self {
+    pub(super) fn of_session(self, session: Option<SessionKey>) -> Self {
         Self { session, ..self }
     }
 
-    /// Sorts one message by its kind. Never waits. Gives back the answer to a
-    /// request that cannot be served.
-    pub(super) fn sort(&self, frame: Frame) -> Option<Frame> {
+    /// Sorts one message, which came by `link`, by its kind. Never waits.
+    pub(super) fn sort(&self, frame: Frame, link: &Link) {
         match (frame.kind(), frame.method().as_deref()) {
             (Kind::Notification, Some(method)) if is_list_changed(method) => {
                 self.changed.notify_one();
@@ -78,7 +77,7 @@ impl Unasked {
                 // Without a receiver nobody listens: not an error.
                 let _ = self.messages.send(ChildMessage {
                     child,
-                    session: self.session,
+                    session: self.session.as_ref().map(SessionKey::number),
                     frame,
                 });
             }
@@ -91,11 +90,15 @@ impl Unasked {
                 self.to_control(frame);
             }
             (Kind::Request, Some(method)) if method != "ping" => {
-                return Some(refusal(&frame, method));
+                self.outside.take(frame, self.session.as_ref(), link);
+            }
+            (Kind::Notification, Some("notifications/cancelled")) => {
+                if let Some(id) = taken_back(&frame) {
+                    self.outside.withdraw(id);
+                }
             }
             _ => self.dropped(),
         }
-        None
     }
 
     /// Hands a message to rmcp: an answer to one of its requests, mostly.
@@ -111,6 +114,12 @@ impl Unasked {
         self.dropped();
     }
 
+    /// A request of the child's was answered, and the answer did not reach it.
+    pub(super) fn unanswered(&self, reason: &str) {
+        debug!(child = %self.child, reason, "a child's request stays unanswered");
+        self.dropped();
+    }
+
     /// A message nobody could take.
     pub(super) fn dropped(&self) {
         self.metrics.message_dropped();
@@ -121,13 +130,4 @@ fn is_list_changed(method: &str) -> bool {
     Family::ALL
         .iter()
         .any(|family| family.list_changed() == method)
-}
-
-/// The answer to a child's request that no client is there for.
-pub(super) fn refusal(request: &Frame, method: &str) -> Frame {
-    RpcError::new(
-        code::METHOD_NOT_FOUND,
-        format!("{method} was not declared as a capability of this client"),
-    )
-    .answer(request.id())
 }

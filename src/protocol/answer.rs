@@ -15,6 +15,11 @@ use super::{
 /// The result key that says how to read a result (MCP 2026-07-28).
 pub const RESULT_TYPE: &str = "resultType";
 
+/// The [`RESULT_TYPE`] of a result that asks the client for more.
+pub const INPUT_REQUIRED: &str = "input_required";
+/// What it asks: requests, by keys of its own.
+pub const INPUT_REQUESTS: &str = "inputRequests";
+
 /// The result keys that say how long a result may be kept (MCP 2026-07-28).
 const CACHE_KEYS: [&str; 2] = ["ttlMs", "cacheScope"];
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Era, SessionKey};
+use super::{Abilities, Era, SessionKey};
 
 /// The few facts of a client that decide how its requests are carried.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Caller {
     pub log_level: Option<LogLevel>,
     /// Its session; a modern request over HTTP has none.
     pub session: Option<SessionKey>,
+    /// What it may be asked.
+    pub abilities: Abilities,
 }
 
 /// The severity of a log message (RFC 5424), the least severe first.
@@ -73,6 +75,7 @@ mod tests {
             era,
             log_level,
             session: None,
+            abilities: Abilities::default(),
         };
         assert!(!caller(Era::Modern, None).wants_log(Some(LogLevel::Emergency)));
         assert!(caller(Era::Legacy, None).wants_log(Some(LogLevel::Debug)));

@@ -3,7 +3,9 @@
 //! Owns: how a message is read, spliced and answered, versions and eras, the
 //! types of the names. Must never know who sends a message or where it goes.
 
+pub mod abilities;
 pub mod answer;
+pub mod asked;
 pub mod caller;
 pub mod error;
 pub mod frame;
@@ -17,6 +19,8 @@ pub mod signed;
 pub mod splice;
 pub mod version;
 
+pub use abilities::Abilities;
+pub use asked::Asked;
 pub use caller::{Caller, LogLevel};
 pub use frame::{Frame, Kind};
 pub use names::{ChildName, OwnName, PublicName};

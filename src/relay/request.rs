@@ -12,6 +12,7 @@ use super::{
     Method,
     call::{Answer, Answered, Call},
     failure,
+    held::{self, Held, HeldCalls, Resumed},
     long::{self, LongReply, Patience},
     route::{self, Routed, Unrouted},
     settle::Settlement,
@@ -19,13 +20,20 @@ use super::{
 use crate::{
     fleet::Fleet,
     outbound::{Child, Failure, Need},
-    protocol::{Caller, Era, Frame, request::Params},
+    protocol::{
+        Caller, Era, Frame, Signer,
+        answer::{INPUT_REQUESTS, INPUT_REQUIRED, RESULT_TYPE},
+        error::{RpcError, result_answer},
+        json::{Object, quote},
+        request::{Params, REQUEST_STATE},
+    },
 };
 
 /// Carries requests between clients and children.
 #[derive(Clone, Debug)]
 pub struct Relay {
     fleet: Arc<Fleet>,
+    held: Arc<HeldCalls>,
 }
 
 /// What a client is answered with.
@@ -39,7 +47,10 @@ pub enum Reply {
 impl Relay {
     /// A relay to these children.
     pub fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet }
+        Self {
+            fleet,
+            held: HeldCalls::new(Signer::random()),
+        }
     }
 
     /// Carries one request. What the child sends before its answer goes to `asides`.
@@ -53,6 +64,25 @@ impl Relay {
         asides: &mpsc::Sender<Bytes>,
     ) -> Reply {
         let id = frame.id().unwrap_or("null");
+        if let Some(state) = params
+            .request_state
+            .as_deref()
+            .filter(|_| caller.era == Era::Modern)
+        {
+            let request = Retry {
+                method,
+                frame,
+                params,
+                caller,
+                asides,
+            };
+            match self.resume(state, &request).await {
+                Ok(Some(reply)) => return reply,
+                // A modern child's own, it is carried like any other.
+                Ok(None) => {}
+                Err(error) => return Reply::Whole(error.answer(Some(id)).into_bytes()),
+            }
+        }
         let name = params.name.as_deref().unwrap_or_default();
         let began = Instant::now();
         let primitive = method.names(params);
@@ -96,27 +126,13 @@ impl Relay {
                 own_name: route.own.as_str(),
                 repeatable: route.repeatable,
                 asides,
+                held: &self.held,
                 deadline: None,
                 used: None,
+                asked: false,
             };
             let failure = match call.carry(&mut settlement).await {
-                Ok(Answered {
-                    answer: Answer::Whole(answer, outcome),
-                    connection,
-                }) => {
-                    settlement.answered(&connection, outcome);
-                    return Reply::Whole(answer);
-                }
-                Ok(Answered {
-                    answer: Answer::Long(answer, last),
-                    connection,
-                }) => {
-                    let patience = Patience {
-                        pause: child.settings.call_timeout,
-                        last,
-                    };
-                    return Reply::Long(long::pass(answer, connection, settlement, patience));
-                }
+                Ok(answered) => return self.reply(&call, answered, Arc::clone(&child), settlement),
                 Err(failure) => failure,
             };
             let used = call.used;
@@ -135,6 +151,107 @@ impl Relay {
             return Reply::Whole(told.into_bytes());
         }
     }
+
+    /// Resumes the call that a retry names; `None` if it names none of ours.
+    async fn resume(&self, state: &str, retry: &Retry<'_>) -> Result<Option<Reply>, RpcError> {
+        let Retry {
+            method,
+            frame,
+            params,
+            caller,
+            asides,
+        } = *retry;
+        let answers = params.input_responses.as_deref().unwrap_or("{}");
+        let answers = Object::read(answers)
+            .map_err(|_| held::refused("params.inputResponses must be an object"))?;
+        let name = params.name.as_deref().unwrap_or_default();
+        let held = match self.held.resume(state, method, name, caller).await? {
+            Resumed::Held(held) => *held,
+            Resumed::Foreign => return Ok(None),
+        };
+        let Held {
+            mut running,
+            mut settlement,
+            child,
+        } = held;
+        settlement.waits_no_more();
+        running.answer(&answers);
+        let mut call = Call {
+            method,
+            frame,
+            params,
+            caller,
+            child: &child,
+            own_name: name,
+            repeatable: false,
+            asides,
+            held: &self.held,
+            deadline: None,
+            used: None,
+            asked: true,
+        };
+        Ok(Some(match call.go_on(running, &mut settlement).await {
+            Ok(answered) => self.reply(&call, answered, Arc::clone(&child), settlement),
+            Err(failure) => {
+                settlement.failed(call.used.as_deref(), &failure);
+                let id = frame.id().unwrap_or("null");
+                let told = failure::answer(method, id, caller.era, child.name(), &failure);
+                Reply::Whole(told.into_bytes())
+            }
+        }))
+    }
+
+    /// What the client is told, and the end of the request, if this is one.
+    fn reply(
+        &self,
+        call: &Call<'_>,
+        answered: Answered,
+        child: Arc<Child>,
+        settlement: Settlement,
+    ) -> Reply {
+        let Answered { answer, connection } = answered;
+        match answer {
+            Answer::Whole(answer, outcome) => {
+                settlement.answered(&connection, outcome);
+                Reply::Whole(answer)
+            }
+            Answer::Refused(answer) => {
+                settlement.refused();
+                Reply::Whole(answer)
+            }
+            Answer::Long(answer, last) => {
+                let patience = Patience {
+                    pause: child.settings.call_timeout,
+                    last,
+                };
+                Reply::Long(long::pass(answer, connection, settlement, patience))
+            }
+            Answer::Asks(running) => {
+                let requests = running.input_requests();
+                let held = Held {
+                    running: *running,
+                    settlement,
+                    child,
+                };
+                let name = call.params.name.as_deref().unwrap_or_default();
+                let state = self.held.hold(held, call.method, name, call.caller);
+                let state = quote(&state);
+                let result = format!(
+                    r#"{{"{RESULT_TYPE}":"{INPUT_REQUIRED}","{INPUT_REQUESTS}":{requests},"{REQUEST_STATE}":{state}}}"#
+                );
+                Reply::Whole(result_answer(call.frame.id().unwrap_or("null"), &result).into_bytes())
+            }
+        }
+    }
+}
+
+/// A request that gives something back.
+struct Retry<'a> {
+    method: Method,
+    frame: &'a Frame,
+    params: &'a Params,
+    caller: &'a Caller,
+    asides: &'a mpsc::Sender<Bytes>,
 }
 
 /// A child that has never been listed: whether it has such a thing, nobody knows.

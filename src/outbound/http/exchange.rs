@@ -16,11 +16,14 @@ use super::{
 };
 use crate::{
     outbound::{
-        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part,
+        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part, Question,
+        link::Link,
         slots::{CANCEL_GRACE, Slot},
-        unasked::refusal,
     },
-    protocol::{Frame, Kind, error::notification},
+    protocol::{
+        Frame, Kind,
+        error::{notification, result_answer},
+    },
 };
 
 /// How long a cancelled request keeps its slot where the child has no way left to say
@@ -126,8 +129,10 @@ impl HttpExchange {
     /// The next part.
     pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
         let part = self.part().await;
-        if !matches!(part, Ok(Part::Aside(_))) {
+        if !matches!(part, Ok(Part::Aside(_) | Part::Request(_))) {
             self.state = State::Done;
+            // A long answer has taken it along.
+            self.slot = None;
         }
         part
     }
@@ -162,13 +167,18 @@ impl HttpExchange {
                         return Ok(Part::Answer(frame));
                     }
                     (Kind::Result | Kind::Error, _) => self.link.unasked().dropped(),
-                    (Kind::Request, Some(method)) => {
-                        let refusal = refusal(&frame, &method);
-                        self.link.post_aside(refusal);
+                    (Kind::Request, Some(method)) if method == "ping" => {
+                        let id = frame.id().unwrap_or("null");
+                        self.link.reply(result_answer(id, "{}"));
+                    }
+                    (Kind::Request, _) => {
+                        let link = Link::Http(self.link.clone());
+                        return Ok(Part::Request(Question::new(frame, link)));
                     }
                     // Not of this request: some servers send it on any stream.
                     (_, Some(method)) if method.ends_with("/list_changed") => {
-                        self.link.unasked().sort(frame.clone());
+                        let link = Link::Http(self.link.clone());
+                        self.link.unasked().sort(frame.clone(), &link);
                     }
                     _ => return Ok(Part::Aside(frame)),
                 }

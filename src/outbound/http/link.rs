@@ -23,11 +23,15 @@ use crate::{
     telemetry::ChildMetrics,
 };
 
-/// How long the child may take over a notification or a refusal: nobody waits for it.
+/// How long the child may take over a notification: nobody waits for it.
 const ASIDE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many of these may be on their way. A child that asks and asks is not answered
-/// for ever.
+/// How many of these may be on their way.
 const ASIDES: usize = 8;
+/// How long the child may take over an answer to a request of its own.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many of these may be on their way: more than calls ask at once. A child that asks
+/// and asks, and does not take the answers, is not answered for ever.
+const REPLIES: usize = 256;
 /// How long the child may take to end a session. It is part of our own end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -40,6 +44,7 @@ struct Inner {
     remote: Remote,
     unasked: Unasked,
     asides: Arc<Semaphore>,
+    replies: Arc<Semaphore>,
     session: OnceLock<HeaderValue>,
     version: OnceLock<ProtocolVersion>,
     /// Where the child has sent us, on its own origin.
@@ -78,6 +83,7 @@ impl HttpLink {
             remote,
             unasked,
             asides: Arc::new(Semaphore::new(ASIDES)),
+            replies: Arc::new(Semaphore::new(REPLIES)),
             session: OnceLock::new(),
             version: OnceLock::new(),
             moved: OnceLock::new(),
@@ -191,6 +197,28 @@ impl HttpLink {
             let posted = link.post(message.into_bytes(), HeaderMap::new());
             // The child's loss: it is cleaned up when the connection ends.
             let _ = tokio::time::timeout(ASIDE_TIMEOUT, posted).await;
+            drop(permit);
+        });
+    }
+
+    /// Gives the child an answer to a request of its own. One that is lost is counted
+    /// and told: the child waits for it.
+    pub(in crate::outbound) fn reply(&self, answer: Frame) {
+        let Ok(permit) = Arc::clone(&self.0.replies).try_acquire_owned() else {
+            return self.0.unasked.unanswered("it takes no answers");
+        };
+        let link = self.clone();
+        tokio::spawn(async move {
+            let posted = link.post(answer.into_bytes(), HeaderMap::new());
+            match tokio::time::timeout(REPLY_TIMEOUT, posted).await {
+                Ok(Ok(response)) if response.status().is_success() => {}
+                Ok(Ok(_)) => link.0.unasked.unanswered("it refused the answer"),
+                Ok(Err(_)) => link.0.unasked.unanswered("it could not be reached"),
+                Err(_) => link
+                    .0
+                    .unasked
+                    .unanswered("it did not take the answer in time"),
+            }
             drop(permit);
         });
     }

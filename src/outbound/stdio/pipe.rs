@@ -22,7 +22,8 @@ use tracing::debug;
 
 use crate::{
     outbound::{
-        Failure, MESSAGE_LIMIT, Outgoing, Part, call_id, call_number,
+        Failure, MESSAGE_LIMIT, Outgoing, Part, Question, call_id, call_number,
+        link::Link,
         slots::{CANCEL_GRACE, Slot},
         unasked::Unasked,
     },
@@ -50,6 +51,7 @@ pub(in crate::outbound) struct Pipe {
     closed: CancellationToken,
     /// Whether lines came that are no messages.
     junk: Arc<AtomicBool>,
+    unasked: Arc<Unasked>,
 }
 
 /// A request the child has not answered yet.
@@ -80,15 +82,10 @@ impl Pipe {
             pending: Arc::default(),
             closed: CancellationToken::new(),
             junk: Arc::default(),
+            unasked: Arc::new(unasked),
         };
         tokio::spawn(write(stdin, outgoing, pipe.closed.clone()));
-        tokio::spawn(
-            Reader {
-                pipe: pipe.clone(),
-                unasked,
-            }
-            .run(stdout),
-        );
+        tokio::spawn(Reader { pipe: pipe.clone() }.run(stdout));
         pipe
     }
 
@@ -136,6 +133,13 @@ impl Pipe {
     /// Queues a message, without waiting; whether the pipe still takes any.
     pub(in crate::outbound) fn send(&self, message: Bytes) -> bool {
         self.out.try_send(on_one_line(message)).is_ok()
+    }
+
+    /// Gives the child an answer to a request of its own.
+    pub(in crate::outbound) fn reply(&self, answer: Frame) {
+        if !self.send(answer.into_bytes()) {
+            self.unasked.unanswered("it does not read what it is sent");
+        }
     }
 
     /// Whether the child has printed lines that are no messages.
@@ -192,7 +196,7 @@ impl PipeExchange {
         if self.answered.is_none() {
             tokio::select! {
                 biased;
-                Some(aside) = self.asides.recv() => return Ok(Part::Aside(aside)),
+                Some(aside) = self.asides.recv() => return Ok(self.said(aside)),
                 answer = &mut self.answer => {
                     self.done = true;
                     self.answered = Some(answer);
@@ -201,7 +205,7 @@ impl PipeExchange {
         }
         // An aside may have come in between the two looks.
         if let Ok(aside) = self.asides.try_recv() {
-            return Ok(Part::Aside(aside));
+            return Ok(self.said(aside));
         }
         match self.answered.take() {
             Some(Ok(answer)) => Ok(Part::Answer(answer)),
@@ -212,8 +216,22 @@ impl PipeExchange {
     }
 }
 
+impl PipeExchange {
+    fn said(&self, aside: Frame) -> Part {
+        match aside.kind() {
+            Kind::Request => Part::Request(Question::new(aside, Link::Pipe(self.pipe.clone()))),
+            _ => Part::Aside(aside),
+        }
+    }
+}
+
 impl Drop for PipeExchange {
     fn drop(&mut self) {
+        // Its requests are answered even where nobody has come to read them.
+        self.asides.close();
+        while let Ok(aside) = self.asides.try_recv() {
+            drop(self.said(aside));
+        }
         if !self.done {
             self.pipe.abandon(self.number);
         }
@@ -222,7 +240,6 @@ impl Drop for PipeExchange {
 
 struct Reader {
     pipe: Pipe,
-    unasked: Unasked,
 }
 
 impl Reader {
@@ -235,7 +252,7 @@ impl Reader {
             };
             match line {
                 Ok(Some(Line::Whole(line))) => self.take(line),
-                Ok(Some(Line::TooLong)) => self.unasked.too_long(MESSAGE_LIMIT),
+                Ok(Some(Line::TooLong)) => self.pipe.unasked.too_long(MESSAGE_LIMIT),
                 Ok(None) | Err(_) => break,
             }
         }
@@ -251,7 +268,7 @@ impl Reader {
                 // Servers that print to stdout are common: not worth a warning each.
                 debug!(%error, "a line that is no message was ignored");
                 self.pipe.junk.store(true, Ordering::Relaxed);
-                return self.unasked.dropped();
+                return self.pipe.unasked.dropped();
             }
         };
         match frame.kind() {
@@ -259,9 +276,10 @@ impl Reader {
             Kind::Notification => match frame.method().as_deref() {
                 Some("notifications/progress") => self.progressed(frame),
                 Some("notifications/message") => self.logged(frame),
+                Some("notifications/cancelled") => self.taken_back(frame),
                 _ => self.unasked_message(frame),
             },
-            Kind::Request => self.unasked_message(frame),
+            Kind::Request => self.asked(frame),
         }
     }
 
@@ -274,9 +292,9 @@ impl Reader {
                         let _ = waiter.answer.send(frame);
                     }
                 }
-                None => self.unasked.dropped(),
+                None => self.pipe.unasked.dropped(),
             },
-            None => self.unasked.to_control(frame),
+            None => self.pipe.unasked.to_control(frame),
         }
     }
 
@@ -285,23 +303,51 @@ impl Reader {
             answer::progress_token(&frame).and_then(|token| call_number(&format!("{token:?}")));
         match number {
             Some(number) => self.aside(number, frame),
-            None => self.unasked.dropped(),
+            None => self.pipe.unasked.dropped(),
         }
     }
 
     /// A log message names no request: with one in flight it is that one's.
     fn logged(&self, frame: Frame) {
-        let only = {
-            let mut waiting = self.pipe.pending.iter().filter(|p| p.waiter.is_some());
-            waiting
-                .next()
-                .map(|p| *p.key())
-                .filter(|_| waiting.next().is_none())
-        };
-        match only {
+        match self.only_waiting() {
             Some(number) => self.aside(number, frame),
             None => self.unasked_message(frame),
         }
+    }
+
+    /// Nor does a request of the child's.
+    fn asked(&self, frame: Frame) {
+        let only = self
+            .only_waiting()
+            .and_then(|only| self.pipe.pending.get(&only));
+        let waiter = only.as_ref().and_then(|pending| pending.waiter.as_ref());
+        match waiter.filter(|_| frame.method().as_deref() != Some("ping")) {
+            Some(waiter) => {
+                if let Err(TrySendError::Full(frame) | TrySendError::Closed(frame)) =
+                    waiter.asides.try_send(frame)
+                {
+                    drop(Question::new(frame, Link::Pipe(self.pipe.clone())));
+                }
+            }
+            None => self.unasked_message(frame),
+        }
+    }
+
+    /// Whoever has asked a client for the child knows whether it is meant.
+    fn taken_back(&self, frame: Frame) {
+        for pending in self.pipe.pending.iter() {
+            if let Some(waiter) = &pending.waiter {
+                // One that is so far behind finds out when it answers.
+                let _ = waiter.asides.try_send(frame.clone());
+            }
+        }
+        self.unasked_message(frame);
+    }
+
+    fn only_waiting(&self) -> Option<u64> {
+        let mut waiting = self.pipe.pending.iter().filter(|p| p.waiter.is_some());
+        let only = waiting.next().map(|p| *p.key());
+        only.filter(|_| waiting.next().is_none())
     }
 
     fn aside(&self, number: u64, frame: Frame) {
@@ -312,16 +358,13 @@ impl Reader {
                 .is_some_and(|waiter| waiter.asides.try_send(frame).is_ok())
         });
         if !taken {
-            self.unasked.dropped();
+            self.pipe.unasked.dropped();
         }
     }
 
     fn unasked_message(&self, frame: Frame) {
-        if let Some(refusal) = self.unasked.sort(frame)
-            && !self.pipe.send(refusal.into_bytes())
-        {
-            self.unasked.dropped();
-        }
+        let link = Link::Pipe(self.pipe.clone());
+        self.pipe.unasked.sort(frame, &link);
     }
 }
 

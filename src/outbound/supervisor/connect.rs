@@ -212,7 +212,7 @@ impl Attempt {
             messages,
             metrics.clone(),
         );
-        let unasked = unasked.of_session(child.session_number());
+        let unasked = unasked.of_session(child.session.clone());
         match &settings.transport {
             TransportSettings::Stdio(stdio) => {
                 let (process, stdin, stdout) =

@@ -197,6 +197,10 @@ async fn receive(
     };
     let params = message.params();
     let Some(method) = message.method.clone() else {
+        if let Err(refused) = http.session(&headers) {
+            return *refused;
+        }
+        http.server.asking.answered(&body);
         return StatusCode::ACCEPTED.into_response();
     };
     let Some(id) = message.id.as_deref().map(|id| id.get().to_owned()) else {
@@ -239,6 +243,13 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
             changes,
         ))
     });
+    let session = text(&headers, SESSION_ID).to_owned();
+    let asked = stream::unfold(http.server.asking.outside(), |mut asked| async {
+        let (session, frame) = asked.recv().await.ok()?;
+        Some(((session, frame), asked))
+    });
+    let asked = asked.filter_map(move |(asked, frame)| ready((asked == session).then_some(frame)));
+    let news = stream::select(Box::pin(news), Box::pin(asked));
     // A first comment, so that the headers leave at once.
     let events =
         stream::once(ready(": here\n\n".to_owned())).chain(news.map(|frame| event(&frame)));

@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
+    asking::Asking,
     catalog::Catalog,
     journal::Journal,
     message::{Message, Params, Reply, RpcError, notification, quoted},
@@ -75,6 +76,7 @@ pub struct Server {
     pub options: Options,
     pub journal: Journal,
     pub catalog: Mutex<Catalog>,
+    pub asking: Asking,
     echoes: AtomicU64,
     flood: AtomicU32,
     behaviour: Mutex<Behaviour>,
@@ -91,6 +93,7 @@ impl Server {
         Self {
             journal: Journal::open(options.journal.as_deref()),
             catalog: Mutex::new(Catalog::new(&options)),
+            asking: Asking::default(),
             echoes: AtomicU64::new(0),
             flood: AtomicU32::new(options.flood_notifications),
             behaviour: Mutex::new(options.behaviour),

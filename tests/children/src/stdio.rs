@@ -75,6 +75,7 @@ impl Pipe {
             None => {}
         }
         match Message::read(line) {
+            Ok(message) if message.method.is_none() => self.server.asking.answered(line),
             Ok(message) => self.message(message),
             Err(error) => self.refuse("null", &RpcError::new(-32700, error)),
         }

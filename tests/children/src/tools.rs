@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 
 use crate::{
+    asking,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::Behaviour,
     server::{Asker, Era, LOOK_AGAIN, Outbox, Server, lock, send},
@@ -35,6 +36,7 @@ pub async fn call(
     let era = asker.era;
     match name {
         "received" => received(message, asker),
+        "ask" => asking::ask(server, message, params, asker, out).await,
         "raw" => raw(server),
         "pause" => crate::pause::call(server, arguments, asker, out).await,
         "slow" => slow(server, arguments, era).await,
@@ -148,6 +150,22 @@ impl<'a> Unfinished<'a> {
             key,
             finished: false,
         }
+    }
+}
+
+impl<'a> Unfinished<'a> {
+    /// One that begins.
+    pub fn of(server: &'a Server, key: &'a str) -> Self {
+        Self {
+            server,
+            key,
+            finished: false,
+        }
+    }
+
+    /// It was not dropped.
+    pub fn finish(&mut self) {
+        self.finished = true;
     }
 }
 
