@@ -241,11 +241,10 @@ impl Door {
     fn initialize(&self, frame: &Frame) -> Answered {
         let answer = answers::initialize(frame)
             .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let Some((id, session)) = self.sessions.begin() else {
+        let Some(id) = self.sessions.begin(answers::abilities(frame)) else {
             let full = "too many sessions are open: try again later";
             return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
         };
-        session.key().asked().introduce(answers::abilities(frame));
         let mut response = json(StatusCode::OK, answer);
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(headers::SESSION_ID, id);

@@ -17,6 +17,7 @@ mod overload;
 mod refused;
 mod resume;
 mod session;
+mod session_id;
 mod stdio;
 mod stream;
 
