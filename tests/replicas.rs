@@ -11,8 +11,8 @@ use support::{
     http::{Http, Reply, With as _, post, request},
 };
 
-const KEY: &str = "one key for all replicas, long enough";
-const NEWER: &str = "another key for all replicas, as long";
+const KEY: &str = "one key for all replicas and long enough";
+const NEWER: &str = "another key for all replicas and as long";
 
 /// A multiplexer with this for `MCP_SESSION_KEY`.
 async fn replica(keys: &str) -> Multiplexer {
