@@ -1,18 +1,25 @@
 //! A legacy client that loses a stream comes back for what it missed; and so do we,
 //! with children that let go of theirs.
 
+mod peers;
 mod support;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use http::Method;
+use peers::Sdk;
 use serde_json::{Value, json};
 use support::{
     Child, Client, Door, Era, Fleet, Multiplexer,
     client::{LEGACY_VERSION, call_params},
     http::{Events, Http, Reply, With as _, post, request},
-    wait::within,
+    wait::{eventually, within},
     wire::quoted,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{TcpListener, TcpStream},
+    sync::{Mutex, Notify},
 };
 
 /// A child with the tool `pause`.
@@ -60,6 +67,12 @@ impl Session {
     }
 
     async fn get(&self, last_event: Option<&str>) -> Events {
+        let reply = self.open(last_event).await;
+        assert_eq!(reply.status, 200);
+        reply.events()
+    }
+
+    async fn open(&self, last_event: Option<&str>) -> Reply {
         let mut get = request(Method::GET, &self.url, "")
             .with("accept", "text/event-stream")
             .with("mcp-session-id", &self.id)
@@ -67,9 +80,7 @@ impl Session {
         if let Some(id) = last_event {
             get = get.with("last-event-id", id);
         }
-        let reply = self.http.send(get).await;
-        assert_eq!(reply.status, 200);
-        reply.events()
+        self.http.send(get).await
     }
 
     async fn notify(&self, method: &str, params: &str) {
@@ -249,15 +260,34 @@ async fn a_call_is_taken_back_when_its_client_stays_away() {
     let (last, _) = message(&mut events).await.expect("a message");
     drop(events);
     mux.journal("a").until_keyed("cancelled", "k").await;
-    // There is nothing to come back to: it is the session's own stream that begins.
-    let mut other = session.get(Some(&last)).await;
-    session
-        .call(2, "a__add_tool", r#"{"name":"fresh"}"#)
-        .await
-        .answer()
+    let reply = session.open(Some(&last)).await;
+    assert_eq!(reply.status, 204, "there is nothing to come back to");
+}
+
+#[tokio::test]
+async fn whoever_comes_back_to_an_answered_call_does_not_take_the_session_s_stream() {
+    let mux = Fleet::new()
+        .stdio("a", child(Era::Legacy))
+        .over(Door::Http)
         .await;
-    let (_, news) = message(&mut other).await.expect("news");
-    assert_eq!(news["method"], "notifications/tools/list_changed");
+    mux.all_ready().await;
+    let session = Session::begin(&mux, LEGACY_VERSION).await;
+    let mut news = session.get(None).await;
+    let file = mux.path("go-on");
+    fs::write(&file, "").expect("a file");
+    let reply = session.call(1, "a__pause", &until(&file, "k")).await;
+    let mut events = reply.events();
+    let mut last = String::new();
+    while let Some((id, _)) = message(&mut events).await {
+        last = id;
+    }
+    // SDKs do so after an error, which they take for no answer.
+    assert_eq!(session.open(Some(&last)).await.status, 204);
+    let arguments = r#"{"name":"fresh"}"#;
+    let added = session.call(2, "a__add_tool", arguments).await;
+    added.answer().await;
+    let (_, told) = message(&mut news).await.expect("the stream goes on");
+    assert_eq!(told["method"], "notifications/tools/list_changed");
 }
 
 #[tokio::test]
@@ -379,5 +409,97 @@ async fn a_child_that_ends_while_it_is_waited_for_is_no_answer() {
     let failure: Value = serde_json::from_str(&answer.frame).expect("JSON");
     let told = &failure["result"]["_meta"]["io.mcp-multiplexer/failure"];
     assert_eq!(told["kind"], "transport", "{failure}");
+    assert_eq!(mux.journal("a").calls("pause"), 1);
+}
+
+/// A way to a server that can be cut.
+struct Line {
+    port: u16,
+    cut: Arc<Notify>,
+    passed: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Line {
+    async fn to(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let line = Self {
+            port: listener.local_addr().expect("an address").port(),
+            cut: Arc::default(),
+            passed: Arc::default(),
+        };
+        let (cut, passed) = (line.cut.clone(), line.passed.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&server).await.expect("the server");
+                let (cut, passed) = (cut.clone(), passed.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = cut.notified() => {}
+                        () = carry(client, server, &passed) => {}
+                    }
+                });
+            }
+        });
+        line
+    }
+
+    /// Waits until this has gone to a client.
+    async fn until_passed(&self, words: &str) {
+        eventually(words, async || {
+            let passed = self.passed.lock().await;
+            String::from_utf8_lossy(&passed)
+                .contains(words)
+                .then_some(())
+        })
+        .await;
+    }
+
+    fn cut(&self) {
+        self.cut.notify_waiters();
+    }
+}
+
+async fn carry(client: TcpStream, server: TcpStream, passed: &Mutex<Vec<u8>>) {
+    let ((mut asked, mut told), (mut answers, mut asks)) =
+        (client.into_split(), server.into_split());
+    let down = async {
+        let mut piece = vec![0; 4096];
+        while let Ok(read @ 1..) = answers.read(&mut piece).await {
+            if told.write_all(&piece[..read]).await.is_err() {
+                return;
+            }
+            passed.lock().await.extend_from_slice(&piece[..read]);
+        }
+    };
+    tokio::select! {
+        () = down => {}
+        _ = copy(&mut asked, &mut asks) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_typescript_sdk_gets_its_answer_over_a_line_that_was_cut() {
+    let mux = Fleet::new()
+        .stdio("a", child(Era::Legacy))
+        .over(Door::Http)
+        .await;
+    mux.all_ready().await;
+    let server = mux.at("").trim_start_matches("http://").to_owned();
+    let line = Line::to(server).await;
+    let url = format!("http://127.0.0.1:{}/mcp", line.port);
+    let file = mux.path("go-on");
+    let arguments = json!({"until": file, "key": "k"});
+    let client = tokio::spawn(async move {
+        let calls = [("a__pause".to_owned(), arguments)];
+        Sdk::TypeScript.at(&url, &calls).await
+    });
+    line.until_passed("k before").await;
+    line.cut();
+    fs::write(&file, "").expect("a file");
+    let heard = client.await.expect("the client ends");
+    assert_eq!(
+        heard.result("a__pause")["structuredContent"],
+        json!({"key": "k"})
+    );
     assert_eq!(mux.journal("a").calls("pause"), 1);
 }

@@ -24,7 +24,7 @@ use super::{
     listen, negotiate,
     overload::{Admitted, Overload},
     refused::Refused,
-    resume::{Beginning, Streams},
+    resume::{Beginning, Purpose, Resumed, Streams},
     session::Session,
     stream,
 };
@@ -108,6 +108,7 @@ enum Sender {
 struct Telling {
     /// Where it can come back to a stream that it has lost.
     resumable: Option<Streams>,
+    purpose: Purpose,
     primed: bool,
 }
 
@@ -119,6 +120,7 @@ impl Telling {
         };
         Self {
             resumable,
+            purpose: Purpose::Request,
             primed: negotiate::takes_priming(all),
         }
     }
@@ -133,9 +135,15 @@ impl Telling {
     where
         F: Future<Output = Option<Reply>> + Send + 'static,
     {
-        let Self { resumable, primed } = self;
-        event_stream(match resumable {
-            Some(streams) => streams.begin(Beginning { primed, said }, work, asides),
+        event_stream(match self.resumable {
+            Some(streams) => {
+                let beginning = Beginning {
+                    purpose: self.purpose,
+                    primed: self.primed,
+                    said,
+                };
+                streams.begin(beginning, work, asides)
+            }
             None => stream::events(said, work, asides),
         })
     }
@@ -284,12 +292,18 @@ impl Door {
             ));
         }
         let session = self.session(all, None)?;
-        let resumed = negotiate::last_event(all).and_then(|id| session.resumable.resume(id));
-        if let Some(body) = resumed {
-            return Ok(event_stream(body));
+        let last_event = negotiate::last_event(all);
+        match last_event.map(|id| session.resumable.resume(id)) {
+            Some(Resumed::Rest(body)) => return Ok(event_stream(body)),
+            // Who reads event streams does not ask again after this.
+            Some(Resumed::Nothing) => return Ok(StatusCode::NO_CONTENT.into_response()),
+            Some(Resumed::Anew) | None => {}
         }
         let mut open = session.open_stream();
-        let telling = Telling::to(&Sender::Session(session), all);
+        let telling = Telling {
+            purpose: Purpose::Session,
+            ..Telling::to(&Sender::Session(session), all)
+        };
         let (asides, heard) = mpsc::channel(ASIDES);
         let Dispatch { fleet, .. } = self.dispatch.clone();
         let shutdown = self.dispatch.shutdown().clone();

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt::Write,
+    fmt::{self, Write},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -67,9 +67,32 @@ struct Back {
     out: Out,
 }
 
+/// What a stream is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// One request, and its answer.
+    #[default]
+    Request,
+    /// All that belongs to no request.
+    Session,
+}
+
+/// What there is for a client that wants to go on after an event.
+#[derive(Debug)]
+pub(super) enum Resumed {
+    /// What came after it, and goes on to come.
+    Rest(Body),
+    /// Nothing any more: its request has been answered, taken back or given up.
+    Nothing,
+    /// Whatever belongs to no request, from now on.
+    Anew,
+}
+
 /// How a stream begins.
 #[derive(Debug, Default)]
 pub(super) struct Beginning {
+    /// What it is for.
+    pub(super) purpose: Purpose,
     /// With an event that holds nothing but its id (SEP-1699): then it can be come
     /// back to before anything has been said. Older clients take it for a message.
     pub(super) primed: bool,
@@ -94,7 +117,7 @@ impl Streams {
             return stream::events(beginning.said, work, asides);
         }
         let (out, body) = Out::new();
-        let mut log = Log::new(key);
+        let mut log = Log::new(beginning.purpose, key);
         match &beginning {
             Beginning { primed: true, .. } => log.prime(),
             Beginning { said: None, .. } => {
@@ -120,14 +143,22 @@ impl Streams {
         body
     }
 
-    /// What came after this event on its stream, and goes on to come. `None` if there
-    /// is no such stream any more, or nothing left to be told on it.
-    pub(super) fn resume(&self, last_event: &str) -> Option<Body> {
-        let (key, after) = last_event.split_once('-')?;
-        let key = u64::from_str_radix(key, 16).ok()?;
-        let after = after.parse().ok()?;
+    /// What there is for a client that has last got this event.
+    pub(super) fn resume(&self, last_event: &str) -> Resumed {
+        let Some(event) = EventId::read(last_event) else {
+            return Resumed::Anew;
+        };
+        match (self.rest(&event), event.purpose) {
+            (Some(body), _) => Resumed::Rest(body),
+            (None, Purpose::Request) => Resumed::Nothing,
+            (None, Purpose::Session) => Resumed::Anew,
+        }
+    }
+
+    fn rest(&self, event: &EventId) -> Option<Body> {
         let streams = self.lock();
-        let entry = streams.get(&key)?;
+        let entry = streams.get(&event.stream)?;
+        let after = event.number;
         if entry.over.is_some_and(|(_, last)| after >= last) {
             return None;
         }
@@ -174,8 +205,42 @@ impl Streams {
     }
 }
 
+/// Names an event in all of a session, and says what its stream is for.
+struct EventId {
+    purpose: Purpose,
+    stream: u64,
+    number: u64,
+}
+
+impl EventId {
+    fn read(text: &str) -> Option<Self> {
+        let purpose = match text.as_bytes().first()? {
+            b'r' => Purpose::Request,
+            b's' => Purpose::Session,
+            _ => return None,
+        };
+        let (stream, number) = text.get(1..)?.split_once('-')?;
+        Some(Self {
+            purpose,
+            stream: u64::from_str_radix(stream, 16).ok()?,
+            number: number.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.purpose {
+            Purpose::Request => 'r',
+            Purpose::Session => 's',
+        };
+        write!(f, "{letter}{:x}-{}", self.stream, self.number)
+    }
+}
+
 /// The events of a stream, as many of them as are kept.
 struct Log {
+    purpose: Purpose,
     key: u64,
     events: VecDeque<Bytes>,
     /// The number of the first that is kept.
@@ -184,8 +249,9 @@ struct Log {
 }
 
 impl Log {
-    fn new(key: u64) -> Self {
+    fn new(purpose: Purpose, key: u64) -> Self {
         Self {
+            purpose,
             key,
             events: VecDeque::new(),
             // Zero is before all of them.
@@ -216,7 +282,12 @@ impl Log {
     /// An event's lines up to its id.
     fn head(&self, kind: &str) -> BytesMut {
         let mut event = BytesMut::new();
-        let _ = writeln!(event, "{kind}id: {:x}-{}", self.key, self.next());
+        let id = EventId {
+            purpose: self.purpose,
+            stream: self.key,
+            number: self.next(),
+        };
+        let _ = writeln!(event, "{kind}id: {id}");
         event
     }
 

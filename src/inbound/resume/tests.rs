@@ -16,7 +16,10 @@ fn begin_in(streams: &Streams, primed: bool) -> (Bench, Body) {
     let (asides, heard) = mpsc::channel(64);
     let (answer, answered) = oneshot::channel();
     let (guard, dropped) = oneshot::channel::<()>();
-    let beginning = Beginning { primed, said: None };
+    let beginning = Beginning {
+        primed,
+        ..Beginning::default()
+    };
     let work = Box::pin(async move {
         let _guard = guard;
         answered.await.ok().flatten()
@@ -45,6 +48,15 @@ impl Bench {
         let reply = Reply::Whole(text.to_owned().into());
         assert!(self.answer.send(Some(reply)).is_ok());
         (self.streams, self.dropped)
+    }
+}
+
+/// What there is for a client that comes back to its request.
+fn back(streams: &Streams, last_event: &str) -> Option<Body> {
+    match streams.resume(last_event) {
+        Resumed::Rest(body) => Some(body),
+        Resumed::Nothing => None,
+        Resumed::Anew => panic!("{last_event} is of a request"),
     }
 }
 
@@ -89,12 +101,12 @@ async fn a_client_that_comes_back_is_told_what_it_missed() {
     drop(body);
     tokio::time::sleep(GRACE / 2).await;
     bench.says("missed").await;
-    let mut body = bench.streams.resume(&first).unwrap();
+    let mut body = back(&bench.streams, &first).unwrap();
     assert_eq!(event(&mut body).await.unwrap().1, "lost");
     bench.says("live").await;
     let (streams, _) = bench.answers("done");
     assert_eq!(rest(body).await, ["missed", "live", "done"]);
-    let all = streams.resume(&primed).unwrap();
+    let all = back(&streams, &primed).unwrap();
     assert_eq!(rest(all).await, ["one", "lost", "missed", "live", "done"]);
 }
 
@@ -102,7 +114,7 @@ async fn a_client_that_comes_back_is_told_what_it_missed() {
 async fn a_client_that_comes_back_takes_the_stream_from_the_connection_it_had() {
     let (bench, mut dead) = begin(true);
     let (primed, _) = event(&mut dead).await.unwrap();
-    let back = bench.streams.resume(&primed).unwrap();
+    let back = back(&bench.streams, &primed).unwrap();
     bench.answers("done");
     assert_eq!(rest(back).await, ["done"]);
     assert!(dead.frame().await.unwrap().is_err(), "cut");
@@ -160,12 +172,12 @@ async fn an_answer_is_kept_a_while_and_no_longer() {
     assert!(event(&mut body).await.is_none());
     tokio::time::sleep(GRACE / 2).await;
     assert!(
-        streams.resume(&last).is_none(),
+        back(&streams, &last).is_none(),
         "nothing is left to be told"
     );
-    assert_eq!(rest(streams.resume(&first).unwrap()).await, ["done"]);
+    assert_eq!(rest(back(&streams, &first).unwrap()).await, ["done"]);
     tokio::time::sleep(GRACE + Duration::from_secs(1)).await;
-    assert!(streams.resume(&first).is_none());
+    assert!(back(&streams, &first).is_none());
     assert!(streams.lock().is_empty());
 }
 
@@ -175,7 +187,7 @@ async fn what_was_taken_back_is_not_kept() {
     let (primed, _) = event(&mut body).await.unwrap();
     assert!(bench.answer.send(None).is_ok());
     assert!(event(&mut body).await.is_none());
-    assert!(bench.streams.resume(&primed).is_none());
+    assert!(back(&bench.streams, &primed).is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,7 +215,7 @@ async fn nothing_is_lost_and_not_all_is_kept_while_a_client_is_away() {
     });
     tokio::time::sleep(GRACE / 2).await;
     assert!(!said.is_finished(), "there is an end to what is kept");
-    let mut body = bench.streams.resume(&primed).unwrap();
+    let mut body = back(&bench.streams, &primed).unwrap();
     for number in 0..1000 {
         let (_, data) = event(&mut body).await.unwrap();
         assert_eq!(data, number.to_string());
@@ -211,7 +223,7 @@ async fn nothing_is_lost_and_not_all_is_kept_while_a_client_is_away() {
     // The oldest have been let go of: what is left begins somewhere.
     let (streams, _) = bench.answers("done");
     assert_eq!(rest(body).await, ["done"]);
-    let kept = rest(streams.resume(&primed).unwrap()).await;
+    let kept = rest(back(&streams, &primed).unwrap()).await;
     assert!((KEPT_EVENTS / 2..=KEPT_EVENTS).contains(&kept.len()));
     assert_eq!(kept.last().unwrap(), "done");
 }
@@ -227,7 +239,7 @@ async fn a_session_keeps_only_the_newest_streams() {
         assert_eq!(rest(body).await, ["done"]);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let kept = firsts.iter().map(|first| streams.resume(first).is_some());
+    let kept = firsts.iter().map(|first| back(&streams, first).is_some());
     let mut expected = vec![true; MOST_OVER];
     expected.insert(0, false);
     assert_eq!(kept.collect::<Vec<_>>(), expected);
@@ -243,14 +255,14 @@ async fn an_answer_too_long_to_be_kept_waits_for_the_client_and_is_told_once() {
     let long = Reply::Long(streams::iter(pieces).boxed());
     assert!(bench.answer.send(Some(long)).is_ok());
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut body = bench.streams.resume(&primed).unwrap();
+    let mut body = back(&bench.streams, &primed).unwrap();
     let mut all = String::new();
     while let Some(more) = piece(&mut body).await {
         all.push_str(&more);
     }
     assert!(all.ends_with("data: { }\n\n"), "{all:?}");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(bench.streams.resume(&primed).is_none());
+    assert!(back(&bench.streams, &primed).is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,16 +292,30 @@ async fn a_large_answer_is_there_until_it_was_given_and_not_kept() {
     let large = "x".repeat(KEPT_BYTES);
     bench.answers(&large);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let all = rest(streams.resume(&primed).unwrap()).await;
+    let all = rest(back(&streams, &primed).unwrap()).await;
     assert_eq!(all, ["one", &large]);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(streams.resume(&primed).is_none());
+    assert!(back(&streams, &primed).is_none());
 }
 
 #[tokio::test]
-async fn what_is_no_event_of_ours_is_not_come_back_to() {
+async fn whoever_comes_back_to_what_is_unknown_hears_what_belongs_to_no_request() {
     let streams = Streams::default();
-    for id in ["", "-", "1-1", "x-y", "1", "ffffffffffffffffff-1", "1-1-1"] {
-        assert!(streams.resume(id).is_none(), "{id}");
+    for id in [
+        "",
+        "-",
+        "1-1",
+        "x-y",
+        "r",
+        "r1",
+        "r-1",
+        "rffffffffffffffffff-1",
+        "r1-1-1",
+        "s1-1",
+        "ü1-1",
+    ] {
+        assert!(matches!(streams.resume(id), Resumed::Anew), "{id}");
     }
+    // A request is not answered there; waiting for it would take the stream from others.
+    assert!(matches!(streams.resume("r1-1"), Resumed::Nothing));
 }
