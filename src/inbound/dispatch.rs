@@ -147,13 +147,21 @@ impl Dispatch {
             .unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
     }
 
-    /// Takes a notification: only cancelling means anything here yet.
+    /// Takes a notification of a legacy client.
     pub(super) fn notification(&self, frame: &Frame, session: &Session) {
-        if frame.method().as_deref() == Some("notifications/cancelled")
-            && let Some(params) = frame.body_object()
-            && let Some(id) = params.get("requestId")
-        {
-            session.in_flight.cancel(id);
+        match frame.method().as_deref() {
+            Some("notifications/cancelled") => {
+                let params = frame.body_object();
+                if let Some(id) = params.as_ref().and_then(|params| params.get("requestId")) {
+                    session.in_flight.cancel(id);
+                }
+            }
+            Some("notifications/roots/list_changed") => {
+                for child in &self.fleet.snapshot().children {
+                    child.tell_dedicated(session.key(), frame);
+                }
+            }
+            _ => {}
         }
     }
 

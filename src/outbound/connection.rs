@@ -93,6 +93,13 @@ impl Connection {
         self.link.call(request, slot).await
     }
 
+    /// Tells a legacy child what a client has said to no request. It may be lost.
+    pub(super) fn tell(&self, notification: &Frame) {
+        if self.era == Era::Legacy {
+            self.link.tell(notification.clone());
+        }
+    }
+
     /// Fetches everything the child offers, page by page.
     ///
     /// # Errors

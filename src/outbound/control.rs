@@ -229,11 +229,13 @@ impl ClientHandler for Handler {
 /// What a legacy child is told that it may ask: whatever a client may be able to answer.
 /// Whether the one whose call it is has declared it is seen when the child asks.
 fn capabilities() -> ClientCapabilities {
+    let mut roots = RootsCapabilities::default();
+    roots.list_changed = Some(true);
     let mut elicitation = ElicitationCapability::default();
     elicitation.form = Some(FormElicitationCapability::default());
     elicitation.url = Some(UrlElicitationCapability::default());
     let mut capabilities = ClientCapabilities::default();
-    capabilities.roots = Some(RootsCapabilities::default());
+    capabilities.roots = Some(roots);
     capabilities.sampling = Some(SamplingCapability::default());
     capabilities.elicitation = Some(elicitation);
     capabilities

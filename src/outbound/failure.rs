@@ -119,6 +119,17 @@ impl Failure {
         }
     }
 
+    /// The client that was asked for the child has gone.
+    pub fn asked_nobody() -> Self {
+        Self {
+            blameless: true,
+            ..Self::new(
+                Outcome::Cancelled,
+                "was stopped: the client that it asked has gone",
+            )
+        }
+    }
+
     /// 401, also to a fresh token.
     pub fn unauthorized(reason: impl Into<String>) -> Self {
         Self {

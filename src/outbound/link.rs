@@ -33,6 +33,14 @@ impl Link {
         }
     }
 
+    /// Sends a notification that nobody waits for.
+    pub(super) fn tell(&self, notification: Frame) {
+        match self {
+            Self::Pipe(pipe) => drop(pipe.send(notification.into_bytes())),
+            Self::Http(http) => http.post_aside(notification),
+        }
+    }
+
     /// Gives the child an answer to a request of its own. Never waits.
     pub(super) fn reply(&self, answer: Frame) {
         match self {

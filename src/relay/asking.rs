@@ -163,3 +163,82 @@ fn request(raw: &str) -> Option<Frame> {
     )))
     .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Abilities, Era, SessionKey};
+
+    const UNFINISHED: &str = r#"{"resultType":"input_required","inputRequests":
+        {"a\u0062" : {"method":"roots/list"},
+         "two":{"method":"elicitation/create","params":{"message":"?", "x":1.10}}},
+        "requestState":"s\u0074ate \/"}"#;
+
+    fn caller(declared: &str) -> Caller {
+        Caller {
+            era: Era::Legacy,
+            log_level: None,
+            session: Some(SessionKey::begin()),
+            abilities: Abilities::read(declared),
+        }
+    }
+
+    fn unfinished(result: &str) -> Frame {
+        Frame::made(format!(
+            r#"{{"jsonrpc":"2.0","id":"m1","result":{result}}}"#
+        ))
+    }
+
+    /// What comes of it with a client that gives these answers, as members.
+    async fn asked(declared: &str, result: &str, answer: &str) -> Result<String, Unanswered> {
+        let caller = caller(declared);
+        let (way, mut stream) = mpsc::channel::<Bytes>(8);
+        let asked = caller.session.as_ref().unwrap().asked().clone();
+        let answer = answer.to_owned();
+        tokio::spawn(async move {
+            while let Some(message) = stream.recv().await {
+                let request = Frame::read(message).unwrap();
+                let id = request.id().unwrap();
+                asked.answered(Frame::made(format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#
+                )));
+            }
+        });
+        input(&unfinished(result), &caller, &way).await
+    }
+
+    const ALL: &str = r#"{"roots":{},"elicitation":{}}"#;
+
+    #[tokio::test]
+    async fn keys_and_state_go_back_as_they_stood() {
+        let given = asked(ALL, UNFINISHED, r#""result":{"y":1e400}"#).await;
+        assert_eq!(
+            given.ok().as_deref(),
+            Some(
+                r#""inputResponses":{"a\u0062":{"y":1e400},"two":{"y":1e400}},"requestState":"s\u0074ate \/","#
+            )
+        );
+        let nothing = r#"{"resultType":"input_required","requestState":"x"}"#;
+        let given = asked("{}", nothing, "").await;
+        assert_eq!(
+            given.ok().as_deref(),
+            Some(r#""inputResponses":{},"requestState":"x","#)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_client_cannot_be_asked_it_is_not_asked() {
+        for (declared, result) in [
+            (r#"{"roots":{}}"#, UNFINISHED),
+            (ALL, r#"{"inputRequests":{"a":{"method":"tools/list"}}}"#),
+            (ALL, r#"{"inputRequests":{"a":{"params":{}}}}"#),
+            (ALL, r#"{"inputRequests":[]}"#),
+        ] {
+            let given = asked(declared, result, r#""result":{}"#).await;
+            assert!(matches!(given, Err(Unanswered::Unaskable(_))), "{result}");
+        }
+        let error = r#""error":{"code":1,"message":"m"}"#;
+        let given = asked(ALL, UNFINISHED, error).await;
+        assert!(matches!(given, Err(Unanswered::Refused(_))));
+    }
+}

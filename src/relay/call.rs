@@ -137,9 +137,7 @@ impl<'a> Call<'a> {
                     });
                 }
                 Err(Unanswered::Unaskable(what)) => return Err(unaskable(&what)),
-                Err(Unanswered::Gone) => {
-                    return Err(Failure::unanswered(Duration::ZERO));
-                }
+                Err(Unanswered::Gone) => return Err(Failure::asked_nobody()),
             };
             self.deadline = Some(running.deadline);
         }

@@ -229,3 +229,52 @@ pub(super) fn foreign() -> RpcError {
 pub(super) fn refused(sentence: &str) -> RpcError {
     RpcError::new(code::INVALID_PARAMS, sentence)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Abilities, Era};
+
+    fn caller() -> Caller {
+        Caller {
+            era: Era::Modern,
+            log_level: None,
+            session: None,
+            abilities: Abilities::default(),
+        }
+    }
+
+    fn calls(key: &[u8]) -> Arc<HeldCalls> {
+        HeldCalls::new(Some(Signer::from_key(key)))
+    }
+
+    async fn resumed(calls: &HeldCalls, state: &str) -> Result<Resumed, String> {
+        let caller = caller();
+        let resumed = calls.resume(state, Method::CallTool, "tool", &caller);
+        resumed.await.map_err(|error| error.message)
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_so_many_and_no_more() {
+        let calls = calls(b"key");
+        let mut rooms: Vec<_> = (0..MOST).map_while(|_| calls.room()).collect();
+        assert_eq!(rooms.len(), MOST);
+        assert!(calls.room().is_none());
+        rooms.pop();
+        assert!(calls.room().is_some());
+        assert!(HeldCalls::new(None).room().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_state_says_whose_it_is() {
+        let (here, replica, stranger) = (calls(b"key"), calls(b"key"), calls(b"other"));
+        let gone = resumed(&here, &here.state(1)).await.err().unwrap();
+        assert!(gone.contains("no longer held"), "{gone}");
+        let elsewhere = resumed(&here, &replica.state(1)).await.err().unwrap();
+        assert!(elsewhere.contains("another replica"), "{elsewhere}");
+        for foreign in [stranger.state(1), "a child's own".to_owned()] {
+            let resumed = resumed(&here, &foreign).await;
+            assert!(matches!(resumed, Ok(Resumed::Foreign)), "{foreign}");
+        }
+    }
+}

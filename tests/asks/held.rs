@@ -6,7 +6,7 @@ use crate::{
     asking, form, one,
     support::{Door, Era, Multiplexer, wire::member},
     talker::{ACCEPTED, ALL, Call, Talker, Unfinished, error, structured},
-    until_quiet,
+    until_quiet, until_told,
 };
 
 /// A call that is held, with what its client was told.
@@ -169,8 +169,7 @@ async fn a_client_that_never_comes_back_is_waited_for_until_the_deadline() {
         let mut client = Talker::over_http(&mut mux, Era::Modern, ALL).await;
         let unfinished = held(&mut client, &form("k", "")).await;
 
-        mux.journal("child").until_keyed("cancelled", "k").await;
-
+        until_told(&mux).await;
         until_quiet(&mux).await;
         mux.until_metrics("the call is settled", |metrics| {
             let labels = [("method", "tools/call"), ("outcome", "cancelled")];

@@ -35,6 +35,17 @@ fn form(key: &str, more: &str) -> String {
     )
 }
 
+/// The child has heard that its question, or the call it belongs to, is over: whichever
+/// it hears first ends the call.
+async fn until_told(mux: &Multiplexer) {
+    let journal = mux.journal("child");
+    support::eventually("the child is told", async || {
+        let told = [journal.of("answered"), journal.of("cancelled")].concat();
+        (!told.is_empty()).then_some(())
+    })
+    .await;
+}
+
 /// Nobody works or waits any more.
 async fn until_quiet(mux: &Multiplexer) {
     mux.until_child("child", "has nothing in flight", |child| {

@@ -100,3 +100,32 @@ async fn a_session_that_ends_leaves_the_child_an_answer() {
     drop(client);
     assert!(mux.ended().await.success());
 }
+
+/// Only the session's own connection knows of its client's roots.
+#[tokio::test]
+async fn changed_roots_are_told_to_the_sessions_own_connection() {
+    let told = |mux: &Multiplexer| {
+        let notifications = mux.journal("child").of("notification");
+        let roots = |note: &&Value| note["method"] == "notifications/roots/list_changed";
+        notifications.iter().filter(roots).count()
+    };
+    for door in Door::ALL {
+        let mut mux = fleet(door, true, Door::Http).await;
+        let mut client = Talker::over_http(&mut mux, Era::Legacy, ALL).await;
+        let mut other = Talker::over_http(&mut mux, Era::Legacy, ALL).await;
+        for client in [&mut client, &mut other] {
+            let mut call = client.call("child__echo", "{}").await;
+            client.answered(&mut call).await;
+        }
+        let changed = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#;
+        client.send(changed.to_owned()).await;
+        crate::support::eventually("the child is told", async || (told(&mux) > 0).then_some(()))
+            .await;
+        client.send(changed.to_owned()).await;
+        crate::support::eventually("the child is told again", async || {
+            (told(&mux) > 1).then_some(())
+        })
+        .await;
+        assert_eq!(told(&mux), 2);
+    }
+}

@@ -9,7 +9,7 @@ use crate::{
         wire::{member, method},
     },
     talker::{ACCEPTED, ALL, Talker, structured},
-    until_quiet,
+    until_quiet, until_told,
 };
 
 /// The error that the child was answered with.
@@ -122,7 +122,7 @@ async fn a_client_that_goes_away_leaves_the_child_an_answer() {
             let answer = answered["answer"].as_str().expect("a frame");
             assert!(answer.contains("is gone"), "{answer}");
         } else {
-            mux.journal("child").until_keyed("cancelled", "k").await;
+            until_told(&mux).await;
         }
         call.hang_up();
         until_quiet(&mux).await;

@@ -59,8 +59,8 @@ pub(in crate::outbound) struct Pipe {
 struct Pending {
     /// `None` once nobody waits for the answer any more.
     waiter: Option<Waiter>,
-    /// Free again when the child is done.
-    _slot: Option<Slot>,
+    /// Free again when the child is done. A client's request has one.
+    slot: Option<Slot>,
 }
 
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Pipe {
         };
         let pending = Pending {
             waiter: Some(waiter),
-            _slot: slot,
+            slot,
         };
         self.pending.insert(request.number, pending);
         let exchange = PipeExchange {
@@ -345,7 +345,8 @@ impl Reader {
     }
 
     fn only_waiting(&self) -> Option<u64> {
-        let mut waiting = self.pipe.pending.iter().filter(|p| p.waiter.is_some());
+        let is_call = |pending: &Pending| pending.waiter.is_some() && pending.slot.is_some();
+        let mut waiting = self.pipe.pending.iter().filter(|one| is_call(one));
         let only = waiting.next().map(|p| *p.key());
         only.filter(|_| waiting.next().is_none())
     }
@@ -396,7 +397,10 @@ mod tests {
     use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream};
 
     use super::*;
-    use crate::{outbound::unasked::ChildMessage, telemetry::ChildMetrics};
+    use crate::{
+        outbound::{slots::Slots, unasked::ChildMessage},
+        telemetry::ChildMetrics,
+    };
 
     /// A pipe, and the child's end of it.
     fn pipe() -> (
@@ -419,7 +423,9 @@ mod tests {
         )
     }
 
-    fn call(pipe: &Pipe, number: u64) -> PipeExchange {
+    async fn call(pipe: &Pipe, number: u64) -> PipeExchange {
+        let slots = Slots::new(1, 1, std::time::Duration::from_secs(1));
+        let slot = slots.take().await.unwrap();
         let id = call_id(number);
         let request = Outgoing {
             frame: format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call"}}"#).into(),
@@ -429,7 +435,7 @@ mod tests {
             name: None,
             may_stream: false,
         };
-        pipe.call(&request, None).unwrap()
+        pipe.call(&request, Some(slot)).unwrap()
     }
 
     async fn said(child: &mut BufReader<DuplexStream>) -> String {
@@ -441,7 +447,7 @@ mod tests {
     #[tokio::test]
     async fn answers_find_their_request_in_any_order() {
         let (pipe, _child_in, mut child_out, _heard) = pipe();
-        let (mut one, mut two) = (call(&pipe, 1), call(&pipe, 2));
+        let (mut one, mut two) = (call(&pipe, 1).await, call(&pipe, 2).await);
         for number in [2, 1] {
             let id = call_id(number);
             let line =
@@ -460,7 +466,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_request_is_cancelled_at_the_child() {
         let (pipe, mut child_in, _child_out, _heard) = pipe();
-        let exchange = call(&pipe, 7);
+        let exchange = call(&pipe, 7).await;
         said(&mut child_in).await;
         drop(exchange);
         let cancelled = said(&mut child_in).await;
@@ -471,7 +477,7 @@ mod tests {
     #[tokio::test]
     async fn every_waiting_request_learns_that_the_child_is_gone() {
         let (pipe, _child_in, child_out, _heard) = pipe();
-        let (mut one, mut two) = (call(&pipe, 1), call(&pipe, 2));
+        let (mut one, mut two) = (call(&pipe, 1).await, call(&pipe, 2).await);
         drop(child_out);
         assert!(one.next().await.is_err());
         assert!(two.next().await.is_err());
@@ -482,11 +488,49 @@ mod tests {
     async fn a_log_message_is_the_only_calls_or_everybodys() {
         let (pipe, _child_in, mut child_out, mut heard) = pipe();
         let log = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n";
-        let mut one = call(&pipe, 1);
+        let mut one = call(&pipe, 1).await;
         child_out.write_all(log).await.unwrap();
         assert!(matches!(one.next().await.unwrap(), Part::Aside(_)));
-        let _two = call(&pipe, 2);
+        let _two = call(&pipe, 2).await;
         child_out.write_all(log).await.unwrap();
         assert_eq!(heard.recv().await.unwrap().child.as_str(), "child");
+    }
+
+    #[tokio::test]
+    async fn a_request_of_the_child_is_the_only_calls_or_nobodys() {
+        let (pipe, mut child_in, mut child_out, _heard) = pipe();
+        let asks = b"{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"roots/list\"}\n";
+        let mut one = call(&pipe, 1).await;
+        said(&mut child_in).await;
+        child_out.write_all(asks).await.unwrap();
+        let Part::Request(question) = one.next().await.unwrap() else {
+            panic!("no request")
+        };
+        question.result("[1.10]");
+        let answer = said(&mut child_in).await;
+        assert_eq!(answer, "{\"jsonrpc\":\"2.0\",\"id\":5,\"result\":[1.10]}\n");
+
+        let _two = call(&pipe, 2).await;
+        said(&mut child_in).await;
+        child_out.write_all(asks).await.unwrap();
+        let refused = said(&mut child_in).await;
+        assert!(refused.contains("dedicated"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_has_come_to_read_is_answered() {
+        let (pipe, mut child_in, mut child_out, _heard) = pipe();
+        let one = call(&pipe, 1).await;
+        said(&mut child_in).await;
+        let asks = "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"roots/list\"}\n";
+        child_out.write_all(asks.as_bytes()).await.unwrap();
+        while one.asides.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(one);
+        let mut told = said(&mut child_in).await;
+        told += &said(&mut child_in).await;
+        assert!(told.contains("\"id\":5,\"error\""), "{told}");
+        assert!(told.contains("notifications/cancelled"), "{told}");
     }
 }
