@@ -1,8 +1,14 @@
-use futures::stream as streams;
+use std::time::Duration;
+
+use futures::{StreamExt, stream as streams};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
-use super::*;
+use super::{
+    log::{KEPT_BYTES, KEPT_EVENTS},
+    task::GRACE,
+    *,
+};
 
 /// Work that is done when the test says so, and tells when it is dropped before.
 struct Bench {
