@@ -45,6 +45,9 @@ pub(super) struct Answered {
     pub(super) answer: Answer,
     /// What it was sent on.
     pub(super) connection: Arc<Connection>,
+    /// Whether an HTTP server refused the request itself: it may speak another protocol
+    /// than was agreed.
+    refused: bool,
 }
 
 /// What a call came to.
@@ -61,7 +64,18 @@ impl Call<'_> {
     ///
     /// Why there is no answer.
     pub(super) async fn carry(&mut self, settlement: &mut Settlement) -> Result<Answered, Failure> {
-        let failure = match self.send(settlement).await {
+        let first = self.send(settlement).await;
+        let refused = match &first {
+            Ok(answered) => answered.refused,
+            Err(failure) => failure.refused,
+        };
+        if refused && let Some(used) = self.used.clone() {
+            let changed = self.child.has_changed_era(&used);
+            if settlement.waiting(changed).await {
+                return self.send(settlement).await;
+            }
+        }
+        let failure = match first {
             Err(failure) if may_repeat(&failure, self.repeatable) => failure,
             decided => return decided,
         };
@@ -144,18 +158,20 @@ impl Call<'_> {
                         }
                     }
                     Part::Answer(answer) => {
-                        if exchange.is_refusal() {
-                            self.child.doubt(&connection);
-                        }
-                        return self.answered(&answer, connection.era());
+                        let answer = self.answered(&answer, connection.era())?;
+                        return Ok((answer, exchange.is_refusal()));
                     }
-                    Part::Long(long) => return Ok(Answer::Long(long, deadline.last())),
+                    Part::Long(long) => return Ok((Answer::Long(long, deadline.last()), false)),
                 }
             }
         }
         .await;
         self.deadline = Some(deadline);
-        answer.map(|answer| Answered { answer, connection })
+        answer.map(|(answer, refused)| Answered {
+            answer,
+            connection,
+            refused,
+        })
     }
 
     /// How long it waits for a child that is being connected: that ends at the child's

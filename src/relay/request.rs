@@ -122,6 +122,7 @@ impl Relay {
                 Ok(Answered {
                     answer: Answer::Whole(answer, outcome),
                     connection,
+                    ..
                 }) => {
                     let refused = outcome == Outcome::RpcError && connection.reads_headers();
                     if refused && !std::mem::replace(&mut listed_anew, true) && mismatch(&answer) {
@@ -143,6 +144,7 @@ impl Relay {
                 Ok(Answered {
                     answer: Answer::Long(answer, last),
                     connection,
+                    ..
                 }) => {
                     let patience = Patience {
                         pause: child.settings.call_timeout,

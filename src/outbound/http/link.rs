@@ -295,10 +295,13 @@ impl HttpLink {
             _ if status.is_server_error() => {
                 Failure::transport(format!("answered HTTP {}", status.as_u16()))
             }
-            _ => Failure::protocol(format!(
-                "answered HTTP {}, which is no MCP",
-                status.as_u16()
-            )),
+            _ => Failure {
+                refused: status.is_client_error(),
+                ..Failure::protocol(format!(
+                    "answered HTTP {}, which is no MCP",
+                    status.as_u16()
+                ))
+            },
         }
     }
 }
