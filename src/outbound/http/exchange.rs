@@ -19,7 +19,7 @@ use crate::{
         slots::{CANCEL_GRACE, Slot},
         unasked::refusal,
     },
-    protocol::{Frame, Kind, error::notification},
+    protocol::{Frame, Kind, answer, error::notification},
 };
 
 /// How long a cancelled request keeps its slot where the child has no way left to say
@@ -110,11 +110,14 @@ impl HttpExchange {
         };
         self.state = State::Done;
         self.state = received?;
-        self.refused = matches!(self.state, State::Refused(_));
+        self.refused = match &self.state {
+            State::Refused(error) => !(self.link.is_modern() && answer::is_modern_error(error)),
+            _ => false,
+        };
         Ok(())
     }
 
-    /// Whether the answer came with an HTTP error.
+    /// Whether the answer came with an HTTP error, and what was refused may be the protocol.
     pub(in crate::outbound) fn is_refusal(&self) -> bool {
         self.refused
     }
