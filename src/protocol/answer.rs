@@ -97,6 +97,13 @@ pub fn error_code(answer: &Frame) -> Option<i64> {
     error?.get("code")?.parse().ok()
 }
 
+/// Whether an error is one that only a server of the modern era gives, of a request
+/// that it has understood.
+pub fn is_modern_error(answer: &Frame) -> bool {
+    let code = error_code(answer);
+    matches!(code, Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY))
+}
+
 /// A progress notification with the client's own token given back; `None` if it
 /// has none to replace.
 pub fn with_progress_token(progress: &Frame, token: &str) -> Option<Bytes> {

@@ -21,7 +21,7 @@ use crate::{
         slots::{CANCEL_GRACE, Slot},
     },
     protocol::{
-        Frame, Kind,
+        Frame, Kind, answer,
         error::{notification, result_answer},
     },
 };
@@ -117,11 +117,14 @@ impl HttpExchange {
         };
         self.state = State::Done;
         self.state = received?;
-        self.refused = matches!(self.state, State::Refused(_));
+        self.refused = match &self.state {
+            State::Refused(error) => !(self.link.is_modern() && answer::is_modern_error(error)),
+            _ => false,
+        };
         Ok(())
     }
 
-    /// Whether the answer came with an HTTP error.
+    /// Whether the answer came with an HTTP error, and what was refused may be the protocol.
     pub(in crate::outbound) fn is_refusal(&self) -> bool {
         self.refused
     }
