@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Extensions, Family, Listing, Mirrors, Primitive, naming::public_name, resources::Resources,
+    Extensions, Family, Listing, Mirrors, Primitive,
+    naming::public_name,
+    resources::{self, Resources, scheme},
 };
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
@@ -170,7 +172,13 @@ impl Catalog {
         match primitive {
             Primitive::Tool => self.tools.get(name).cloned(),
             Primitive::Prompt => self.prompts.get(name).cloned(),
-            Primitive::Resource | Primitive::Template => self.resources.owner(name),
+            Primitive::Resource | Primitive::Template => {
+                let brought = || {
+                    let child = self.extensions.brings(scheme(name)?)?;
+                    Some(resources::route(&name.into(), child))
+                };
+                self.resources.owner(name).or_else(brought)
+            }
         }
     }
 
@@ -414,11 +422,13 @@ mod tests {
     fn what_nobody_lists_is_of_the_one_child_that_can_have_it() {
         let listed = || with(Primitive::Resource, r#"[{"uri":"file:///a","name":"a"}]"#);
         let (one, mut two) = (listed(), listed());
-        let owner = |offers: &[(&str, &str, &Listing)]| {
-            let catalog = merge(offers);
-            let route = catalog.route(Primitive::Resource, "skill://x")?;
+        fn owner_of(uri: &str, offers: &[(&str, &str, &Listing)]) -> Option<usize> {
+            let route = merge(offers).route(Primitive::Resource, uri)?;
             Some(route.child)
-        };
+        }
+        fn owner(offers: &[(&str, &str, &Listing)]) -> Option<usize> {
+            owner_of("skill://x", offers)
+        }
         let tools = listing(r#"[{"name":"x"}]"#);
         assert_eq!(owner(&[("t", "t", &tools), ("one", "one", &one)]), Some(1));
         assert_eq!(owner(&[("one", "one", &one), ("two", "two", &two)]), None);
@@ -426,10 +436,9 @@ mod tests {
         two.profile
             .capabilities
             .insert("extensions".to_owned(), extensions);
-        assert_eq!(
-            owner(&[("one", "one", &one), ("two", "two", &two)]),
-            Some(1)
-        );
+        let both = [("one", "one", &one), ("two", "two", &two)];
+        assert_eq!(owner(&both), Some(1));
+        assert_eq!(owner_of("nobody://x", &both), None);
     }
 
     #[test]
