@@ -12,6 +12,10 @@ pub struct Listing {
     offered: [bool; Family::ALL.len()],
     /// Whether it completes arguments.
     pub completes: bool,
+    /// Whether it tells when a resource has changed that was subscribed to.
+    pub subscribes: bool,
+    /// What it says of how it is to be used.
+    pub instructions: Option<String>,
 }
 
 /// One answered page of a list.
@@ -100,6 +104,10 @@ impl Listing {
         let object = json::Object::read(text).ok()?;
         let mut listing = Self {
             completes: object.get("completes")? == "true",
+            subscribes: object.get("subscribes") == Some("true"),
+            instructions: object
+                .get("instructions")
+                .map(|text| json::unquote(text).into_owned()),
             ..Self::default()
         };
         for primitive in Primitive::ALL {
@@ -114,7 +122,12 @@ impl Listing {
 
     /// All of it as JSON, each entry byte for byte as the child gave it.
     pub fn to_json(&self) -> String {
-        let mut members = vec![format!("\"completes\":{}", self.completes)];
+        let mut members = vec![
+            format!("\"completes\":{}", self.completes),
+            format!("\"subscribes\":{}", self.subscribes),
+        ];
+        let instructions = self.instructions.as_ref();
+        members.extend(instructions.map(|it| format!("\"instructions\":{}", json::quote(it))));
         for primitive in Primitive::ALL {
             if self.offers(primitive.family()) {
                 let entries: Vec<_> = self.of(primitive).iter().map(Entry::text).collect();

@@ -28,7 +28,7 @@ use crate::{
     catalog::{Catalog, Family, Listing},
     config::Settings,
     identity::Identities,
-    outbound::{CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
+    outbound::{AllSubscriptions, CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
     protocol::LogLevel,
 };
 
@@ -106,6 +106,7 @@ impl Fleet {
             messages: messages.clone(),
             news,
             cache,
+            subscriptions: AllSubscriptions::default(),
             log_level: log_level.subscribe(),
         };
         let mut members = Members::new(surroundings, tasks.clone(), shutdown.clone());
@@ -118,11 +119,13 @@ impl Fleet {
             reloads,
         };
         let children = merging.members.serving();
+        let listings = vec![None; children.len()];
         let fleet = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot {
-                listings: vec![None; children.len()],
+                // Whoever comes first is told their names at least.
+                catalog: merge::catalog(&children, &listings, settings.max_name_length),
+                listings,
                 children,
-                catalog: Catalog::merge(&[], settings.max_name_length),
                 generations: Generations::default(),
             }),
             announced: watch::Sender::new(Generations::default()),

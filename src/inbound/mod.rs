@@ -18,6 +18,7 @@ mod refused;
 mod session;
 mod stdio;
 mod stream;
+mod subscribed;
 
 pub use admin::{About, Admin};
 pub use dispatch::Dispatch;

@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Instant};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::in_flight::InFlight;
+use super::{in_flight::InFlight, subscribed::Subscribed};
 use crate::{
     catalog::Family,
     fleet::Generations,
@@ -33,6 +33,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub struct Session {
     /// Its requests that are being worked on.
     pub(super) in_flight: InFlight,
+    /// The resources it has subscribed to.
+    pub(super) subscribed: Subscribed,
     /// What the rest of the program knows it by.
     key: SessionKey,
     log_level: Mutex<Option<LogLevel>>,
@@ -53,6 +55,7 @@ impl Session {
     pub(super) fn new() -> Self {
         Self {
             in_flight: InFlight::default(),
+            subscribed: Subscribed::default(),
             key: SessionKey::begin(),
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),
@@ -193,6 +196,7 @@ impl Sessions {
         if let Some((_, session)) = &ended {
             session.in_flight.cancel_all();
             session.key.end();
+            session.subscribed.end_all();
             session.newest_stream.send_modify(|newest| *newest += 1);
         }
         self.count();

@@ -23,6 +23,8 @@ mod pause;
 mod slots;
 mod state;
 mod stdio;
+mod subscribing;
+mod subscriptions;
 mod supervisor;
 mod unasked;
 
@@ -37,6 +39,7 @@ pub use http::{HttpClient, TlsError};
 pub use slots::Slot;
 pub use state::{Phase, State};
 pub use stdio::watchdog;
+pub use subscriptions::{AllSubscriptions, Listener, Subscription, Subscriptions, Update, Verdict};
 pub use supervisor::Surroundings;
 pub use unasked::ChildMessage;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tracing::warn;
 
+use super::subscriptions::Subscriptions;
 use crate::{
     catalog::Family,
     protocol::{
@@ -37,6 +38,8 @@ pub(super) struct Unasked {
     /// Wakes the child's task; many changes before it looks are one.
     changed: Arc<Notify>,
     messages: broadcast::Sender<ChildMessage>,
+    /// Who is told of resources that have changed.
+    subscriptions: Arc<Subscriptions>,
     control: mpsc::Sender<Frame>,
     metrics: ChildMetrics,
 }
@@ -55,6 +58,7 @@ impl Unasked {
             session: None,
             changed,
             messages,
+            subscriptions: Arc::default(),
             control,
             metrics,
         };
@@ -64,6 +68,14 @@ impl Unasked {
     /// The same, on a connection that is one session's own.
     pub(super) fn of_session(self, session: Option<u64>) -> Self {
         Self { session, ..self }
+    }
+
+    /// The same, where updates go to those who have subscribed here.
+    pub(super) fn tells(self, subscriptions: Arc<Subscriptions>) -> Self {
+        Self {
+            subscriptions,
+            ..self
+        }
     }
 
     /// Sorts one message by its kind. Never waits. Gives back the answer to a
@@ -82,6 +94,8 @@ impl Unasked {
                     frame,
                 });
             }
+            (Kind::Notification, Some("notifications/resources/updated"))
+                if self.subscriptions.updated(&frame) => {}
             (Kind::Result | Kind::Error, _) => self.to_control(frame),
             (Kind::Request, Some("ping"))
             | (Kind::Notification, Some("notifications/subscriptions/acknowledged"))

@@ -21,6 +21,10 @@ use crate::{
     telemetry::Outcome,
 };
 
+/// How long a call waits until its child has been asked for the log messages that the
+/// client wants of it.
+const LOG_LEVEL_TAKES: Duration = Duration::from_secs(2);
+
 /// One call, with what is needed to send it again.
 pub(super) struct Call<'a> {
     pub(super) method: Method,
@@ -90,6 +94,11 @@ impl Call<'_> {
         let connection = settlement
             .waiting(self.child.callable_soon(patience))
             .await?;
+        if let Some(level) = self.caller.log_level {
+            settlement
+                .waiting(connection.logs_from(level, LOG_LEVEL_TAKES))
+                .await;
+        }
         let number = next_number();
         let own_id = call_id(number);
         let keeps_ids = connection.keeps_ids();
@@ -190,7 +199,8 @@ impl Call<'_> {
             }
             Some("notifications/message") => {
                 let level = answer::log_level(&message);
-                self.caller.wants_log(level).then(|| message.into_bytes())
+                let named = || answer::with_logger(&message, self.child.name().as_str());
+                self.caller.wants_log(level).then(named)
             }
             // The child's own cancelling of something else.
             Some("notifications/cancelled") => None,

@@ -16,19 +16,24 @@ pub enum Method {
     ReadResource,
     /// `completion/complete`
     Complete,
+    /// `resources/subscribe`, of which the child is told only once for all clients.
+    Subscribe,
 }
 
 impl Method {
-    const ALL: [Self; 4] = [
+    /// Those that are carried as they come.
+    const CARRIED: [Self; 4] = [
         Self::CallTool,
         Self::GetPrompt,
         Self::ReadResource,
         Self::Complete,
     ];
 
-    /// The method of this name.
+    /// The method of this name, if its requests are carried as they come.
     pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str() == name)
+        Self::CARRIED
+            .into_iter()
+            .find(|method| method.as_str() == name)
     }
 
     /// Its name.
@@ -38,6 +43,7 @@ impl Method {
             Self::GetPrompt => "prompts/get",
             Self::ReadResource => "resources/read",
             Self::Complete => "completion/complete",
+            Self::Subscribe => "resources/subscribe",
         }
     }
 
@@ -46,7 +52,7 @@ impl Method {
         match (self, params.reference) {
             (Self::CallTool, _) => Primitive::Tool,
             (Self::GetPrompt, _) | (Self::Complete, Some(Reference::Prompt)) => Primitive::Prompt,
-            (Self::ReadResource, _) => Primitive::Resource,
+            (Self::ReadResource | Self::Subscribe, _) => Primitive::Resource,
             (Self::Complete, _) => Primitive::Template,
         }
     }

@@ -13,6 +13,7 @@ mod method;
 mod request;
 mod route;
 mod settle;
+mod subscribe;
 
 pub use long::LongReply;
 pub use method::Method;

@@ -42,6 +42,10 @@ impl Relay {
         Self { fleet }
     }
 
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     /// Carries one request. What the child sends before its answer goes to `asides`.
     /// Its drop cancels the child's work.
     pub async fn carry(

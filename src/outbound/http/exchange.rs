@@ -163,7 +163,10 @@ impl HttpExchange {
                         self.link.post_aside(refusal);
                     }
                     // Not of this request: some servers send it on any stream.
-                    (_, Some(method)) if method.ends_with("/list_changed") => {
+                    (_, Some(method))
+                        if method.ends_with("/list_changed")
+                            || method == "notifications/resources/updated" =>
+                    {
                         self.link.unasked().sort(frame.clone());
                     }
                     _ => return Ok(Part::Aside(frame)),

@@ -223,7 +223,6 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
     if let Err(refused) = http.session(&headers) {
         return *refused;
     }
-    http.server.journal.note("listening", json!({}));
     let changes = http.server.list_changes();
     let news = stream::unfold(changes, |mut changes| async {
         changes.changed().await.ok()?;
@@ -232,6 +231,14 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
             changes,
         ))
     });
+    let server = http.server.clone();
+    let session = text(&headers, SESSION_ID).to_owned();
+    let told = server
+        .resources
+        .news()
+        .filter_map(move |news| ready(server.resources.for_session(&session, news)));
+    http.server.journal.note("listening", json!({}));
+    let news = stream::select(Box::pin(news), told);
     // A first comment, so that the headers leave at once.
     let events =
         stream::once(ready(": here\n\n".to_owned())).chain(news.map(|frame| event(&frame)));

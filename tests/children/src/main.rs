@@ -13,6 +13,7 @@
 //! | [`server`] | the protocol of both eras, the same for both transports |
 //! | [`catalog`] | what `tools/list` shows |
 //! | [`tools`] | what the tools do |
+//! | [`resources`] | resources, subscriptions, and what is told outside of any request |
 //! | [`stdio`], [`http`] | the two transports |
 //! | [`broken`] | the ways in which a child never gets as far as the protocol |
 //! | [`journal`] | the file in which a test reads what this child has seen |
@@ -23,6 +24,7 @@ mod http;
 mod journal;
 mod message;
 mod options;
+mod resources;
 mod server;
 mod stdio;
 mod tools;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::ValueEnum as _;
-use futures::channel::mpsc;
+use futures::{StreamExt as _, channel::mpsc};
 use serde_json::json;
 use tokio::{sync::watch, task::AbortHandle};
 
@@ -22,6 +22,7 @@ use crate::{
     journal::Journal,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::{Behaviour, Eras, Options},
+    resources::{self, Resources},
     tools,
 };
 
@@ -75,6 +76,7 @@ pub struct Server {
     pub options: Options,
     pub journal: Journal,
     pub catalog: Mutex<Catalog>,
+    pub resources: Resources,
     echoes: AtomicU64,
     flood: AtomicU32,
     behaviour: Mutex<Behaviour>,
@@ -91,6 +93,7 @@ impl Server {
         Self {
             journal: Journal::open(options.journal.as_deref()),
             catalog: Mutex::new(Catalog::new(&options)),
+            resources: Resources::new(&options),
             echoes: AtomicU64::new(0),
             flood: AtomicU32::new(options.flood_notifications),
             behaviour: Mutex::new(options.behaviour),
@@ -195,6 +198,14 @@ impl Server {
                 Reply::Result("{}".to_owned())
             }
             ("subscriptions/listen", Era::Modern) => self.listen(message, out).await,
+            ("resources/list", era) => Reply::Result(format!(
+                r#"{{"resources":[{}]{}}}"#,
+                self.resources.entries(),
+                resources::list_keys(era, MODERN_LIST_KEYS),
+            )),
+            ("resources/subscribe" | "resources/unsubscribe", Era::Legacy) => {
+                resources::subscribe(self, message, asker)
+            }
             ("tools/list", era) => self.list_tools(&params, era),
             ("tools/call", _) => tools::call(self, message, &params, asker, out).await,
             _ => unknown_method(method).into(),
@@ -212,7 +223,9 @@ impl Server {
             None => LEGACY_VERSIONS[0],
         };
         Reply::Result(format!(
-            r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{SERVER_INFO}}}"#
+            r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{SERVER_INFO}{}}}"#,
+            self.capabilities(),
+            self.instructions(),
         ))
     }
 
@@ -221,9 +234,23 @@ impl Server {
             Behaviour::WrongVersion => unsupported_version("", VERSION_OF_NOBODY).into(),
             Behaviour::NeverInitializes => unknown_method("server/discover").into(),
             _ => Reply::Result(format!(
-                r#"{{"supportedVersions":["{MODERN_VERSION}"],"capabilities":{CAPABILITIES},"_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}{MODERN_LIST_KEYS}}}"#
+                r#"{{"supportedVersions":["{MODERN_VERSION}"],"capabilities":{},"_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}{}{MODERN_LIST_KEYS}}}"#,
+                self.capabilities(),
+                self.instructions(),
             )),
         }
+    }
+
+    fn capabilities(&self) -> String {
+        let open = CAPABILITIES.strip_suffix('}').unwrap_or_default();
+        format!("{open}{}}}", self.resources.capability())
+    }
+
+    fn instructions(&self) -> String {
+        let said = self.options.instructions.as_deref();
+        said.map_or_else(String::new, |it| {
+            format!(r#","instructions":{}"#, quoted(it))
+        })
     }
 
     fn list_tools(&self, params: &Params, era: Era) -> Reply {
@@ -247,14 +274,25 @@ impl Server {
         let id = message.id.as_deref().map_or("null", |id| id.get());
         let meta = format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}"#);
         let mut changes = self.list_changes();
+        let honoured = self.resources.honoured(message);
+        let mut news = self.resources.news();
+        let mut accepted = json!({});
+        if message.raw_params().contains("toolsListChanged") {
+            accepted["toolsListChanged"] = true.into();
+        }
+        if !honoured.is_empty() {
+            accepted["resourceSubscriptions"] = honoured.clone().into();
+        }
         send(
             out,
             notification(
                 "notifications/subscriptions/acknowledged",
-                &format!(r#"{{"notifications":{{"toolsListChanged":true}},{meta}}}"#),
+                &format!(r#"{{"notifications":{accepted},{meta}}}"#),
             ),
         );
-        self.journal.note("listening", json!({}));
+        self.journal
+            .note("listening", json!({"resources": honoured}));
+        let _gone = Gone(&self.journal, honoured.clone());
         let mut end = Box::pin(self.end_of_streams());
         loop {
             tokio::select! {
@@ -262,6 +300,11 @@ impl Server {
                     out,
                     notification("notifications/tools/list_changed", &format!("{{{meta}}}")),
                 ),
+                Some(news) = news.next() => {
+                    if let Some(frame) = resources::told_to_listener(news, &honoured, &meta) {
+                        send(out, frame);
+                    }
+                }
                 () = &mut end => break,
             }
         }
@@ -277,6 +320,15 @@ impl Server {
     /// Counts one run of `echo`.
     pub fn count_echo(&self) -> u64 {
         self.echoes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// Notes when a listener has gone.
+struct Gone<'a>(&'a Journal, Vec<String>);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.note("listened", json!({"resources": self.1}));
     }
 }
 
