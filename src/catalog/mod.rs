@@ -6,6 +6,7 @@
 
 mod entry;
 mod filter;
+mod instructions;
 mod listing;
 mod naming;
 mod primitive;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::{Family, Listing, Primitive, naming::public_name, resources::Resources};
+use super::{Family, Listing, Primitive, instructions, naming::public_name, resources::Resources};
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
 /// What ends a list in the modern era. It may be kept for five seconds: changes are
@@ -18,6 +18,8 @@ pub struct Offer<'a> {
     pub child: &'a ChildName,
     /// Its prefix; empty leaves its names as they are.
     pub prefix: &'a str,
+    /// Whether it is to be used.
+    pub enabled: bool,
     /// What it offers, filtered; `None` while it has never been listed.
     pub listing: Option<&'a Listing>,
 }
@@ -53,6 +55,8 @@ pub struct Catalog {
     collisions: Vec<Collision>,
     offered: [bool; Family::ALL.len()],
     completes: bool,
+    subscribes: bool,
+    instructions: Option<String>,
     /// The entries as they stand in a list, in order, with commas between them.
     lists: [Bytes; Primitive::ALL.len()],
 }
@@ -100,6 +104,7 @@ impl Catalog {
         let listings = || offers.iter().filter_map(|offer| offer.listing);
         let offered = Family::ALL.map(|family| listings().any(|it| it.offers(family)));
         let completes = listings().any(|listing| listing.completes);
+        let subscribes = listings().any(|listing| listing.subscribes);
         let [resource_list, template_list] = std::mem::take(&mut resources.lists);
         Self {
             tools,
@@ -108,6 +113,8 @@ impl Catalog {
             collisions,
             offered,
             completes,
+            subscribes,
+            instructions: instructions::merged(offers),
             lists: [
                 tool_list,
                 prompt_list,
@@ -151,6 +158,16 @@ impl Catalog {
     /// Whether any child completes arguments.
     pub fn completes(&self) -> bool {
         self.completes
+    }
+
+    /// Whether any child tells when a resource has changed that was subscribed to.
+    pub fn subscribes(&self) -> bool {
+        self.subscribes
+    }
+
+    /// What clients are told of how to use all this.
+    pub fn instructions(&self) -> Option<&str> {
+        self.instructions.as_deref()
     }
 
     /// What is left out because its name was taken.
@@ -223,6 +240,7 @@ mod tests {
             .map(|((_, prefix, listing), child)| Offer {
                 child,
                 prefix,
+                enabled: true,
                 listing: Some(listing),
             })
             .collect();

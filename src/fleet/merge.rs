@@ -11,8 +11,9 @@ use tracing::warn;
 
 use super::{Changes, FIRST_ROUND, Fleet, Generations, Snapshot, members::Members};
 use crate::{
-    catalog::{Catalog, Collision, Family, Offer, Primitive},
+    catalog::{Catalog, Collision, Family, Listing, Offer, Primitive},
     config::Settings,
+    outbound::Child,
 };
 
 /// Between two announcements of a changed list, so that a fleet that starts does
@@ -101,16 +102,7 @@ impl Merging {
         let before = fleet.snapshot();
         let children = self.members.serving();
         let listings: Vec<_> = children.iter().map(|child| child.listing()).collect();
-        let offers: Vec<_> = children
-            .iter()
-            .zip(&listings)
-            .map(|(child, listing)| Offer {
-                child: child.name(),
-                prefix: &child.settings.prefix,
-                listing: listing.as_deref(),
-            })
-            .collect();
-        let catalog = Catalog::merge(&offers, self.max_name_length);
+        let catalog = catalog(&children, &listings, self.max_name_length);
         for collision in catalog.collisions() {
             if !before.catalog.collisions().contains(collision) {
                 warn_of(collision);
@@ -134,6 +126,25 @@ impl Merging {
         fleet.merges.send_replace(());
         generations
     }
+}
+
+/// What these children offer together.
+pub(super) fn catalog(
+    children: &[Arc<Child>],
+    listings: &[Option<Arc<Listing>>],
+    max_name_length: usize,
+) -> Catalog {
+    let offers: Vec<_> = children
+        .iter()
+        .zip(listings)
+        .map(|(child, listing)| Offer {
+            child: child.name(),
+            prefix: &child.settings.prefix,
+            enabled: child.settings.disabled.is_none(),
+            listing: listing.as_deref(),
+        })
+        .collect();
+    Catalog::merge(&offers, max_name_length)
 }
 
 async fn until(at: Option<Instant>) {

@@ -22,16 +22,17 @@ const DISCOVER_TTL_MS: u64 = 5_000;
 
 /// The answer to `initialize`. A handshake cannot be amended, so it says what can
 /// ever be carried, whatever the children offer at this moment.
-pub(super) fn initialize(request: &Frame) -> Result<Bytes, RpcError> {
+pub(super) fn initialize(request: &Frame, catalog: &Catalog) -> Result<Bytes, RpcError> {
     let params = request.body_object();
     let asked = params
         .as_ref()
         .and_then(|params| params.get("protocolVersion"))
         .filter(|raw| json::is_string(raw))
         .ok_or_else(|| invalid("params.protocolVersion must be a string"))?;
-    let result = InitializeResult::new(everything())
+    let mut result = InitializeResult::new(everything())
         .with_protocol_version(negotiate_legacy(&json::unquote(asked)))
         .with_server_info(server_info());
+    result.instructions = catalog.instructions().map(str::to_owned);
     Ok(answer(request, &result))
 }
 
@@ -41,16 +42,20 @@ pub(super) fn discover(request: &Frame, catalog: &Catalog) -> Bytes {
     if !catalog.offers(Family::Prompts) {
         capabilities.prompts = None;
     }
-    if !catalog.offers(Family::Resources) {
-        capabilities.resources = None;
+    match &mut capabilities.resources {
+        Some(resources) if catalog.offers(Family::Resources) => {
+            resources.subscribe = catalog.subscribes().then_some(true);
+        }
+        resources => *resources = None,
     }
     if !catalog.completes() {
         capabilities.completions = None;
     }
-    let result = DiscoverResult::new(vec![MODERN], capabilities)
+    let mut result = DiscoverResult::new(vec![MODERN], capabilities)
         .with_server_info(server_info())
         .with_ttl_ms(DISCOVER_TTL_MS)
         .with_cache_scope(CacheScope::Private);
+    result.instructions = catalog.instructions().map(str::to_owned);
     answer(request, &result)
 }
 
@@ -94,6 +99,7 @@ fn answer(request: &Frame, result: &impl Serialize) -> Bytes {
 
 fn server_info() -> Implementation {
     Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        .with_title("MCP Multiplexer")
 }
 
 /// Everything that can ever be carried.
@@ -104,6 +110,7 @@ fn everything() -> ServerCapabilities {
     prompts.list_changed = Some(true);
     let mut resources = ResourcesCapability::default();
     resources.list_changed = Some(true);
+    resources.subscribe = Some(true);
     let mut capabilities = ServerCapabilities::default();
     capabilities.tools = Some(tools);
     capabilities.prompts = Some(prompts);

@@ -201,7 +201,8 @@ impl Door {
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {
-        let answer = answers::initialize(frame)
+        let snapshot = self.dispatch.fleet.snapshot();
+        let answer = answers::initialize(frame, &snapshot.catalog)
             .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
         let Some((id, _)) = self.sessions.begin() else {
             let full = "too many sessions are open: try again later";

@@ -116,7 +116,8 @@ impl Door {
         match (frame.kind(), frame.method().as_deref()) {
             (Kind::Request, Some("initialize")) => {
                 // Never cancelled, and answered before anything that comes after it.
-                let answer = answers::initialize(&frame);
+                let snapshot = self.dispatch.fleet.snapshot();
+                let answer = answers::initialize(&frame, &snapshot.catalog);
                 self.say(answer.unwrap_or_else(|error| error.answer(frame.id()).into_bytes()))
                     .await;
                 None
