@@ -547,7 +547,9 @@ async fn a_log_message_names_its_child() {
     mux.all_ready().await;
     listened_to(&mux.journal("far"), 1).await;
     let mut client = mux.client(Era::Legacy).await;
-    client.request("logging/setLevel", r#"{"level":"info"}"#).await;
+    client
+        .request("logging/setLevel", r#"{"level":"info"}"#)
+        .await;
     client.listen("{}").await;
     for (params, expected) in [
         (

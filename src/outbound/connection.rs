@@ -48,8 +48,8 @@ pub struct Connection {
 pub(super) struct Follow<'a> {
     /// Told when a list may have changed.
     pub(super) changed: &'a Notify,
-    /// The resources whose updates are wanted; `None`: nobody can want any.
-    pub(super) subscriptions: Option<&'a Subscriptions>,
+    /// The resources whose updates are wanted.
+    pub(super) subscriptions: &'a Subscriptions,
     /// Whether anybody lists the child.
     pub(super) listed: bool,
     /// How long one request may take.
@@ -257,7 +257,7 @@ impl Connection {
             patience,
             clocks,
         } = what;
-        let subscriptions = subscriptions.filter(|_| self.tells_of_updates());
+        let subscriptions = self.tells_of_updates().then_some(subscriptions);
         match self.era {
             Era::Legacy => {
                 let streamed = async {

@@ -328,3 +328,117 @@ fn next_number() -> u64 {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn updated(uri: &str, more: &str) -> Frame {
+        let params = format!(r#"{{"uri":"{uri}"{more}}}"#);
+        notification("notifications/resources/updated", Some(&params))
+    }
+
+    fn heard(listener: &Listener) -> Vec<String> {
+        std::iter::from_fn(|| listener.take())
+            .map(|update| update.uri.to_string())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_resource_that_changes_and_changes_is_told_once_as_it_last_was() {
+        let (all, listener) = (Arc::<Subscriptions>::default(), Listener::default());
+        let _a = all.subscribe(&"x:a".into(), "p:a", &listener).unwrap();
+        let _b = all.subscribe(&"x:b".into(), "x:b", &listener).unwrap();
+        for n in 0..10_000 {
+            assert!(all.updated(&updated("x:a", &format!(",\"n\":{n}"))));
+        }
+        assert!(all.updated(&updated("x:b", "")));
+        assert!(!all.updated(&updated("x:c", "")), "nobody wants it");
+
+        listener.ready().await;
+        let first = listener.take().unwrap();
+        assert_eq!(&*first.uri, "p:a");
+        assert!(first.frame.body().unwrap().contains("9999"));
+        assert_eq!(heard(&listener), ["x:b"]);
+    }
+
+    #[test]
+    fn parts_of_a_resource_are_told_and_are_not_without_end() {
+        let (all, listener) = (Arc::<Subscriptions>::default(), Listener::default());
+        let _a = all
+            .subscribe(&"x:a".into(), "mux+y://x:a", &listener)
+            .unwrap();
+        assert!(all.updated(&updated("x:a/1", "")));
+        assert!(all.updated(&updated("x:a#top", "")));
+        assert!(!all.updated(&updated("x:ab", "")));
+        assert_eq!(heard(&listener), ["mux+y://x:a/1", "mux+y://x:a#top"]);
+        for n in 0..2 * WAITING {
+            all.updated(&updated(&format!("x:a/{n}"), ""));
+        }
+        let heard = heard(&listener);
+        assert_eq!(heard.len(), WAITING + 1);
+        assert_eq!(heard[WAITING], "mux+y://x:a", "the whole, for the rest");
+    }
+
+    #[test]
+    fn what_a_child_adds_without_end_is_left_out() {
+        let (all, listener) = (Arc::<Subscriptions>::default(), Listener::default());
+        let _a = all.subscribe(&"x:a".into(), "x:a", &listener).unwrap();
+        let more = format!(",\"more\":\"{}\"", "x".repeat(LONGEST));
+        all.updated(&updated("x:a", &more));
+        let update = listener.take().unwrap();
+        assert_eq!(update.frame.body(), Some(r#"{"uri":"x:a"}"#));
+    }
+
+    #[test]
+    fn the_set_holds_what_somebody_wants_and_its_drop_is_the_end() {
+        let all = Arc::<Subscriptions>::default();
+        let (one, two) = (Listener::default(), Listener::default());
+        let mut changes = all.changes();
+        let first = all.subscribe(&"x:a".into(), "x:a", &one).unwrap();
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        let twice = all.subscribe(&"x:a".into(), "x:a", &one).unwrap();
+        let second = all.subscribe(&"x:a".into(), "x:a", &two).unwrap();
+        drop((first, twice));
+        assert!(
+            !changes.has_changed().unwrap(),
+            "the child is not asked again"
+        );
+        all.updated(&updated("x:a", ""));
+        assert!(one.take().is_none());
+        assert_eq!(heard(&two), ["x:a"]);
+        drop(second);
+        assert!(all.is_empty() && changes.has_changed().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_that_of_its_own_wish() {
+        let (all, listener) = (Arc::<Subscriptions>::default(), Listener::default());
+        let own: OwnName = "x:a".into();
+        let first = all.subscribe(&own, "x:a", &listener).unwrap();
+        let wish = all.all()[0].1;
+        all.decided(&own, wish, Verdict::Refused("{}".into()));
+        assert!(matches!(first.settled().await, Verdict::Refused(_)));
+        let second = all.subscribe(&own, "x:a", &listener).unwrap();
+        let again = all.all()[0].1;
+        assert_ne!(again, wish);
+        all.decided(&own, wish, Verdict::Refused("{}".into()));
+        all.decided(&own, again, Verdict::Held);
+        assert!(matches!(second.settled().await, Verdict::Held));
+    }
+
+    #[test]
+    fn a_successor_has_the_subscriptions_of_its_predecessor_and_a_session_its_own() {
+        let all = AllSubscriptions::default();
+        let child: ChildName = "child".into();
+        let before = all.of(&child, None);
+        let listener = Listener::default();
+        let held = before.subscribe(&"x:a".into(), "x:a", &listener).unwrap();
+        drop(before);
+        assert!(!all.of(&child, None).is_empty());
+        assert!(all.of(&child, Some(1)).is_empty());
+        drop(held);
+        assert!(all.of(&child, None).is_empty());
+    }
+}

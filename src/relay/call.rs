@@ -85,7 +85,7 @@ impl Call<'_> {
     }
 
     async fn send(&mut self, settlement: &mut Settlement) -> Result<Answered, Failure> {
-        let patience = self.patience();
+        let patience = patience(self.child);
         settlement
             .waiting(self.child.callable_soon(patience))
             .await?;
@@ -161,17 +161,6 @@ impl Call<'_> {
         answer.map(|answer| Answered { answer, connection })
     }
 
-    /// How long it waits for a child that is being connected: that ends at the child's
-    /// own limit, and the reason is worth a moment more.
-    fn patience(&self) -> Duration {
-        const REASON_SHOWS: Duration = Duration::from_secs(1);
-        let Child { settings, .. } = self.child;
-        let connecting = settings.timeout + REASON_SHOWS;
-        settings
-            .call_timeout
-            .map_or(connecting, |limit| limit.min(connecting))
-    }
-
     /// What happens to the keys in which the eras differ.
     fn era_edit(&self, child: Era) -> MetaEdit<'static> {
         static QUIET: LazyLock<String> = LazyLock::new(|| era_keys(None));
@@ -226,6 +215,16 @@ impl Call<'_> {
         let bytes = answer::to_client(answer, self.frame.id(), child, self.caller.era, cacheable);
         Ok(Answer::Whole(bytes, outcome))
     }
+}
+
+/// How long a request waits for a child that is being connected: that ends at the
+/// child's own limit, and the reason is worth a moment more.
+pub(super) fn patience(Child { settings, .. }: &Child) -> Duration {
+    const REASON_SHOWS: Duration = Duration::from_secs(1);
+    let connecting = settings.timeout + REASON_SHOWS;
+    settings
+        .call_timeout
+        .map_or(connecting, |limit| limit.min(connecting))
 }
 
 /// A call is sent twice only if it was certainly not executed the first time, or if

@@ -1,13 +1,10 @@
 //! A subscription to a resource: whose it is, and what its child makes of it.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use super::{
     Method, Relay,
+    call::patience,
     deadline::Deadline,
     failure,
     route::{self, Routed, Unrouted},
@@ -52,7 +49,8 @@ impl Relay {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => return Err(error.answer(Some(id))),
             Err(Unrouted::Unlisted(child, _)) => {
-                let failure = Failure::unavailable("has not been listed yet", None);
+                let unlisted = || Failure::unavailable("has not been listed yet", None);
+                let failure = child.callable().err().unwrap_or_else(unlisted);
                 return Err(told(&child, &failure));
             }
         };
@@ -110,10 +108,4 @@ impl Relay {
             }
         }
     }
-}
-
-/// How long it waits for a child that is being connected, as a call does.
-fn patience(child: &Child) -> Duration {
-    let limit = child.settings.call_timeout.unwrap_or(Duration::MAX);
-    limit.min(child.settings.timeout + Duration::from_secs(1))
 }

@@ -57,7 +57,7 @@ impl Supervisor {
         log_level.mark_changed();
         let follow = connection.follow(Follow {
             changed: &child.changed,
-            subscriptions: Some(&child.subscriptions),
+            subscriptions: &child.subscriptions,
             listed: child.is_listed(),
             patience,
             clocks: &settings.restart,
