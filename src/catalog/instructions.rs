@@ -68,7 +68,9 @@ fn cut(text: &str, room: usize) -> String {
     }
     // As long as it can become.
     let note = |left_out: usize| format!("…\n(Cut: {left_out} bytes are left out.)\n");
-    let end = text.floor_char_boundary(room.saturating_sub(note(text.len()).len()));
+    let most = room.saturating_sub(note(text.len()).len());
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+    let end = end.unwrap_or(0);
     format!("{}{}", &text[..end], note(text.len() - end))
 }
 
