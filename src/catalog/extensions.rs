@@ -121,6 +121,7 @@ mod tests {
             .map(|listing| Offer {
                 child: &child,
                 prefix: "",
+                enabled: true,
                 listing: Some(listing),
             })
             .collect();

@@ -19,6 +19,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Whether it tells when a resource has changed that was subscribed to.
+    pub fn subscribes(&self) -> bool {
+        let resources = self.capabilities.get("resources");
+        resources.is_some_and(|resources| resources["subscribe"] == Value::Bool(true))
+    }
+
     /// The extensions it declares, with their settings.
     pub(super) fn extensions(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.declared("extensions")

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Extensions, Family, Listing, Mirrors, Primitive,
+    Extensions, Family, Listing, Mirrors, Primitive, instructions,
     naming::public_name,
     resources::{self, Resources, scheme},
 };
@@ -22,6 +22,8 @@ pub struct Offer<'a> {
     pub child: &'a ChildName,
     /// Its prefix; empty leaves its names as they are.
     pub prefix: &'a str,
+    /// Whether it is to be used.
+    pub enabled: bool,
     /// What it offers, filtered; `None` while it has never been listed.
     pub listing: Option<&'a Listing>,
 }
@@ -59,7 +61,9 @@ pub struct Catalog {
     collisions: Vec<Collision>,
     offered: [bool; Family::ALL.len()],
     completes: bool,
+    subscribes: bool,
     extensions: Extensions,
+    instructions: Option<String>,
     lists: Lists,
 }
 
@@ -92,6 +96,7 @@ impl Catalog {
         let offer = Offer {
             child,
             prefix: "",
+            enabled: true,
             listing: Some(&listing),
         };
         Self {
@@ -101,6 +106,8 @@ impl Catalog {
             collisions: Vec::new(),
             offered: Family::ALL.map(|family| listing.offers(family)),
             completes: listing.completes,
+            subscribes: listing.profile.subscribes(),
+            instructions: None,
             extensions: Extensions::merge(&[offer]),
             lists: Lists::AsListed(listing),
         }
@@ -149,6 +156,7 @@ impl Catalog {
         let listings = || offers.iter().filter_map(|offer| offer.listing);
         let offered = Family::ALL.map(|family| listings().any(|it| it.offers(family)));
         let completes = listings().any(|listing| listing.completes);
+        let subscribes = listings().any(|listing| listing.profile.subscribes());
         let [resource_list, template_list] = std::mem::take(&mut resources.lists);
         Self {
             tools,
@@ -157,7 +165,9 @@ impl Catalog {
             collisions,
             offered,
             completes,
+            subscribes,
             extensions: Extensions::merge(offers),
+            instructions: instructions::merged(offers),
             lists: Lists::Joined([
                 tool_list,
                 prompt_list,
@@ -228,6 +238,16 @@ impl Catalog {
     /// What children declare beyond the specification.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
+    }
+
+    /// Whether any child tells when a resource has changed that was subscribed to.
+    pub fn subscribes(&self) -> bool {
+        self.subscribes
+    }
+
+    /// What clients are told of how to use all this.
+    pub fn instructions(&self) -> Option<&str> {
+        self.instructions.as_deref()
     }
 
     /// What is left out because its name was taken.
@@ -309,6 +329,7 @@ mod tests {
             .map(|((_, prefix, listing), child)| Offer {
                 child,
                 prefix,
+                enabled: true,
                 listing: Some(listing),
             })
             .collect();

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     pub(super) fleet: Arc<Fleet>,
-    relay: Relay,
+    pub(super) relay: Relay,
     shutdown: CancellationToken,
 }
 
@@ -117,6 +117,9 @@ impl Dispatch {
     ) -> Reply {
         let method = frame.method().unwrap_or_default();
         let era = requester.caller.era;
+        if let (Era::Modern, Some(level)) = (era, requester.caller.log_level) {
+            self.fleet.want_log_level(level);
+        }
         if let Some(method) = Method::of(&method) {
             return self
                 .relay
@@ -136,13 +139,23 @@ impl Dispatch {
         let answered = match (&*method, era) {
             ("ping", Era::Legacy) => Ok(answers::empty(frame)),
             ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, requester.session),
+            ("resources/subscribe", Era::Legacy) => {
+                return Reply::Whole(self.subscribe(frame, params, requester).await);
+            }
+            ("resources/unsubscribe", Era::Legacy) => {
+                if let Some(session) = requester.session {
+                    let uri = params.name.as_deref().unwrap_or_default();
+                    session.subscribed.unsubscribe(uri);
+                }
+                Ok(answers::empty(frame))
+            }
             ("server/discover", Era::Modern) => {
                 let snapshot = self.fleet.snapshot();
                 let shown = snapshot.view(view).map_err(no_view);
                 shown.map(|shown| answers::discover(frame, Introduction::of_now(&shown)))
             }
             ("subscriptions/listen", Era::Modern) => {
-                listen::subscription(frame, &self.fleet, view, &self.shutdown, asides).await
+                listen::subscription(frame, self, &requester.caller, asides).await
             }
             _ => Err(RpcError::new(
                 code::METHOD_NOT_FOUND,
@@ -165,6 +178,28 @@ impl Dispatch {
             answers::list(frame, requester.caller.era, primitive, shown.catalog)
         });
         listed.unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
+    }
+
+    /// Subscribes a legacy client to a resource, for as long as its session lasts.
+    async fn subscribe(
+        &self,
+        frame: &Frame,
+        params: &Params,
+        Requester { caller, session }: &Requester<'_>,
+    ) -> Bytes {
+        let id = frame.id().unwrap_or("null");
+        let uri = params.name.as_deref().unwrap_or_default();
+        let Some(session) = session else {
+            return answers::empty(frame);
+        };
+        match session
+            .subscribed
+            .subscribe(&self.relay, uri, id, caller)
+            .await
+        {
+            Ok(()) => answers::empty(frame),
+            Err(answer) => answer.into_bytes(),
+        }
     }
 
     /// Takes a notification. What the specification does not know is a child's.

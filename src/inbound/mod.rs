@@ -21,6 +21,7 @@ mod session;
 mod session_id;
 mod stdio;
 mod stream;
+mod subscribed;
 
 pub use admin::{About, Admin};
 pub use dispatch::Dispatch;

@@ -16,6 +16,7 @@ use super::{
     in_flight::InFlight,
     resume::Streams,
     session_id::{Begun, SessionIds},
+    subscribed::Subscribed,
 };
 use crate::{
     catalog::Family,
@@ -39,6 +40,8 @@ pub struct Session {
     pub(super) in_flight: InFlight,
     /// Its streams that it can come back to.
     pub(super) resumable: Streams,
+    /// The resources it has subscribed to.
+    pub(super) subscribed: Subscribed,
     /// What the rest of the program knows it by.
     key: SessionKey,
     /// Where it was begun, and is used.
@@ -63,6 +66,7 @@ impl Session {
             view,
             in_flight: InFlight::default(),
             resumable: Streams::default(),
+            subscribed: Subscribed::default(),
             key: SessionKey::begin(),
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),
@@ -249,6 +253,7 @@ impl Sessions {
             session.in_flight.cancel_all();
             session.resumable.end();
             session.key.end();
+            session.subscribed.end_all();
             session.newest_stream.send_modify(|newest| *newest += 1);
         }
         self.count();

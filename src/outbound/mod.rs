@@ -26,6 +26,8 @@ mod slots;
 mod sse;
 mod state;
 mod stdio;
+mod subscribing;
+mod subscriptions;
 mod supervisor;
 mod unasked;
 
@@ -41,6 +43,7 @@ pub use question::{Question, taken_back};
 pub use slots::Slot;
 pub use state::{Phase, State};
 pub use stdio::watchdog;
+pub use subscriptions::{AllSubscriptions, Listener, Subscription, Subscriptions, Update, Verdict};
 pub use supervisor::Surroundings;
 pub use unasked::ChildMessage;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tracing::{debug, warn};
 
-use super::{link::Link, outside::Outside, taken_back};
+use super::{link::Link, outside::Outside, subscriptions::Subscriptions, taken_back};
 use crate::{
     catalog::Family,
     protocol::{ChildName, Frame, Kind, SessionKey, is_specified},
@@ -36,6 +36,8 @@ pub(super) struct Unasked {
     /// Wakes the child's task; many changes before it looks are one.
     changed: Arc<Notify>,
     messages: broadcast::Sender<ChildMessage>,
+    /// Who is told of resources that have changed.
+    subscriptions: Arc<Subscriptions>,
     control: mpsc::Sender<Frame>,
     outside: Outside,
     metrics: ChildMetrics,
@@ -55,6 +57,7 @@ impl Unasked {
             session: None,
             changed,
             messages,
+            subscriptions: Arc::default(),
             control,
             outside: Outside::default(),
             metrics,
@@ -65,6 +68,14 @@ impl Unasked {
     /// The same, on a connection that is one session's own.
     pub(super) fn of_session(self, session: Option<SessionKey>) -> Self {
         Self { session, ..self }
+    }
+
+    /// The same, where updates go to those who have subscribed here.
+    pub(super) fn tells(self, subscriptions: Arc<Subscriptions>) -> Self {
+        Self {
+            subscriptions,
+            ..self
+        }
     }
 
     /// Sorts one message, which came by `link`, by its kind. Never waits.
@@ -84,6 +95,8 @@ impl Unasked {
                     frame,
                 });
             }
+            (Kind::Notification, Some("notifications/resources/updated"))
+                if self.subscriptions.updated(&frame) => {}
             (Kind::Result | Kind::Error, _) => self.to_control(frame),
             (Kind::Request, Some("ping"))
             | (Kind::Notification, Some("notifications/subscriptions/acknowledged"))

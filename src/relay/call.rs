@@ -32,6 +32,9 @@ use crate::{
 
 /// How often a child may ask for more before it answers a call.
 const MOST_ROUNDS: usize = 32;
+/// How long a call waits until its child has been asked for the log messages that the
+/// client wants of it.
+const LOG_LEVEL_TAKES: Duration = Duration::from_secs(2);
 
 /// One call, with what is needed to send it again.
 pub(super) struct Call<'a> {
@@ -171,7 +174,7 @@ impl<'a> Call<'a> {
         if self.caller.era == Era::Legacy || !self.params.is_retry() {
             return Ok(None);
         }
-        let connection = self.child.callable_soon(self.patience());
+        let connection = self.child.callable_soon(patience(self.child));
         let connection = settlement.waiting(connection).await?;
         Ok((connection.era() == Era::Legacy).then(|| Answered {
             answer: Answer::Refused(held::foreign().answer(self.frame.id()).into_bytes()),
@@ -186,7 +189,7 @@ impl<'a> Call<'a> {
         given: &str,
         settlement: &mut Settlement,
     ) -> Result<(Said, Running), Failure> {
-        let patience = self.patience();
+        let patience = patience(self.child);
         settlement
             .waiting(self.child.callable_soon(patience))
             .await?;
@@ -195,6 +198,11 @@ impl<'a> Call<'a> {
         let connection = settlement
             .waiting(self.child.callable_soon(patience))
             .await?;
+        if let Some(level) = self.caller.log_level {
+            settlement
+                .waiting(connection.logs_from(level, LOG_LEVEL_TAKES))
+                .await;
+        }
         let number = next_number();
         let own_id = call_id(number);
         // What is sent again is another request.
@@ -333,17 +341,6 @@ impl<'a> Call<'a> {
         self.frame.id().unwrap_or("null")
     }
 
-    /// How long it waits for a child that is being connected: that ends at the child's
-    /// own limit, and the reason is worth a moment more.
-    fn patience(&self) -> Duration {
-        const REASON_SHOWS: Duration = Duration::from_secs(1);
-        let Child { settings, .. } = self.child;
-        let connecting = settings.timeout + REASON_SHOWS;
-        settings
-            .call_timeout
-            .map_or(connecting, |limit| limit.min(connecting))
-    }
-
     /// What happens to the keys in which the eras differ.
     fn era_edit(&self, child: Era) -> MetaEdit<'static> {
         static QUIET: LazyLock<String> = LazyLock::new(|| era_keys(None, Abilities::default()));
@@ -373,7 +370,9 @@ impl<'a> Call<'a> {
             }
             Some("notifications/message") => {
                 let level = answer::log_level(&message);
-                self.caller.wants_log(level).then(|| message.into_bytes())
+                self.caller
+                    .wants_log(level)
+                    .then(|| answer::logged(message, self.child.name(), &self.caller.view))
             }
             // The child's own cancelling of something else.
             Some("notifications/cancelled") => None,
@@ -418,6 +417,16 @@ impl<'a> Call<'a> {
 
 fn unaskable(what: &str) -> Failure {
     Failure::protocol("asks for more than this client can give").with_detail(what)
+}
+
+/// How long a request waits for a child that is being connected: that ends at the
+/// child's own limit, and the reason is worth a moment more.
+pub(super) fn patience(Child { settings, .. }: &Child) -> Duration {
+    const REASON_SHOWS: Duration = Duration::from_secs(1);
+    let connecting = settings.timeout + REASON_SHOWS;
+    settings
+        .call_timeout
+        .map_or(connecting, |limit| limit.min(connecting))
 }
 
 /// A call is sent twice only if it was certainly not executed the first time, or if

@@ -19,19 +19,24 @@ pub enum Method {
     Complete,
     /// One that the specification does not know.
     Other,
+    /// `resources/subscribe`, of which the child is told only once for all clients.
+    Subscribe,
 }
 
 impl Method {
-    const ALL: [Self; 4] = [
+    /// Those that are carried as they come.
+    const CARRIED: [Self; 4] = [
         Self::CallTool,
         Self::GetPrompt,
         Self::ReadResource,
         Self::Complete,
     ];
 
-    /// The method of this name.
+    /// The method of this name, if its requests are carried as they come.
     pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str() == name)
+        Self::CARRIED
+            .into_iter()
+            .find(|method| method.as_str() == name)
     }
 
     /// Its name, in metrics too: the names of unknown ones are without number.
@@ -42,6 +47,7 @@ impl Method {
             Self::ReadResource => "resources/read",
             Self::Complete => "completion/complete",
             Self::Other => "other",
+            Self::Subscribe => "resources/subscribe",
         }
     }
 
@@ -50,7 +56,9 @@ impl Method {
         match (self, params.reference) {
             (Self::CallTool, _) => Primitive::Tool,
             (Self::GetPrompt, _) | (Self::Complete, Some(Reference::Prompt)) => Primitive::Prompt,
-            (Self::ReadResource, _) | (Self::Other, Some(_)) => Primitive::Resource,
+            (Self::ReadResource | Self::Subscribe, _) | (Self::Other, Some(_)) => {
+                Primitive::Resource
+            }
             (Self::Complete, _) => Primitive::Template,
             (Self::Other, None) => Primitive::Tool,
         }

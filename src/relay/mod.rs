@@ -17,6 +17,7 @@ mod request;
 mod route;
 mod running;
 mod settle;
+mod subscribe;
 
 pub use long::LongReply;
 pub use method::Method;

@@ -179,7 +179,10 @@ impl HttpExchange {
                         return Ok(Part::Request(Question::new(frame, link)));
                     }
                     // Not of this request: some servers send it on any stream.
-                    (_, Some(method)) if method.ends_with("/list_changed") => {
+                    (_, Some(method))
+                        if method.ends_with("/list_changed")
+                            || method == "notifications/resources/updated" =>
+                    {
                         let link = Link::Http(self.link.clone());
                         self.link.unasked().sort(frame.clone(), &link);
                     }

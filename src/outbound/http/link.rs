@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use dashmap::DashMap;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER},
@@ -49,7 +50,34 @@ struct Inner {
     version: OnceLock<ProtocolVersion>,
     /// Where the child has sent us, on its own origin.
     moved: OnceLock<Uri>,
+    streams: Streams,
     closed: CancellationToken,
+}
+
+/// The control plane's streams, by the ids of their requests: a modern child learns from
+/// the end of a stream that its request is cancelled.
+#[derive(Debug, Default)]
+pub(in crate::outbound) struct Streams(DashMap<Box<str>, CancellationToken>);
+
+impl Streams {
+    /// A stream begins, until this is cancelled.
+    pub(in crate::outbound) fn begin(&self, id: &str) -> CancellationToken {
+        self.0.entry(id.into()).or_default().clone()
+    }
+
+    /// A stream has ended.
+    pub(in crate::outbound) fn ended(&self, id: &str) {
+        self.0.remove(id);
+    }
+
+    /// Ends the stream of the request that this `notifications/cancelled` names.
+    pub(in crate::outbound) fn end(&self, cancelled: &Frame) {
+        let params = cancelled.body_object();
+        let id = params.as_ref().and_then(|params| params.get("requestId"));
+        if let Some((_, stream)) = id.and_then(|id| self.0.remove(id)) {
+            stream.cancel();
+        }
+    }
 }
 
 /// Where a child is, and what is sent with every request.
@@ -88,6 +116,7 @@ impl HttpLink {
             session: OnceLock::new(),
             version: OnceLock::new(),
             moved: OnceLock::new(),
+            streams: Streams::default(),
             closed: CancellationToken::new(),
         }))
     }
@@ -114,6 +143,11 @@ impl HttpLink {
     /// Where messages outside of any request go.
     pub(in crate::outbound) fn unasked(&self) -> &Unasked {
         &self.0.unasked
+    }
+
+    /// The control plane's streams.
+    pub(in crate::outbound) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     /// Cancelled when this connection is given up.
@@ -245,7 +279,7 @@ impl HttpLink {
         }
     }
 
-    pub(super) fn is_modern(&self) -> bool {
+    pub(in crate::outbound) fn is_modern(&self) -> bool {
         let version = self.0.version.get();
         version.is_some_and(|version| Era::of(version) == Era::Modern)
     }

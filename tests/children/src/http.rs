@@ -234,7 +234,6 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
         http.server.journal.note("resumed", json!({}));
         return event_stream(frames.map(|frame| event(&frame.into_text())));
     }
-    http.server.journal.note("listening", json!({}));
     let changes = http.server.list_changes();
     let news = stream::unfold(changes, |mut changes| async {
         changes.changed().await.ok()?;
@@ -249,7 +248,13 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
         Some(((session, frame), asked))
     });
     let asked = asked.filter_map(move |(asked, frame)| ready((asked == session).then_some(frame)));
-    let news = stream::select(Box::pin(news), Box::pin(asked));
+    let server = http.server.clone();
+    let told = server
+        .resources
+        .news()
+        .filter_map(move |news| ready(server.resources.for_session(&session, news)));
+    http.server.journal.note("listening", json!({}));
+    let news = stream::select(stream::select(Box::pin(news), Box::pin(asked)), told);
     // A first comment, so that the headers leave at once.
     let events =
         stream::once(ready(": here\n\n".to_owned())).chain(news.map(|frame| event(&frame)));

@@ -16,6 +16,7 @@
 //! | [`extension`] | what this child understands beyond the specification |
 //! | [`pause`] | a tool that waits for the test in the middle of its call |
 //! | [`asking`] | the tool that asks its client |
+//! | [`resources`] | resources, subscriptions, and what is told outside of any request |
 //! | [`stdio`], [`http`] | the two transports |
 //! | [`polling`] | streams over HTTP that the client has to come back to |
 //! | [`broken`] | the ways in which a child never gets as far as the protocol |
@@ -31,6 +32,7 @@ mod message;
 mod options;
 mod pause;
 mod polling;
+mod resources;
 mod server;
 mod stdio;
 mod tools;

@@ -47,6 +47,16 @@ pub struct Options {
     #[arg(long)]
     pub result_file: Option<PathBuf>,
 
+    /// List a resource of this URI. Repeatable.
+    #[arg(long = "resource")]
+    pub resources: Vec<String>,
+    /// Declare that resources can be subscribed to.
+    #[arg(long)]
+    pub subscribe: bool,
+    /// What this child says of how it is to be used.
+    #[arg(long)]
+    pub instructions: Option<String>,
+
     /// Append what happens, one JSON text a line, to this file.
     #[arg(long)]
     pub journal: Option<PathBuf>,

@@ -125,7 +125,10 @@ impl Pipe {
             ("notifications/cancelled", Some(id)) if !self.server.options.ignore_cancel => {
                 self.session.cancel(id);
             }
-            ("notifications/initialized", _) => self.tell_of_list_changes(),
+            ("notifications/initialized", _) => {
+                self.tell_of_list_changes();
+                self.tell_news();
+            }
             _ => {}
         }
     }
@@ -136,6 +139,19 @@ impl Pipe {
         tokio::spawn(async move {
             while changes.changed().await.is_ok() {
                 send(&out, notification("notifications/tools/list_changed", "{}"));
+            }
+        });
+    }
+
+    /// A legacy client is told of what it has subscribed to.
+    fn tell_news(&self) {
+        let (server, out) = (self.server.clone(), self.out.clone());
+        let mut all = server.resources.news();
+        tokio::spawn(async move {
+            while let Some(news) = all.next().await {
+                if let Some(frame) = server.resources.for_session("", news) {
+                    send(&out, frame);
+                }
             }
         });
     }

@@ -19,6 +19,7 @@ use crate::{
     asking,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::Behaviour,
+    resources,
     server::{Asker, Era, LOOK_AGAIN, Outbox, Server, lock, send},
 };
 
@@ -43,6 +44,14 @@ pub async fn call(
         "progress" => progress(params, arguments, era, out),
         "log" => log(params, arguments, era, out),
         "add_tool" => add_tool(server, arguments, era),
+        "update" => {
+            resources::update(server, arguments, out);
+            structured(era, "{}")
+        }
+        "announce" => {
+            resources::announce(server, arguments);
+            structured(era, "{}")
+        }
         "fail" => Reply::Result(finished(
             era,
             r#""content":[{"type":"text","text":"told to fail"}],"isError":true"#,
