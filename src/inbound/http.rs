@@ -1,6 +1,10 @@
 //! The HTTP door: `/mcp`, for sessions and for stateless requests alike.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -20,6 +24,7 @@ use super::{
     listen, negotiate,
     overload::{Admitted, Overload},
     refused::Refused,
+    resume::{Beginning, Purpose, Resumed, Streams},
     session::Session,
     stream,
 };
@@ -99,6 +104,51 @@ enum Sender {
     Session(Arc<Session>),
 }
 
+/// How a client is told of more than one message.
+struct Telling {
+    /// Where it can come back to a stream that it has lost.
+    resumable: Option<Streams>,
+    purpose: Purpose,
+    primed: bool,
+}
+
+impl Telling {
+    fn to(sender: &Sender, all: &HeaderMap) -> Self {
+        let resumable = match sender {
+            Sender::Stateless(_) => None,
+            Sender::Session(session) => Some(session.resumable.clone()),
+        };
+        Self {
+            resumable,
+            purpose: Purpose::Request,
+            primed: negotiate::takes_priming(all),
+        }
+    }
+
+    /// An event stream of what has been said, of what comes, and of the answer.
+    fn events<F>(
+        self,
+        said: Option<Bytes>,
+        work: Pin<Box<F>>,
+        asides: mpsc::Receiver<Bytes>,
+    ) -> Response
+    where
+        F: Future<Output = Option<Reply>> + Send + 'static,
+    {
+        event_stream(match self.resumable {
+            Some(streams) => {
+                let beginning = Beginning {
+                    purpose: self.purpose,
+                    primed: self.primed,
+                    said,
+                };
+                streams.begin(beginning, work, asides)
+            }
+            None => stream::events(said, work, asides),
+        })
+    }
+}
+
 /// A request that was let in, or the refusal.
 type Answered = Result<Response, Refused>;
 
@@ -156,18 +206,15 @@ impl Door {
             Era::Legacy => Sender::Session(self.session(all, frame.id())?),
         };
         let era = params.era();
+        let telling = Telling::to(&sender, all);
         let (asides, mut heard) = mpsc::channel(ASIDES);
         let mut work = Box::pin(self.work(frame, params, sender, asides, admitted));
         // The answer is plain JSON if it is the first thing to come.
         tokio::select! {
             biased;
-            reply = &mut work => Ok(plain(reply, heard, era)),
-            Some(first) = heard.recv() => {
-                Ok(event_stream(stream::events(Some(first), work, heard)))
-            }
-            () = tokio::time::sleep(PATIENCE) => {
-                Ok(event_stream(stream::events(None, work, heard)))
-            }
+            reply = &mut work => Ok(plain(reply, heard, era, telling)),
+            Some(first) = heard.recv() => Ok(telling.events(Some(first), work, heard)),
+            () = tokio::time::sleep(PATIENCE) => Ok(telling.events(None, work, heard)),
         }
     }
 
@@ -202,11 +249,10 @@ impl Door {
     fn initialize(&self, frame: &Frame) -> Answered {
         let answer = answers::initialize(frame)
             .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let Some((id, session)) = self.sessions.begin() else {
+        let Some(id) = self.sessions.begin(answers::abilities(frame)) else {
             let full = "too many sessions are open: try again later";
             return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
         };
-        session.key().asked().introduce(answers::abilities(frame));
         let mut response = json(StatusCode::OK, answer);
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(headers::SESSION_ID, id);
@@ -233,7 +279,8 @@ impl Door {
         StatusCode::ACCEPTED.into_response()
     }
 
-    /// The stream on which a legacy client hears of what belongs to no request.
+    /// The stream on which a legacy client hears of what belongs to no request; or the
+    /// rest of one that it has lost.
     fn get(&self, all: &HeaderMap) -> Answered {
         if negotiate::is_modern(all) {
             return Err(Refused::method("POST"));
@@ -244,7 +291,19 @@ impl Door {
                 "Accept must include text/event-stream",
             ));
         }
-        let mut open = self.session(all, None)?.open_stream();
+        let session = self.session(all, None)?;
+        let last_event = negotiate::last_event(all);
+        match last_event.map(|id| session.resumable.resume(id)) {
+            Some(Resumed::Rest(body)) => return Ok(event_stream(body)),
+            // Who reads event streams does not ask again after this.
+            Some(Resumed::Nothing) => return Ok(StatusCode::NO_CONTENT.into_response()),
+            Some(Resumed::Anew) | None => {}
+        }
+        let mut open = session.open_stream();
+        let telling = Telling {
+            purpose: Purpose::Session,
+            ..Telling::to(&Sender::Session(session), all)
+        };
         let (asides, heard) = mpsc::channel(ASIDES);
         let Dispatch { fleet, .. } = self.dispatch.clone();
         let shutdown = self.dispatch.shutdown().clone();
@@ -257,7 +316,7 @@ impl Door {
             }
             None
         });
-        Ok(event_stream(stream::events(None, work, heard)))
+        Ok(telling.events(None, work, heard))
     }
 
     fn delete(&self, all: &HeaderMap) -> Answered {
@@ -320,10 +379,15 @@ async fn read(body: Body) -> Result<Bytes, Refused> {
 
 /// A whole answer as JSON; what was said before it, if it came in the same moment,
 /// makes an event stream of it.
-fn plain(reply: Option<Reply>, heard: mpsc::Receiver<Bytes>, era: Era) -> Response {
-    if !heard.is_empty() {
+fn plain(
+    reply: Option<Reply>,
+    mut heard: mpsc::Receiver<Bytes>,
+    era: Era,
+    telling: Telling,
+) -> Response {
+    if let Ok(first) = heard.try_recv() {
         let work = Box::pin(std::future::ready(reply));
-        return event_stream(stream::events(None, work, heard));
+        return telling.events(Some(first), work, heard);
     }
     match reply {
         // Taken back: there is nothing to say (MCP, "Cancellation").

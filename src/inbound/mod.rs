@@ -15,7 +15,9 @@ mod listen;
 mod negotiate;
 mod overload;
 mod refused;
+mod resume;
 mod session;
+mod session_id;
 mod stdio;
 mod stream;
 

@@ -11,13 +11,13 @@ use std::{
 use dashmap::DashMap;
 use tokio::{sync::watch, time::Instant};
 use tracing::debug;
-use uuid::Uuid;
 
-use super::in_flight::InFlight;
+use super::{in_flight::InFlight, resume::Streams, session_id::SessionIds};
 use crate::{
     catalog::Family,
+    config::SessionKeys,
     fleet::Generations,
-    protocol::{Caller, Era, LogLevel, SessionKey},
+    protocol::{Abilities, Caller, Era, LogLevel, SessionKey},
     telemetry::set_sessions,
 };
 
@@ -33,6 +33,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub struct Session {
     /// Its requests that are being worked on.
     pub(super) in_flight: InFlight,
+    /// Its streams that it can come back to.
+    pub(super) resumable: Streams,
     /// What the rest of the program knows it by.
     key: SessionKey,
     log_level: Mutex<Option<LogLevel>>,
@@ -53,6 +55,7 @@ impl Session {
     pub(super) fn new() -> Self {
         Self {
             in_flight: InFlight::default(),
+            resumable: Streams::default(),
             key: SessionKey::begin(),
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),
@@ -166,33 +169,69 @@ impl Drop for OpenStream {
 
 /// The sessions of all HTTP clients; clones are the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Sessions(Arc<DashMap<String, Arc<Session>>>);
+pub struct Sessions(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: DashMap<String, Arc<Session>>,
+    ids: SessionIds,
+}
 
 impl Sessions {
-    /// A new session, and its id: 122 random bits. `None` when too many are open.
-    pub(super) fn begin(&self) -> Option<(String, Arc<Session>)> {
-        if self.0.len() >= MOST {
-            return None;
-        }
-        let id = Uuid::new_v4().simple().to_string();
-        let session = Arc::new(Session::new());
-        self.0.insert(id.clone(), Arc::clone(&session));
-        self.count();
-        Some((id, session))
+    /// No sessions yet. With keys, those that another process with one of them has begun
+    /// are gone on with here.
+    pub fn new(keys: Option<&SessionKeys>) -> Self {
+        Self(Arc::new(Inner {
+            open: DashMap::new(),
+            ids: SessionIds::new(keys),
+        }))
+    }
+
+    /// The id of a new session, whose client may be asked this. `None` when too many
+    /// are open.
+    pub(super) fn begin(&self, abilities: Abilities) -> Option<String> {
+        let id = self.0.ids.make(abilities);
+        self.enter(&id, abilities)?;
+        Some(id)
     }
 
     /// The session of this id.
     pub(super) fn get(&self, id: &str) -> Option<Arc<Session>> {
-        let session = Arc::clone(&*self.0.get(id)?);
+        let known = self.0.open.get(id).map(|session| Arc::clone(&session));
+        let session = match known {
+            Some(session) => session,
+            None => {
+                let session = self.enter(id, self.0.ids.open(id)?)?;
+                debug!("a session goes on here");
+                session
+            }
+        };
         session.touch();
+        Some(session)
+    }
+
+    fn enter(&self, id: &str, abilities: Abilities) -> Option<Arc<Session>> {
+        if self.0.open.len() >= MOST {
+            return None;
+        }
+        let begin = || {
+            let session = Session::new();
+            session.key().asked().introduce(abilities);
+            Arc::new(session)
+        };
+        // Two requests may meet here.
+        let session = Arc::clone(&self.0.open.entry(id.to_owned()).or_insert_with(begin));
+        self.count();
         Some(session)
     }
 
     /// Ends a session; whether there was one.
     pub(super) fn end(&self, id: &str) -> bool {
-        let ended = self.0.remove(id);
+        self.0.ids.end(id);
+        let ended = self.0.open.remove(id);
         if let Some((_, session)) = &ended {
             session.in_flight.cancel_all();
+            session.resumable.end();
             session.key.end();
             session.newest_stream.send_modify(|newest| *newest += 1);
         }
@@ -205,9 +244,10 @@ impl Sessions {
         let mut every = tokio::time::interval(SWEEP);
         loop {
             every.tick().await;
-            let before = self.0.len();
-            self.0.retain(|_, session| !session.is_idle());
-            let forgotten = before.saturating_sub(self.0.len());
+            self.0.ids.sweep();
+            let before = self.0.open.len();
+            self.0.open.retain(|_, session| !session.is_idle());
+            let forgotten = before.saturating_sub(self.0.open.len());
             if forgotten > 0 {
                 debug!(forgotten, "idle sessions");
                 self.count();
@@ -216,7 +256,7 @@ impl Sessions {
     }
 
     fn count(&self) {
-        set_sessions("http", Era::Legacy.as_str(), self.0.len());
+        set_sessions("http", Era::Legacy.as_str(), self.0.open.len());
     }
 }
 
@@ -233,9 +273,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_session_is_forgotten_and_one_with_a_stream_is_not() {
         let sessions = Sessions::default();
-        let (idle, _) = sessions.begin().unwrap();
-        let (streaming, session) = sessions.begin().unwrap();
-        let stream = session.open_stream();
+        let idle = sessions.begin(Abilities::default()).unwrap();
+        let streaming = sessions.begin(Abilities::default()).unwrap();
+        let stream = sessions.get(&streaming).unwrap().open_stream();
         tokio::spawn(sessions.clone().sweep());
         tokio::time::sleep(IDLE + SWEEP).await;
         assert!(sessions.get(&idle).is_none());

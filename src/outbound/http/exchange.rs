@@ -9,9 +9,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::{
-    body::{self, Events, Gathered, Shape},
+    body::{self, Gathered, Shape},
     challenge::denies,
     link::HttpLink,
+    resume::Followed,
 };
 use crate::{
     outbound::{
@@ -46,7 +47,7 @@ enum State {
     Message(Incoming),
     /// The child's JSON-RPC error came with an HTTP error.
     Refused(Frame),
-    Events(Events),
+    Events(Followed),
     Done,
 }
 
@@ -92,7 +93,10 @@ impl HttpExchange {
         let received = if response.status().is_success() {
             body::shape(&response).and_then(|shape| match shape {
                 Shape::Message => Ok(State::Message(response.into_body())),
-                Shape::Events => Ok(State::Events(body::events(response.into_body()))),
+                Shape::Events => Ok(State::Events(Followed::new(
+                    self.link.clone(),
+                    body::events(response.into_body()),
+                ))),
                 Shape::Accepted => {
                     Err(Failure::protocol("accepted a request without answering it"))
                 }
@@ -239,7 +243,10 @@ impl Drop for HttpExchange {
 async fn held(slot: Slot, unread: Option<State>) {
     let done = async {
         match unread {
-            Some(State::Events(mut events)) => while let Some(Ok(_)) = events.next().await {},
+            Some(State::Events(followed)) => match followed.into_events() {
+                Some(mut events) => while let Some(Ok(_)) = events.next().await {},
+                None => tokio::time::sleep(UNHEARD_GRACE).await,
+            },
             Some(State::Message(mut body)) => while let Some(Ok(_)) = body.frame().await {},
             _ => tokio::time::sleep(UNHEARD_GRACE).await,
         }

@@ -182,7 +182,7 @@ impl HttpLink {
         let all = request.headers_mut();
         all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
-            all.insert("last-event-id", id);
+            all.insert(headers::LAST_EVENT_ID, id);
         }
         self.send(request).await
     }

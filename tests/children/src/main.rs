@@ -13,8 +13,10 @@
 //! | [`server`] | the protocol of both eras, the same for both transports |
 //! | [`catalog`] | what `tools/list` shows |
 //! | [`tools`] | what the tools do |
+//! | [`pause`] | a tool that waits for the test in the middle of its call |
 //! | [`asking`] | the tool that asks its client |
 //! | [`stdio`], [`http`] | the two transports |
+//! | [`polling`] | streams over HTTP that the client has to come back to |
 //! | [`broken`] | the ways in which a child never gets as far as the protocol |
 //! | [`journal`] | the file in which a test reads what this child has seen |
 
@@ -25,6 +27,8 @@ mod http;
 mod journal;
 mod message;
 mod options;
+mod pause;
+mod polling;
 mod server;
 mod stdio;
 mod tools;

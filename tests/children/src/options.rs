@@ -23,6 +23,10 @@ pub struct Options {
     /// Answer every HTTP request as an event stream, not only those that need one.
     #[arg(long)]
     pub sse: bool,
+    /// Where something is said before a legacy answer, let go of the stream at once;
+    /// whoever comes back with its id is told all of it.
+    #[arg(long)]
+    pub polls: bool,
 
     /// List this many tools `filler_0000`, `filler_0001`, … beside the built-in ones.
     #[arg(long, default_value_t = 0)]

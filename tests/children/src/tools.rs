@@ -38,6 +38,7 @@ pub async fn call(
         "received" => received(message, asker),
         "ask" => asking::ask(server, message, params, asker, out).await,
         "raw" => raw(server),
+        "pause" => crate::pause::call(server, arguments, asker, out).await,
         "slow" => slow(server, arguments, era).await,
         "progress" => progress(params, arguments, era, out),
         "log" => log(params, arguments, era, out),
@@ -138,7 +139,18 @@ struct Slow {
 pub struct Unfinished<'a> {
     server: &'a Server,
     key: &'a str,
-    finished: bool,
+    pub finished: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    /// A call that the journal knows by this word.
+    pub fn new(server: &'a Server, key: &'a str) -> Self {
+        Self {
+            server,
+            key,
+            finished: false,
+        }
+    }
 }
 
 impl<'a> Unfinished<'a> {
