@@ -182,8 +182,8 @@ async fn a_child_that_dies_while_its_call_is_held_fails_it() {
 async fn a_client_that_never_comes_back_is_waited_for_until_the_deadline() {
     for door in Door::ALL {
         let child = asking(Era::Legacy)
-            .key("callTimeout", "100ms")
-            .key("maxCallTimeout", "2s");
+            .key("callTimeout", "4s")
+            .key("maxCallTimeout", "6s");
         let mut mux = one(door, child).await;
         let mut client = Talker::over_http(&mut mux, Era::Modern, ALL).await;
         let unfinished = held(&mut client, &form("k", "")).await;
