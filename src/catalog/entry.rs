@@ -1,10 +1,10 @@
 //! One entry of a list, as its child wrote it.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
-use super::Primitive;
+use super::{Mirrors, Primitive};
 use crate::protocol::{
     OwnName,
     json::{self, Object, quote},
@@ -19,8 +19,12 @@ pub struct Entry {
     /// Whether a request for it may be sent twice: of tools those with
     /// `annotations.readOnlyHint` or `annotations.idempotentHint`, and all else.
     pub repeatable: bool,
-    /// The resource that a tool shows itself with (MCP Apps, `_meta.ui.resourceUri`).
-    shown_by: Option<(OwnName, Range<usize>)>,
+    /// The arguments of a tool that are told in headers; or what is wrong with the way
+    /// it says so.
+    pub mirrors: Result<Option<Arc<Mirrors>>, String>,
+    /// The resource that a tool shows itself with (MCP Apps, `_meta.ui.resourceUri`), and
+    /// where that is said.
+    shown_by: Option<(OwnName, Vec<Range<usize>>)>,
     json: Bytes,
     name_at: Range<usize>,
 }
@@ -40,6 +44,10 @@ impl Entry {
         Some(Self {
             own: json::unquote(name).into_owned().into(),
             repeatable: !is_tool || hint("readOnlyHint") || hint("idempotentHint"),
+            mirrors: match is_tool {
+                true => Mirrors::read(&object).map(|mirrors| mirrors.map(Arc::new)),
+                false => Ok(None),
+            },
             shown_by: is_tool.then(|| shown_by(&object)).flatten(),
             name_at: object.range_of(name),
             // A copy: a slice would keep the whole page alive.
@@ -63,8 +71,10 @@ impl Entry {
         if name != self.own.as_str() {
             splice.replace(self.name_at.clone(), quote(name));
         }
-        if let Some((uri, (_, at))) = shown_by.zip(self.shown_by.as_ref()) {
-            splice.replace(at.clone(), quote(uri));
+        if let Some((uri, (_, places))) = shown_by.zip(self.shown_by.as_ref()) {
+            for at in places {
+                splice.replace(at.clone(), quote(uri));
+            }
         }
         out.extend_from_slice(&splice.finish());
     }
@@ -84,13 +94,19 @@ fn member<'a>(object: &Object<'a>, key: &str) -> Option<Object<'a>> {
     Object::read(object.get(key)?).ok()
 }
 
-/// The nested form, else the flat one that came before it; and where it stands.
-fn shown_by(tool: &Object<'_>) -> Option<(OwnName, Range<usize>)> {
+/// The nested form, or the flat one that came before it. Most servers write both, and
+/// hosts read either.
+fn shown_by(tool: &Object<'_>) -> Option<(OwnName, Vec<Range<usize>>)> {
     let meta = member(tool, "_meta")?;
     let nested = member(&meta, "ui").and_then(|ui| ui.get("resourceUri"));
-    let uri = nested.or_else(|| meta.get("ui/resourceUri"))?;
-    json::is_string(uri).then(|| {
-        let own = json::unquote(uri).into_owned().into();
-        (own, tool.range_of(uri))
-    })
+    let mut forms = [nested, meta.get("ui/resourceUri")]
+        .into_iter()
+        .flatten()
+        .filter(|uri| json::is_string(uri));
+    let first = forms.next()?;
+    let own = json::unquote(first);
+    let same = forms.filter(|uri| json::unquote(uri) == own);
+    let places = std::iter::once(first).chain(same);
+    let places = places.map(|uri| tool.range_of(uri)).collect();
+    Some((own.into_owned().into(), places))
 }

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use super::{Entry, Family, Filter, Primitive};
-use crate::protocol::{Frame, Kind, json};
+use super::{Entry, Family, Filter, Primitive, Profile};
+use crate::protocol::{Frame, Kind, OwnName, json};
 
 /// Everything one child offers, each list in the child's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,20 @@ pub struct Listing {
     offered: [bool; Family::ALL.len()],
     /// Whether it completes arguments.
     pub completes: bool,
+    /// What it says of itself.
+    pub profile: Profile,
+    /// Tools that are left out because they cannot be called the way the child is
+    /// reached.
+    pub unfit: Vec<Unfit>,
+}
+
+/// A tool that cannot be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The child's own name for it.
+    pub own: OwnName,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// One answered page of a list.
@@ -98,8 +112,10 @@ impl Listing {
     /// What [`Self::to_json`] wrote; `None` if it is something else.
     pub fn read(text: &str) -> Option<Self> {
         let object = json::Object::read(text).ok()?;
+        let profile = object.get("profile").map(serde_json::from_str);
         let mut listing = Self {
             completes: object.get("completes")? == "true",
+            profile: profile.transpose().ok()?.unwrap_or_default(),
             ..Self::default()
         };
         for primitive in Primitive::ALL {
@@ -115,6 +131,8 @@ impl Listing {
     /// All of it as JSON, each entry byte for byte as the child gave it.
     pub fn to_json(&self) -> String {
         let mut members = vec![format!("\"completes\":{}", self.completes)];
+        let profile = serde_json::to_string(&self.profile);
+        members.extend(profile.map(|profile| format!("\"profile\":{profile}")));
         for primitive in Primitive::ALL {
             if self.offers(primitive.family()) {
                 let entries: Vec<_> = self.of(primitive).iter().map(Entry::text).collect();
@@ -128,7 +146,28 @@ impl Listing {
     /// The listing without the tools that `filter` holds back.
     pub fn filtered(mut self, filter: &Filter) -> Self {
         self.lists[Primitive::Tool as usize].retain(|tool| filter.allows(tool.own.as_str()));
+        self.unfit.retain(|tool| filter.allows(tool.own.as_str()));
         self
+    }
+
+    /// The listing without the tools that a client must not call over HTTP: those whose
+    /// arguments cannot be told in headers as they ask.
+    pub fn fit_for_headers(mut self) -> Self {
+        let tools = &mut self.lists[Primitive::Tool as usize];
+        let unfit = tools.extract_if(.., |tool| tool.mirrors.is_err());
+        self.unfit.extend(unfit.map(|tool| Unfit {
+            own: tool.own,
+            why: tool.mirrors.err().unwrap_or_default(),
+        }));
+        self
+    }
+
+    /// Whether clients would see the same in the lists of this family.
+    pub fn lists_the_same_as(&self, other: &Self, family: Family) -> bool {
+        let mut lists = Primitive::ALL
+            .into_iter()
+            .filter(|it| it.family() == family);
+        lists.all(|list| self.of(list) == other.of(list))
     }
 
     /// How many bytes its tools take in a list.

@@ -5,17 +5,24 @@
 //! connection, a clock or a client.
 
 mod entry;
+mod extensions;
 mod filter;
+mod instructions;
 mod listing;
+mod mirrors;
 mod naming;
 mod primitive;
+mod profile;
 mod resources;
 mod snapshot;
 mod template;
 
 pub use entry::Entry;
+pub use extensions::{Extensions, Taker};
 pub use filter::Filter;
-pub use listing::{Listing, ListingError, Page};
+pub use listing::{Listing, ListingError, Page, Unfit};
+pub use mirrors::{Mirrored, Mirrors};
 pub use naming::public_name;
 pub use primitive::{Family, Primitive};
+pub use profile::Profile;
 pub use snapshot::{Catalog, Collision, Offer, Route};

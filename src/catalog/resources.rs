@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Offer, Primitive, Route, template::Template};
+use super::{Family, Offer, Primitive, Route, template::Template};
 use crate::protocol::OwnName;
 
 /// The resources and templates of all children.
@@ -15,15 +15,26 @@ pub(super) struct Resources {
     templates: Vec<(Template, Route)>,
     /// The one child that has URIs of a scheme; `None`: several do.
     schemes: HashMap<String, Option<usize>>,
+    /// The one child that can have what nobody lists.
+    only: Option<usize>,
     /// The entries as they stand in lists.
     pub(super) lists: [Vec<u8>; 2],
 }
 
 impl Resources {
+    /// Every URI is this child's.
+    pub(super) fn of_one(child: usize) -> Self {
+        Self {
+            only: Some(child),
+            ..Self::default()
+        }
+    }
+
     /// Merges them, in the children's order.
     pub(super) fn merge(offers: &[Offer<'_>]) -> Self {
         let mut all = Self {
             aliases: aliases(offers),
+            only: only(offers),
             ..Self::default()
         };
         for (child, offer) in offers.iter().enumerate() {
@@ -73,7 +84,8 @@ impl Resources {
 
     /// Whose this URI is, and what its owner calls it: one that is listed, one behind an
     /// alias, one that a template stands for; at last one of a scheme that only one
-    /// child has, for children give out URIs in their results that they do not list.
+    /// child has, or any that only one child can have, for children give out URIs in
+    /// their results that they do not list.
     pub(super) fn owner(&self, uri: &str) -> Option<Route> {
         if let Some(route) = self.exact.get(uri) {
             return Some(route.clone());
@@ -92,6 +104,7 @@ impl Resources {
                 let child = (*self.schemes.get(scheme(uri)?)?)?;
                 Some(route(&uri.into(), child))
             })
+            .or_else(|| Some(route(&uri.into(), self.only?)))
     }
 
     fn own(&mut self, uri: &OwnName, child: usize) {
@@ -117,15 +130,27 @@ impl Resources {
     }
 }
 
-fn route(own: &OwnName, child: usize) -> Route {
+pub(super) fn route(own: &OwnName, child: usize) -> Route {
     Route {
         child,
         own: own.clone(),
         repeatable: true,
+        mirrors: None,
     }
 }
 
-fn scheme(uri: &str) -> Option<&str> {
+/// The one child that has resources at all.
+fn only(offers: &[Offer<'_>]) -> Option<usize> {
+    let offers = offers.iter().enumerate();
+    let mut offering = offers.filter(|(_, offer)| {
+        let listing = offer.listing;
+        listing.is_some_and(|listing| listing.offers(Family::Resources))
+    });
+    let (child, _) = offering.next()?;
+    offering.next().is_none().then_some(child)
+}
+
+pub(super) fn scheme(uri: &str) -> Option<&str> {
     uri.split_once(':').map(|(scheme, _)| scheme)
 }
 

@@ -1,10 +1,14 @@
 //! The merged catalog: an immutable snapshot, swapped whole.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Family, Listing, Primitive, naming::public_name, resources::Resources};
+use super::{
+    Extensions, Family, Listing, Mirrors, Primitive, instructions,
+    naming::public_name,
+    resources::{self, Resources, scheme},
+};
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
 /// What ends a list in the modern era. It may be kept for five seconds: changes are
@@ -18,6 +22,8 @@ pub struct Offer<'a> {
     pub child: &'a ChildName,
     /// Its prefix; empty leaves its names as they are.
     pub prefix: &'a str,
+    /// Whether it is to be used.
+    pub enabled: bool,
     /// What it offers, filtered; `None` while it has never been listed.
     pub listing: Option<&'a Listing>,
 }
@@ -31,6 +37,8 @@ pub struct Route {
     pub own: OwnName,
     /// Whether a request for it may be sent twice.
     pub repeatable: bool,
+    /// The arguments that are told in headers too, if any are.
+    pub mirrors: Option<Arc<Mirrors>>,
 }
 
 /// A tool or prompt that is left out because its public name was taken.
@@ -44,8 +52,8 @@ pub struct Collision {
     pub left_out: ChildName,
 }
 
-/// Everything all children offer, merged and named, with its lists ready to send.
-#[derive(Debug, Default)]
+/// Everything some children offer, merged and named, with its lists ready to send.
+#[derive(Debug)]
 pub struct Catalog {
     tools: HashMap<PublicName, Route>,
     prompts: HashMap<PublicName, Route>,
@@ -53,11 +61,58 @@ pub struct Catalog {
     collisions: Vec<Collision>,
     offered: [bool; Family::ALL.len()],
     completes: bool,
+    subscribes: bool,
+    extensions: Extensions,
+    instructions: Option<String>,
+    lists: Lists,
+}
+
+/// The lists.
+#[derive(Debug)]
+enum Lists {
     /// The entries as they stand in a list, in order, with commas between them.
-    lists: [Bytes; Primitive::ALL.len()],
+    Joined([Bytes; Primitive::ALL.len()]),
+    /// Those of the one child, which are not kept twice.
+    AsListed(Arc<Listing>),
 }
 
 impl Catalog {
+    /// What one child offers, under its own names: nothing is in its way.
+    pub fn alone(child: &ChildName, listing: Arc<Listing>) -> Self {
+        let named = |primitive: Primitive| {
+            let mut routes = HashMap::new();
+            for entry in listing.of(primitive) {
+                routes
+                    .entry(entry.own.as_str().into())
+                    .or_insert_with(|| Route {
+                        child: 0,
+                        own: entry.own.clone(),
+                        repeatable: entry.repeatable,
+                        mirrors: entry.mirrors.clone().unwrap_or_default(),
+                    });
+            }
+            routes
+        };
+        let offer = Offer {
+            child,
+            prefix: "",
+            enabled: true,
+            listing: Some(&listing),
+        };
+        Self {
+            tools: named(Primitive::Tool),
+            prompts: named(Primitive::Prompt),
+            resources: Resources::of_one(0),
+            collisions: Vec::new(),
+            offered: Family::ALL.map(|family| listing.offers(family)),
+            completes: listing.completes,
+            subscribes: listing.profile.subscribes(),
+            instructions: None,
+            extensions: Extensions::merge(&[offer]),
+            lists: Lists::AsListed(listing),
+        }
+    }
+
     /// Merges the offers, in their order.
     pub fn merge(offers: &[Offer<'_>], max_name_length: usize) -> Self {
         let mut resources = Resources::merge(offers);
@@ -89,6 +144,7 @@ impl Catalog {
                         child,
                         own: entry.own.clone(),
                         repeatable: entry.repeatable,
+                        mirrors: entry.mirrors.clone().unwrap_or_default(),
                     };
                     routes.insert(name, route);
                 }
@@ -100,6 +156,7 @@ impl Catalog {
         let listings = || offers.iter().filter_map(|offer| offer.listing);
         let offered = Family::ALL.map(|family| listings().any(|it| it.offers(family)));
         let completes = listings().any(|listing| listing.completes);
+        let subscribes = listings().any(|listing| listing.profile.subscribes());
         let [resource_list, template_list] = std::mem::take(&mut resources.lists);
         Self {
             tools,
@@ -108,12 +165,15 @@ impl Catalog {
             collisions,
             offered,
             completes,
-            lists: [
+            subscribes,
+            extensions: Extensions::merge(offers),
+            instructions: instructions::merged(offers),
+            lists: Lists::Joined([
                 tool_list,
                 prompt_list,
                 resource_list.into(),
                 template_list.into(),
-            ],
+            ]),
         }
     }
 
@@ -122,7 +182,13 @@ impl Catalog {
         match primitive {
             Primitive::Tool => self.tools.get(name).cloned(),
             Primitive::Prompt => self.prompts.get(name).cloned(),
-            Primitive::Resource | Primitive::Template => self.resources.owner(name),
+            Primitive::Resource | Primitive::Template => {
+                let brought = || {
+                    let child = self.extensions.brings(scheme(name)?)?;
+                    Some(resources::route(&name.into(), child))
+                };
+                self.resources.owner(name).or_else(brought)
+            }
         }
     }
 
@@ -131,7 +197,17 @@ impl Catalog {
         out.extend_from_slice(b"{\"");
         out.extend_from_slice(primitive.list_key().as_bytes());
         out.extend_from_slice(b"\":[");
-        out.extend_from_slice(&self.lists[primitive as usize]);
+        match &self.lists {
+            Lists::Joined(lists) => out.extend_from_slice(&lists[primitive as usize]),
+            Lists::AsListed(listing) => {
+                for (place, entry) in listing.of(primitive).iter().enumerate() {
+                    if place > 0 {
+                        out.push(b',');
+                    }
+                    entry.write_as(entry.own.as_str(), out);
+                }
+            }
+        }
         out.extend_from_slice(match era {
             Era::Legacy => b"]}",
             Era::Modern => MODERN_END.as_bytes(),
@@ -140,7 +216,13 @@ impl Catalog {
 
     /// How many bytes the entries take in a list.
     pub fn list_size(&self, primitive: Primitive) -> usize {
-        self.lists[primitive as usize].len()
+        match &self.lists {
+            Lists::Joined(lists) => lists[primitive as usize].len(),
+            Lists::AsListed(listing) => {
+                let entries = listing.of(primitive).iter();
+                entries.map(|entry| entry.size() + 1).sum()
+            }
+        }
     }
 
     /// Whether any child offers these at all.
@@ -153,14 +235,38 @@ impl Catalog {
         self.completes
     }
 
+    /// What children declare beyond the specification.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// Whether any child tells when a resource has changed that was subscribed to.
+    pub fn subscribes(&self) -> bool {
+        self.subscribes
+    }
+
+    /// What clients are told of how to use all this.
+    pub fn instructions(&self) -> Option<&str> {
+        self.instructions.as_deref()
+    }
+
     /// What is left out because its name was taken.
     pub fn collisions(&self) -> &[Collision] {
         &self.collisions
     }
 
     /// Whether clients would see the same entries.
-    pub fn lists_the_same_as(&self, other: &Self, primitive: Primitive) -> bool {
-        self.lists[primitive as usize] == other.lists[primitive as usize]
+    pub fn lists_the_same_as(&self, other: &Self, family: Family) -> bool {
+        match (&self.lists, &other.lists) {
+            (Lists::Joined(these), Lists::Joined(those)) => {
+                let mut lists = Primitive::ALL
+                    .into_iter()
+                    .filter(|it| it.family() == family);
+                lists.all(|list| these[list as usize] == those[list as usize])
+            }
+            (Lists::AsListed(this), Lists::AsListed(that)) => this.lists_the_same_as(that, family),
+            _ => false,
+        }
     }
 
     /// Up to three names that are most like `name`, the nearest first. Comparing is
@@ -223,6 +329,7 @@ mod tests {
             .map(|((_, prefix, listing), child)| Offer {
                 child,
                 prefix,
+                enabled: true,
                 listing: Some(listing),
             })
             .collect();
@@ -255,7 +362,8 @@ mod tests {
             Some(Route {
                 child: 1,
                 own: "x".into(),
-                repeatable: false
+                repeatable: false,
+                mirrors: None
             })
         );
     }
@@ -332,13 +440,36 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_lists_is_of_the_one_child_that_can_have_it() {
+        let listed = || with(Primitive::Resource, r#"[{"uri":"file:///a","name":"a"}]"#);
+        let (one, mut two) = (listed(), listed());
+        fn owner_of(uri: &str, offers: &[(&str, &str, &Listing)]) -> Option<usize> {
+            let route = merge(offers).route(Primitive::Resource, uri)?;
+            Some(route.child)
+        }
+        fn owner(offers: &[(&str, &str, &Listing)]) -> Option<usize> {
+            owner_of("skill://x", offers)
+        }
+        let tools = listing(r#"[{"name":"x"}]"#);
+        assert_eq!(owner(&[("t", "t", &tools), ("one", "one", &one)]), Some(1));
+        assert_eq!(owner(&[("one", "one", &one), ("two", "two", &two)]), None);
+        let extensions = serde_json::json!({"io.modelcontextprotocol/skills": {}});
+        two.profile
+            .capabilities
+            .insert("extensions".to_owned(), extensions);
+        let both = [("one", "one", &one), ("two", "two", &two)];
+        assert_eq!(owner(&both), Some(1));
+        assert_eq!(owner_of("nobody://x", &both), None);
+    }
+
+    #[test]
     fn a_tool_keeps_its_way_to_the_resource_that_shows_it() {
-        let tool = r#"[{"name":"x","_meta":{"ui":{"resourceUri":"ui://app"},"n":1.0}}]"#;
+        let tool = r#"[{"name":"x","_meta":{"ui":{"resourceUri":"ui://app"},"n":1.0,"ui/resourceUri":"ui://app"}}]"#;
         let (a, b) = (listing(tool), listing(tool));
         let catalog = merge(&[("one", "one", &a), ("two", "two", &b)]);
         assert_eq!(
             list(&catalog, Era::Legacy),
-            r#"{"tools":[{"name":"one__x","_meta":{"ui":{"resourceUri":"ui://app"},"n":1.0}},{"name":"two__x","_meta":{"ui":{"resourceUri":"mux+two://ui://app"},"n":1.0}}]}"#
+            r#"{"tools":[{"name":"one__x","_meta":{"ui":{"resourceUri":"ui://app"},"n":1.0,"ui/resourceUri":"ui://app"}},{"name":"two__x","_meta":{"ui":{"resourceUri":"mux+two://ui://app"},"n":1.0,"ui/resourceUri":"mux+two://ui://app"}}]}"#
         );
         let route = catalog
             .route(Primitive::Resource, "mux+two://ui://app")
@@ -360,6 +491,30 @@ mod tests {
             list(&catalog, Era::Modern),
             r#"{"tools":[],"resultType":"complete","ttlMs":5000,"cacheScope":"private"}"#
         );
+    }
+
+    #[test]
+    fn alone_a_child_has_its_own_names_and_every_uri() {
+        let mut tools = listing(r#"[ {"name" : "x","n":1.0}, {"name":"y"}]"#);
+        let page = with(Primitive::Prompt, r#"[{"name":"x"}]"#);
+        tools.extend(
+            Primitive::Prompt,
+            page.of(Primitive::Prompt).iter().cloned(),
+        );
+        let catalog = Catalog::alone(&"one".into(), Arc::new(tools));
+        let listed = r#"{"tools":[{"name" : "x","n":1.0},{"name":"y"}]}"#;
+        assert_eq!(list(&catalog, Era::Legacy), listed);
+        assert_eq!(
+            list_of(Primitive::Template, &catalog, Era::Legacy),
+            r#"{"resourceTemplates":[]}"#
+        );
+        let own = |primitive, name| catalog.route(primitive, name).map(|it| it.own.to_string());
+        assert_eq!(own(Primitive::Tool, "y"), Some("y".into()));
+        assert_eq!(own(Primitive::Tool, "one__y"), None);
+        assert_eq!(own(Primitive::Prompt, "x"), Some("x".into()));
+        let alias = "mux+one://a:b";
+        assert_eq!(own(Primitive::Resource, alias), Some(alias.into()));
+        assert!(catalog.offers(Family::Prompts) && !catalog.offers(Family::Resources));
     }
 
     #[test]

@@ -5,16 +5,15 @@
 
 use tracing::warn;
 
-use crate::config::{AuthSettings, ChildSettings, Mode, Settings, TransportSettings};
+use crate::config::{AuthSettings, ChildSettings, Mode, Settings};
 
 /// Disables the children that cannot do without such a setting.
 pub(super) fn sort_out(settings: &mut Settings) {
     for child in usable(&mut settings.children) {
-        let cannot = match (&child.transport, &child.auth) {
-            (TransportSettings::Sse(_), _) => "the transport \"sse\"",
-            (_, AuthSettings::Exchange(_)) => "an \"auth\" with \"tokenExchange\"",
-            (_, AuthSettings::Passthrough) => "\"auth\": \"passthrough\"",
-            (_, AuthSettings::Service | AuthSettings::Own(_) | AuthSettings::None) => continue,
+        let cannot = match &child.auth {
+            AuthSettings::Exchange(_) => "an \"auth\" with \"tokenExchange\"",
+            AuthSettings::Passthrough => "\"auth\": \"passthrough\"",
+            AuthSettings::Service | AuthSettings::Own(_) | AuthSettings::None => continue,
         };
         child.disabled = Some(format!(
             "entry {:?} needs {cannot}, which this version does not support yet",
@@ -33,7 +32,6 @@ pub(super) fn warn_of(settings: &Settings) {
         ("mode: dynamic", settings.mode == Mode::Dynamic),
         ("metaTools", settings.meta_tools),
         ("alwaysLoad", !settings.always_load.is_empty()),
-        ("groups", !settings.groups.is_empty()),
     ];
     for (key, _) in top.into_iter().filter(|(_, set)| *set) {
         warn!(key, "this setting is not in force yet");
@@ -60,6 +58,6 @@ mod tests {
             .iter()
             .map(|c| c.disabled.is_some())
             .collect();
-        assert_eq!(disabled, [true, true, false]);
+        assert_eq!(disabled, [false, true, false]);
     }
 }

@@ -120,10 +120,14 @@ impl Running {
             serve_admin(&admin, address, serve.insecure_no_auth, shutdown.clone()).await?;
         }
         let guard = listener.as_ref().map(|(_, guard)| guard.clone());
-        let dispatch = Dispatch::new(Arc::clone(&fleet), shutdown.clone());
+        let dispatch = Dispatch::new(
+            Arc::clone(&fleet),
+            settings.session_keys.as_ref(),
+            shutdown.clone(),
+        );
         let door = match listener {
             Some((listener, guard)) => {
-                let sessions = Sessions::default();
+                let sessions = Sessions::new(settings.session_keys.as_ref());
                 tokio::spawn(
                     shutdown
                         .clone()

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::{
     child::ChildSettings, document, door::DoorSettings, environment::Environment,
-    error::ConfigError, file, identity::IdentitySettings, self_reference, shown::ShownUrl,
-    warning::Warning,
+    error::ConfigError, file, identity::IdentitySettings, self_reference,
+    session_keys::SessionKeys, shown::ShownUrl, warning::Warning,
 };
 use crate::protocol::names::ChildName;
 
@@ -40,6 +40,8 @@ pub struct Settings {
     pub always_load: Vec<String>,
     /// The service identity.
     pub identity: IdentitySettings,
+    /// The keys that replicas have in common.
+    pub session_keys: Option<SessionKeys>,
     /// What the operator should look at, one sentence each.
     pub warnings: Vec<Warning>,
 }
@@ -83,6 +85,7 @@ impl Settings {
         self.children == other.children
             && self.max_name_length == other.max_name_length
             && self.door == other.door
+            && self.groups == other.groups
             && self.differs_at_start(other).is_empty()
     }
 
@@ -93,8 +96,8 @@ impl Settings {
             ("mode", self.mode != started.mode),
             ("metaTools", self.meta_tools != started.meta_tools),
             ("alwaysLoad", self.always_load != started.always_load),
-            ("groups", self.groups != started.groups),
             ("publicUrl", self.door.resource != started.door.resource),
+            ("MCP_SESSION_KEY", self.session_keys != started.session_keys),
         ];
         let differs = keys.into_iter().filter(|(_, differs)| *differs);
         differs.map(|(key, _)| key).collect()
@@ -120,6 +123,7 @@ impl fmt::Debug for Settings {
             .field("meta_tools", &self.meta_tools)
             .field("always_load", &self.always_load)
             .field("identity", &self.identity)
+            .field("session_keys", &self.session_keys)
             .field("warnings", &self.warnings)
             .finish()
     }

@@ -9,10 +9,16 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Changes, FIRST_ROUND, Fleet, Generations, Snapshot, members::Members};
+use super::{
+    Changes, FIRST_ROUND, Fleet, Snapshot, groups,
+    members::Members,
+    views::{Sources, Views, offer},
+};
 use crate::{
-    catalog::{Catalog, Collision, Family, Offer, Primitive},
+    catalog::{Catalog, Collision, Listing},
     config::Settings,
+    outbound::Child,
+    protocol::ChildName,
 };
 
 /// Between two announcements of a changed list, so that a fleet that starts does
@@ -35,6 +41,9 @@ pub(super) struct Reload {
 pub(super) struct Merging {
     pub(super) members: Members,
     pub(super) max_name_length: usize,
+    pub(super) groups: Vec<(Arc<str>, Vec<ChildName>)>,
+    /// How many there have been.
+    pub(super) merges: u64,
     /// A child has news.
     pub(super) news: mpsc::UnboundedReceiver<()>,
     /// There is a new configuration.
@@ -54,7 +63,7 @@ impl Merging {
             // Read before the merge: whoever has been tried by now is in it.
             let all_attempted = self.members.all_attempted();
             let round_is_over = all_attempted || Instant::now() >= first_round;
-            let generations = self.merge(&fleet);
+            let changed = self.merge(&fleet);
             self.members.dismiss();
             if round_is_over {
                 fleet
@@ -64,7 +73,7 @@ impl Merging {
             quiet_until = quiet_until.filter(|_| !all_attempted);
             if quiet_until.is_none()
                 && announce_at.is_none()
-                && generations != *fleet.announced.borrow()
+                && changed != *fleet.announced.borrow()
             {
                 announce_at = Some(Instant::now().max(last_announced + ANNOUNCE_EVERY));
             }
@@ -77,6 +86,7 @@ impl Merging {
                 Some(Reload { settings, done }) = self.reloads.recv() => {
                     let changes = self.members.become_those_of(&settings);
                     self.max_name_length = settings.max_name_length;
+                    self.groups = groups(&settings);
                     self.merge(&fleet);
                     self.members.dismiss();
                     announce_at = None;
@@ -90,50 +100,63 @@ impl Merging {
                 () = until(announce_at) => {
                     announce_at = None;
                     last_announced = Instant::now();
-                    fleet.announced.send_replace(generations);
+                    fleet.announced.send_replace(changed);
                 }
             }
         }
     }
 
-    /// Swaps the snapshot; gives its generations.
-    fn merge(&self, fleet: &Fleet) -> Generations {
+    /// Swaps the snapshot; gives the number of the last merge that changed anything.
+    fn merge(&mut self, fleet: &Fleet) -> u64 {
+        self.merges += 1;
         let before = fleet.snapshot();
         let children = self.members.serving();
         let listings: Vec<_> = children.iter().map(|child| child.listing()).collect();
-        let offers: Vec<_> = children
-            .iter()
-            .zip(&listings)
-            .map(|(child, listing)| Offer {
-                child: child.name(),
-                prefix: &child.settings.prefix,
-                listing: listing.as_deref(),
-            })
-            .collect();
-        let catalog = Catalog::merge(&offers, self.max_name_length);
+        let catalog = catalog(&children, &listings, self.max_name_length);
         for collision in catalog.collisions() {
             if !before.catalog.collisions().contains(collision) {
                 warn_of(collision);
             }
         }
         let mut generations = before.generations;
-        for family in Family::ALL {
-            let mut lists = Primitive::ALL
-                .into_iter()
-                .filter(|it| it.family() == family);
-            if !lists.all(|list| catalog.lists_the_same_as(&before.catalog, list)) {
-                generations.moves(family);
-            }
-        }
+        let all_changed = generations.follow(&before.catalog, &catalog, self.merges);
+        let now = Sources {
+            children: &children,
+            listings: &listings,
+            groups: &self.groups,
+            max_name_length: self.max_name_length,
+            merge: self.merges,
+        };
+        let (views, views_changed) = Views::merge(&before, now);
+        let changed = match all_changed || views_changed {
+            true => self.merges,
+            false => before.changed,
+        };
         fleet.snapshot.store(Arc::new(Snapshot {
             children,
             catalog,
             listings,
             generations,
+            changed,
+            views,
         }));
         fleet.merges.send_replace(());
-        generations
+        changed
     }
+}
+
+/// What these children offer together.
+pub(super) fn catalog(
+    children: &[Arc<Child>],
+    listings: &[Option<Arc<Listing>>],
+    max_name_length: usize,
+) -> Catalog {
+    let offers: Vec<_> = children
+        .iter()
+        .zip(listings)
+        .map(|(child, listing)| offer(child, listing.as_deref()))
+        .collect();
+    Catalog::merge(&offers, max_name_length)
 }
 
 async fn until(at: Option<Instant>) {

@@ -8,6 +8,7 @@
 mod members;
 mod merge;
 mod status;
+mod views;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -19,17 +20,19 @@ use tracing::error;
 
 pub use members::Changes;
 pub use status::ChildStatus;
+pub use views::{NoView, Shown};
 
 use self::{
     members::Members,
     merge::{Merging, Reload},
+    views::Views,
 };
 use crate::{
     catalog::{Catalog, Family, Listing},
     config::Settings,
     identity::Identities,
-    outbound::{CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
-    protocol::LogLevel,
+    outbound::{AllSubscriptions, CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
+    protocol::{ChildName, LogLevel},
 };
 
 /// Process starts that may go on at once.
@@ -44,26 +47,46 @@ const FIRST_ROUND: Duration = Duration::from_secs(5);
 pub struct Snapshot {
     /// In file order; routes name them by position.
     pub children: Vec<Arc<Child>>,
-    /// What they offer.
+    /// What they offer together.
     pub catalog: Catalog,
     /// What each child offered when this was merged: `None` if it had not been listed.
     pub listings: Vec<Option<Arc<Listing>>>,
-    /// Counts the changes of what clients see.
+    /// When it last changed for clients that see all of it.
     pub generations: Generations,
+    /// The number of the last merge that changed anything for anybody.
+    changed: u64,
+    /// One child, or a group of them.
+    views: Views,
 }
 
-/// How often each family of lists has changed.
+/// The number of the merge in which each family of lists last changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generations([u64; Family::ALL.len()]);
 
 impl Generations {
-    /// How often this one has.
+    /// The number for this one.
     pub fn of(&self, family: Family) -> u64 {
         self.0[family as usize]
     }
 
-    fn moves(&mut self, family: Family) {
-        self.0[family as usize] += 1;
+    fn all(merge: u64) -> Self {
+        Self(Family::ALL.map(|_| merge))
+    }
+
+    fn moves(&mut self, family: Family, merge: u64) {
+        self.0[family as usize] = merge;
+    }
+
+    /// A merge has made `now` of `before`. Whether that is a change.
+    fn follow(&mut self, before: &Catalog, now: &Catalog, merge: u64) -> bool {
+        let mut changed = false;
+        for family in Family::ALL {
+            if !now.lists_the_same_as(before, family) {
+                self.moves(family, merge);
+                changed = true;
+            }
+        }
+        changed
     }
 }
 
@@ -71,8 +94,8 @@ impl Generations {
 #[derive(Debug)]
 pub struct Fleet {
     snapshot: ArcSwap<Snapshot>,
-    /// The generations that clients have been told of.
-    announced: watch::Sender<Generations>,
+    /// The number of the merge up to which clients are to be told of changes.
+    announced: watch::Sender<u64>,
     /// Moves with every merge.
     merges: watch::Sender<()>,
     /// Whether the first round of connecting is over.
@@ -106,6 +129,7 @@ impl Fleet {
             messages: messages.clone(),
             news,
             cache,
+            subscriptions: AllSubscriptions::default(),
             log_level: log_level.subscribe(),
         };
         let mut members = Members::new(surroundings, tasks.clone(), shutdown.clone());
@@ -114,18 +138,24 @@ impl Fleet {
         let merging = Merging {
             members,
             max_name_length: settings.max_name_length,
+            groups: groups(settings),
+            merges: 0,
             news: told,
             reloads,
         };
         let children = merging.members.serving();
+        let listings = vec![None; children.len()];
         let fleet = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot {
-                listings: vec![None; children.len()],
+                // Whoever comes first is told their names at least.
+                catalog: merge::catalog(&children, &listings, settings.max_name_length),
+                listings,
                 children,
-                catalog: Catalog::merge(&[], settings.max_name_length),
                 generations: Generations::default(),
+                changed: 0,
+                views: Views::default(),
             }),
-            announced: watch::Sender::new(Generations::default()),
+            announced: watch::Sender::new(0),
             merges: watch::Sender::new(()),
             settled: watch::Sender::new(false),
             messages,
@@ -156,9 +186,10 @@ impl Fleet {
         self.snapshot.load_full()
     }
 
-    /// The generations of the lists that clients are to know of; they lag behind the
-    /// snapshot's by what is gathered into one announcement.
-    pub fn changes(&self) -> watch::Receiver<Generations> {
+    /// Moves when clients are to be told of what has changed for them: of what their
+    /// view's generations say then. It lags behind the snapshot by what is gathered into
+    /// one announcement.
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.announced.subscribe()
     }
 
@@ -202,6 +233,13 @@ impl Fleet {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn groups(settings: &Settings) -> Vec<(Arc<str>, Vec<ChildName>)> {
+    let groups = settings.groups.iter();
+    groups
+        .map(|(name, members)| (name.as_str().into(), members.clone()))
+        .collect()
 }
 
 /// A child's task, and what is said of it if it ever panics: it cannot be told by the

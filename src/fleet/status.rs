@@ -39,7 +39,8 @@ pub struct ChildStatus {
     resources: usize,
     prompts: usize,
     tools_list_bytes: usize,
-    /// Tools left out because another child has their public name.
+    /// Tools left out because another child has their public name, or because they
+    /// cannot be called.
     tools_left_out: usize,
     restarts: u64,
     /// Client sessions that have a connection of their own.
@@ -64,31 +65,32 @@ impl ChildStatus {
 impl Fleet {
     /// Every child, in file order.
     pub fn status(&self) -> Vec<ChildStatus> {
-        self.views().iter().map(View::status).collect()
+        self.seen().iter().map(Seen::status).collect()
     }
 
     /// Writes the gauges of every child.
     pub fn write_gauges(&self, gauges: &ChildGauges) {
-        for view in self.views() {
-            gauges.child(&view.gauge());
+        for seen in self.seen() {
+            gauges.child(&seen.gauge());
         }
     }
 
     /// Every child as operators are to see it: read once, from one snapshot, for
     /// status and gauges alike.
-    fn views(&self) -> Vec<View> {
+    fn seen(&self) -> Vec<Seen> {
         let snapshot = self.snapshot();
         let collisions = snapshot.catalog.collisions();
         let children = snapshot.children.iter().zip(&snapshot.listings);
         children
-            .map(|(child, listing)| View {
+            .map(|(child, listing)| Seen {
                 state: child.state(),
                 load: child.load(),
                 sessions: child.sessions(),
                 left_out: collisions
                     .iter()
                     .filter(|c| c.left_out == *child.name())
-                    .count(),
+                    .count()
+                    + listing.as_ref().map_or(0, |listing| listing.unfit.len()),
                 child: Arc::clone(child),
                 listing: listing.clone(),
             })
@@ -96,7 +98,7 @@ impl Fleet {
     }
 }
 
-struct View {
+struct Seen {
     child: Arc<Child>,
     state: Arc<State>,
     /// What stands in the catalog of it.
@@ -106,7 +108,7 @@ struct View {
     left_out: usize,
 }
 
-impl View {
+impl Seen {
     /// A child is there for clients when what it offers stands in the catalog.
     fn phase(&self) -> Phase {
         match (self.state.phase, &self.listing) {

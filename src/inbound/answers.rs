@@ -1,16 +1,14 @@
 //! The answers that need no child: who we are, and what there is.
 
 use bytes::Bytes;
-use rmcp::model::{
-    CacheScope, DiscoverResult, Implementation, InitializeResult, JsonObject, PromptsCapability,
-    ResourcesCapability, ServerCapabilities, ToolsCapability,
-};
+use rmcp::model::{CacheScope, DiscoverResult, InitializeResult};
 use serde::Serialize;
 
+use super::introduction::Introduction;
 use crate::{
-    catalog::{Catalog, Family, Primitive},
+    catalog::{Catalog, Primitive},
     protocol::{
-        Era, Frame,
+        Abilities, Era, Frame,
         error::{RpcError, code, result_answer},
         json,
         version::{MODERN, negotiate_legacy},
@@ -20,37 +18,37 @@ use crate::{
 /// How long a modern client may keep what `server/discover` said, in milliseconds.
 const DISCOVER_TTL_MS: u64 = 5_000;
 
-/// The answer to `initialize`. A handshake cannot be amended, so it says what can
-/// ever be carried, whatever the children offer at this moment.
-pub(super) fn initialize(request: &Frame) -> Result<Bytes, RpcError> {
+/// The answer to `initialize`.
+pub(super) fn initialize(request: &Frame, us: Introduction) -> Result<Bytes, RpcError> {
     let params = request.body_object();
     let asked = params
         .as_ref()
         .and_then(|params| params.get("protocolVersion"))
         .filter(|raw| json::is_string(raw))
         .ok_or_else(|| invalid("params.protocolVersion must be a string"))?;
-    let result = InitializeResult::new(everything())
+    let mut result = InitializeResult::new(us.capabilities)
         .with_protocol_version(negotiate_legacy(&json::unquote(asked)))
-        .with_server_info(server_info());
+        .with_server_info(us.server_info);
+    result.instructions = us.instructions;
     Ok(answer(request, &result))
 }
 
-/// The answer to `server/discover`: what the children offer now.
-pub(super) fn discover(request: &Frame, catalog: &Catalog) -> Bytes {
-    let mut capabilities = everything();
-    if !catalog.offers(Family::Prompts) {
-        capabilities.prompts = None;
-    }
-    if !catalog.offers(Family::Resources) {
-        capabilities.resources = None;
-    }
-    if !catalog.completes() {
-        capabilities.completions = None;
-    }
-    let result = DiscoverResult::new(vec![MODERN], capabilities)
-        .with_server_info(server_info())
+/// What the client may be asked, as it says in its `initialize`.
+pub(super) fn abilities(initialize: &Frame) -> Abilities {
+    let params = initialize.body_object();
+    let declared = params
+        .as_ref()
+        .and_then(|params| params.get("capabilities"));
+    declared.map(Abilities::read).unwrap_or_default()
+}
+
+/// The answer to `server/discover`.
+pub(super) fn discover(request: &Frame, us: Introduction) -> Bytes {
+    let mut result = DiscoverResult::new(vec![MODERN], us.capabilities)
+        .with_server_info(us.server_info)
         .with_ttl_ms(DISCOVER_TTL_MS)
         .with_cache_scope(CacheScope::Private);
+    result.instructions = us.instructions;
     answer(request, &result)
 }
 
@@ -90,27 +88,6 @@ fn answer(request: &Frame, result: &impl Serialize) -> Bytes {
             .answer(Some(id))
             .into_bytes(),
     }
-}
-
-fn server_info() -> Implementation {
-    Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-}
-
-/// Everything that can ever be carried.
-fn everything() -> ServerCapabilities {
-    let mut tools = ToolsCapability::default();
-    tools.list_changed = Some(true);
-    let mut prompts = PromptsCapability::default();
-    prompts.list_changed = Some(true);
-    let mut resources = ResourcesCapability::default();
-    resources.list_changed = Some(true);
-    let mut capabilities = ServerCapabilities::default();
-    capabilities.tools = Some(tools);
-    capabilities.prompts = Some(prompts);
-    capabilities.resources = Some(resources);
-    capabilities.completions = Some(JsonObject::default());
-    capabilities.logging = Some(JsonObject::default());
-    capabilities
 }
 
 fn invalid(message: &str) -> RpcError {

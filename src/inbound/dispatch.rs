@@ -6,14 +6,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{answers, listen, session::Session};
+use super::{answers, introduction::Introduction, listen, session::Session};
 use crate::{
     catalog::Primitive,
-    fleet::Fleet,
+    config::SessionKeys,
+    fleet::{Fleet, NoView},
     protocol::{
-        Caller, Era, Frame, LogLevel,
+        Caller, Era, Frame, LogLevel, View,
         error::{RpcError, code},
-        json,
+        is_specified, json,
         request::Params,
         version::MODERN,
     },
@@ -24,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     pub(super) fleet: Arc<Fleet>,
-    relay: Relay,
+    pub(super) relay: Relay,
     shutdown: CancellationToken,
 }
 
@@ -42,7 +43,7 @@ impl Requester<'_> {
     /// # Errors
     ///
     /// What it says is not enough, or of a version that is not spoken here.
-    pub(super) fn modern(params: &Params) -> Result<Self, RpcError> {
+    pub(super) fn modern(params: &Params, view: View) -> Result<Self, RpcError> {
         let version = params.version.as_deref().unwrap_or_default();
         if version != MODERN.as_str() {
             return Err(RpcError::new(
@@ -54,15 +55,17 @@ impl Requester<'_> {
                 "requested": version,
             })));
         }
-        if !params.has_capabilities {
+        let Some(abilities) = params.abilities else {
             return Err(missing_meta());
-        }
+        };
         Ok(Self {
             caller: Caller {
                 era: Era::Modern,
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
                 session: None,
                 subject: None,
+                view,
+                abilities,
             },
             session: None,
         })
@@ -79,10 +82,10 @@ pub(super) fn missing_meta() -> RpcError {
 }
 
 impl Dispatch {
-    /// Answers over these children, until `shutdown`.
-    pub fn new(fleet: Arc<Fleet>, shutdown: CancellationToken) -> Self {
+    /// Answers over these children, until `shutdown`; `keys` are those of all replicas.
+    pub fn new(fleet: Arc<Fleet>, keys: Option<&SessionKeys>, shutdown: CancellationToken) -> Self {
         Self {
-            relay: Relay::new(Arc::clone(&fleet)),
+            relay: Relay::new(Arc::clone(&fleet), keys),
             fleet,
             shutdown,
         }
@@ -98,6 +101,13 @@ impl Dispatch {
         &self.shutdown
     }
 
+    /// Answers `initialize`, on this view.
+    pub(super) fn initialize(&self, frame: &Frame, view: &View) -> Result<Bytes, RpcError> {
+        let snapshot = self.fleet.snapshot();
+        let shown = snapshot.view(view).map_err(no_view)?;
+        answers::initialize(frame, Introduction::lasting(&shown))
+    }
+
     /// Answers one request. What comes before the answer goes to `asides`; the drop
     /// of the future takes the request back.
     pub(super) async fn request(
@@ -109,6 +119,9 @@ impl Dispatch {
     ) -> Reply {
         let method = frame.method().unwrap_or_default();
         let era = requester.caller.era;
+        if let (Era::Modern, Some(level)) = (era, requester.caller.log_level) {
+            self.fleet.want_log_level(level);
+        }
         if let Some(method) = Method::of(&method) {
             return self
                 .relay
@@ -118,14 +131,33 @@ impl Dispatch {
         if let Some(primitive) = Primitive::listed_by(&method) {
             return Reply::Whole(self.list(frame, primitive, requester).await);
         }
+        if !is_specified(&method) {
+            return self
+                .relay
+                .carry(Method::Other, frame, params, &requester.caller, asides)
+                .await;
+        }
+        let view = &requester.caller.view;
         let answered = match (&*method, era) {
             ("ping", Era::Legacy) => Ok(answers::empty(frame)),
             ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, requester.session),
+            ("resources/subscribe", Era::Legacy) => {
+                return Reply::Whole(self.subscribe(frame, params, requester).await);
+            }
+            ("resources/unsubscribe", Era::Legacy) => {
+                if let Some(session) = requester.session {
+                    let uri = params.name.as_deref().unwrap_or_default();
+                    session.subscribed.unsubscribe(uri);
+                }
+                Ok(answers::empty(frame))
+            }
             ("server/discover", Era::Modern) => {
-                Ok(answers::discover(frame, &self.fleet.snapshot().catalog))
+                let snapshot = self.fleet.snapshot();
+                let shown = snapshot.view(view).map_err(no_view);
+                shown.map(|shown| answers::discover(frame, Introduction::of_now(&shown)))
             }
             ("subscriptions/listen", Era::Modern) => {
-                listen::subscription(frame, &self.fleet, &self.shutdown, asides).await
+                listen::subscription(frame, self, &requester.caller, asides).await
             }
             _ => Err(RpcError::new(
                 code::METHOD_NOT_FOUND,
@@ -139,21 +171,59 @@ impl Dispatch {
     async fn list(&self, frame: &Frame, primitive: Primitive, requester: &Requester<'_>) -> Bytes {
         self.fleet.settled().await;
         let snapshot = self.fleet.snapshot();
-        if let Some(session) = requester.session {
-            let family = primitive.family();
-            session.has_seen(family, snapshot.generations.of(family));
-        }
-        answers::list(frame, requester.caller.era, primitive, &snapshot.catalog)
-            .unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
+        let listed = snapshot.view(&requester.caller.view).map_err(no_view);
+        let listed = listed.and_then(|shown| {
+            if let Some(session) = requester.session {
+                let family = primitive.family();
+                session.has_seen(family, shown.generations.of(family));
+            }
+            answers::list(frame, requester.caller.era, primitive, shown.catalog)
+        });
+        listed.unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
     }
 
-    /// Takes a notification: only cancelling means anything here yet.
-    pub(super) fn notification(&self, frame: &Frame, session: &Session) {
-        if frame.method().as_deref() == Some("notifications/cancelled")
-            && let Some(params) = frame.body_object()
-            && let Some(id) = params.get("requestId")
+    /// Subscribes a legacy client to a resource, for as long as its session lasts.
+    async fn subscribe(
+        &self,
+        frame: &Frame,
+        params: &Params,
+        Requester { caller, session }: &Requester<'_>,
+    ) -> Bytes {
+        let id = frame.id().unwrap_or("null");
+        let uri = params.name.as_deref().unwrap_or_default();
+        let Some(session) = session else {
+            return answers::empty(frame);
+        };
+        match session
+            .subscribed
+            .subscribe(&self.relay, uri, id, caller)
+            .await
         {
-            session.in_flight.cancel(id);
+            Ok(()) => answers::empty(frame),
+            Err(answer) => answer.into_bytes(),
+        }
+    }
+
+    /// Takes a notification. What the specification does not know is a child's.
+    pub(super) fn notification(&self, frame: &Frame, caller: &Caller, session: Option<&Session>) {
+        match frame.method().as_deref() {
+            Some("notifications/cancelled") => {
+                let params = frame.body_object();
+                if let Some(session) = session
+                    && let Some(id) = params.as_ref().and_then(|params| params.get("requestId"))
+                {
+                    session.in_flight.cancel(id);
+                }
+            }
+            Some("notifications/roots/list_changed") => {
+                for child in &self.fleet.snapshot().children {
+                    if let Some(session) = &caller.session {
+                        child.tell_dedicated(session, frame);
+                    }
+                }
+            }
+            Some(method) if !is_specified(method) => self.relay.notify(frame, caller),
+            _ => {}
         }
     }
 
@@ -176,6 +246,11 @@ impl Dispatch {
         self.fleet.want_log_level(level);
         Ok(answers::empty(frame))
     }
+}
+
+/// The view was there when the request came in.
+fn no_view(_: NoView) -> RpcError {
+    RpcError::new(code::INVALID_REQUEST, "what this address shows is gone")
 }
 
 /// As much of a client's text as an error repeats.

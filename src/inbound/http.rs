@@ -1,11 +1,16 @@
-//! The HTTP door: `/mcp`, for sessions and for stateless requests alike.
+//! The HTTP door: `/mcp` and the views below it, for sessions and for stateless requests
+//! alike.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
     body::{Body, HttpBody},
-    extract::{Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -20,12 +25,16 @@ use super::{
     listen, negotiate,
     overload::{Admitted, Overload},
     refused::Refused,
+    resume::{Beginning, Purpose, Resumed, Streams},
     session::Session,
+    session_id::Begun,
     stream,
 };
 use crate::{
+    fleet::NoView,
     protocol::{
-        Caller, Era, Frame, Kind, Subject,
+        Abilities, Caller, Era, Frame, Kind, Subject, View,
+        answer::error_code,
         error::{RpcError, code},
         headers,
         request::Params,
@@ -54,9 +63,11 @@ struct Door {
     overload: Overload,
     /// Who sent the request that this one is for.
     subject: Option<Arc<Subject>>,
+    /// What the address of the request shows.
+    view: View,
 }
 
-/// Serves `/mcp`, and `open` beside it, on a listener until `dispatch` is to end.
+/// Serves `/mcp` and its views, and `open` beside it, on a listener until `dispatch` is to end.
 /// Returns when the last answer has been sent. What `overload` does not let in is
 /// refused; `open` is served all the same.
 pub async fn serve(
@@ -78,16 +89,41 @@ pub async fn serve(
         guard,
         overload: overload.clone(),
         subject: None,
+        view: View::All,
     };
     let router = Router::new()
-        .route("/mcp", any(handle))
+        .route("/mcp", any(all))
+        .route("/mcp/{child}", any(one_child))
+        .route("/mcp/group/{group}", any(one_group))
         .with_state(door)
         .merge(metadata)
         .merge(open.clone());
     accept::serve(listener, router, open, overload, shutdown).await;
 }
 
-async fn handle(State(door): State<Door>, request: Request) -> Response {
+async fn all(State(door): State<Door>, request: Request) -> Response {
+    handle(door, request).await
+}
+
+async fn one_child(State(door): State<Door>, name: Name, request: Request) -> Response {
+    let view = View::Child(read_name(name).into());
+    handle(Door { view, ..door }, request).await
+}
+
+async fn one_group(State(door): State<Door>, name: Name, request: Request) -> Response {
+    let view = View::Group(read_name(name).into());
+    handle(Door { view, ..door }, request).await
+}
+
+/// The last part of an address.
+type Name = Result<Path<String>, PathRejection>;
+
+/// A name that cannot be read is nobody's, as the empty one.
+fn read_name(name: Name) -> String {
+    name.map(|Path(name)| name).unwrap_or_default()
+}
+
+async fn handle(door: Door, request: Request) -> Response {
     if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
         return Refused::plainly(StatusCode::FORBIDDEN, reason).into_response();
     }
@@ -98,6 +134,9 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
     };
     let door = Door { subject, ..door };
     let request = Request::from_parts(head, body);
+    if let Err(why) = door.dispatch.fleet.snapshot().view(&door.view) {
+        return no_view(&door.view, why).into_response();
+    }
     let answered = match *request.method() {
         Method::POST => door.post(request).await,
         Method::GET => door.get(request.headers()),
@@ -107,12 +146,72 @@ async fn handle(State(door): State<Door>, request: Request) -> Response {
     answered.unwrap_or_else(Refused::into_response)
 }
 
+/// Unknown is never everything.
+fn no_view(view: &View, why: NoView) -> Refused {
+    let (what, name) = match view {
+        View::All => ("server", "mcp"),
+        View::Child(name) => ("server", name.as_str()),
+        View::Group(name) => ("group", &**name),
+    };
+    let name: String = name.chars().take(128).collect();
+    let sentence = match why {
+        NoView::Unknown => format!("there is no {what} {name:?} here"),
+        NoView::Disabled => format!("the {what} {name:?} is disabled"),
+    };
+    Refused::plainly(StatusCode::NOT_FOUND, sentence)
+}
+
 /// Who sent a request that was let in.
 enum Sender {
     /// A modern client, that says everything with each request.
     Stateless(Caller),
     /// A legacy client.
     Session(Arc<Session>),
+}
+
+/// How a client is told of more than one message.
+struct Telling {
+    /// Where it can come back to a stream that it has lost.
+    resumable: Option<Streams>,
+    purpose: Purpose,
+    primed: bool,
+}
+
+impl Telling {
+    fn to(sender: &Sender, all: &HeaderMap) -> Self {
+        let resumable = match sender {
+            Sender::Stateless(_) => None,
+            Sender::Session(session) => Some(session.resumable.clone()),
+        };
+        Self {
+            resumable,
+            purpose: Purpose::Request,
+            primed: negotiate::takes_priming(all),
+        }
+    }
+
+    /// An event stream of what has been said, of what comes, and of the answer.
+    fn events<F>(
+        self,
+        said: Option<Bytes>,
+        work: Pin<Box<F>>,
+        asides: mpsc::Receiver<Bytes>,
+    ) -> Response
+    where
+        F: Future<Output = Option<Reply>> + Send + 'static,
+    {
+        event_stream(match self.resumable {
+            Some(streams) => {
+                let beginning = Beginning {
+                    purpose: self.purpose,
+                    primed: self.primed,
+                    said,
+                };
+                streams.begin(beginning, work, asides)
+            }
+            None => stream::events(said, work, asides),
+        })
+    }
 }
 
 /// A request that was let in, or the refusal.
@@ -137,16 +236,12 @@ impl Door {
                 Err(short) => Ok(accept::refusal(short)),
             },
             Kind::Notification => self.notification(&parts.headers, &frame),
-            // No request of ours is open to be answered.
-            Kind::Result | Kind::Error => Ok(StatusCode::ACCEPTED.into_response()),
+            Kind::Result | Kind::Error => Ok(self.answered(&parts.headers, frame)),
         }
     }
 
     async fn request(self, all: &HeaderMap, frame: Frame, admitted: Admitted) -> Answered {
         let method = frame.method().unwrap_or_default().into_owned();
-        if method == "initialize" {
-            return self.initialize(&frame);
-        }
         let refuse = |status| {
             let frame = &frame;
             move |error: RpcError| Refused::rpc(status, &error, frame.id())
@@ -155,16 +250,22 @@ impl Door {
         // the memory, or nobody else would be let in any more.
         let admitted = (method != "subscriptions/listen").then_some(admitted);
         let speaks_modern = negotiate::is_modern(all);
-        let params = Params::read(&frame, &method).map_err(|error| match error.code {
+        let mut params = Params::read(&frame, &method).map_err(|error| match error.code {
             code::INVALID_REQUEST => refuse(StatusCode::BAD_REQUEST)(error),
+            code::METHOD_NOT_FOUND => refuse(StatusCode::NOT_FOUND)(error),
+            _ if speaks_modern => refuse(StatusCode::BAD_REQUEST)(error),
             _ => refuse(StatusCode::OK)(error),
         })?;
         let sender = match params.era() {
+            Era::Legacy if method == "initialize" => return self.initialize(&frame),
             Era::Modern => {
-                let requester =
-                    Requester::modern(&params).map_err(refuse(StatusCode::BAD_REQUEST))?;
+                // What the headers contradict is not believed in anything.
+                negotiate::version(all, &params).map_err(refuse(StatusCode::BAD_REQUEST))?;
+                let requester = Requester::modern(&params, self.view.clone())
+                    .map_err(refuse(StatusCode::BAD_REQUEST))?;
                 negotiate::standard_headers(all, &method, &params)
                     .map_err(refuse(StatusCode::BAD_REQUEST))?;
+                params.headers = Some(negotiate::param_headers(all));
                 Sender::Stateless(requester.caller)
             }
             Era::Legacy if speaks_modern => {
@@ -173,18 +274,15 @@ impl Door {
             Era::Legacy => Sender::Session(self.session(all, frame.id())?),
         };
         let era = params.era();
+        let telling = Telling::to(&sender, all);
         let (asides, mut heard) = mpsc::channel(ASIDES);
         let mut work = Box::pin(self.work(frame, params, sender, asides, admitted));
         // The answer is plain JSON if it is the first thing to come.
         tokio::select! {
             biased;
-            reply = &mut work => Ok(plain(reply, heard, era)),
-            Some(first) = heard.recv() => {
-                Ok(event_stream(stream::events(Some(first), work, heard)))
-            }
-            () = tokio::time::sleep(PATIENCE) => {
-                Ok(event_stream(stream::events(None, work, heard)))
-            }
+            reply = &mut work => Ok(plain(reply, heard, era, telling)),
+            Some(first) = heard.recv() => Ok(telling.events(Some(first), work, heard)),
+            () = tokio::time::sleep(PATIENCE) => Ok(telling.events(None, work, heard)),
         }
     }
 
@@ -218,9 +316,14 @@ impl Door {
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {
-        let answer = answers::initialize(frame)
-            .map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let Some((id, _)) = self.sessions.begin(self.subject.clone()) else {
+        let answer = self.dispatch.initialize(frame, &self.view);
+        let answer = answer.map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
+        let begun = Begun {
+            abilities: answers::abilities(frame),
+            view: self.view.clone(),
+            owner: self.subject.as_deref().map(Subject::key),
+        };
+        let Some(id) = self.sessions.begin(begun) else {
             let full = "too many sessions are open: try again later";
             return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
         };
@@ -232,16 +335,36 @@ impl Door {
     }
 
     fn notification(&self, all: &HeaderMap, frame: &Frame) -> Answered {
-        let modern = negotiate::is_modern(all);
         // A modern client takes requests back by closing their streams.
-        if !modern {
+        if negotiate::is_modern(all) {
+            let caller = Caller {
+                era: Era::Modern,
+                log_level: None,
+                session: None,
+                view: self.view.clone(),
+                abilities: Abilities::default(),
+                subject: self.subject.clone(),
+            };
+            self.dispatch.notification(frame, &caller, None);
+        } else {
             let session = self.session(all, None)?;
-            self.dispatch.notification(frame, &session);
+            let caller = session.caller();
+            self.dispatch.notification(frame, &caller, Some(&session));
         }
         Ok(StatusCode::ACCEPTED.into_response())
     }
 
-    /// The stream on which a legacy client hears of what belongs to no request.
+    /// Takes an answer to a request of ours. Nobody waits to be told that it answers
+    /// nothing.
+    fn answered(&self, all: &HeaderMap, frame: Frame) -> Response {
+        if let Ok(session) = self.session(all, None) {
+            session.key().asked().answered(frame);
+        }
+        StatusCode::ACCEPTED.into_response()
+    }
+
+    /// The stream on which a legacy client hears of what belongs to no request; or the
+    /// rest of one that it has lost.
     fn get(&self, all: &HeaderMap) -> Answered {
         if negotiate::is_modern(all) {
             return Err(Refused::method("POST"));
@@ -252,7 +375,19 @@ impl Door {
                 "Accept must include text/event-stream",
             ));
         }
-        let mut open = self.session(all, None)?.open_stream();
+        let session = self.session(all, None)?;
+        let last_event = negotiate::last_event(all);
+        match last_event.map(|id| session.resumable.resume(id)) {
+            Some(Resumed::Rest(body)) => return Ok(event_stream(body)),
+            // Who reads event streams does not ask again after this.
+            Some(Resumed::Nothing) => return Ok(StatusCode::NO_CONTENT.into_response()),
+            Some(Resumed::Anew) | None => {}
+        }
+        let mut open = session.open_stream();
+        let telling = Telling {
+            purpose: Purpose::Session,
+            ..Telling::to(&Sender::Session(session), all)
+        };
         let (asides, heard) = mpsc::channel(ASIDES);
         let Dispatch { fleet, .. } = self.dispatch.clone();
         let shutdown = self.dispatch.shutdown().clone();
@@ -265,7 +400,7 @@ impl Door {
             }
             None
         });
-        Ok(event_stream(stream::events(None, work, heard)))
+        Ok(telling.events(None, work, heard))
     }
 
     fn delete(&self, all: &HeaderMap) -> Answered {
@@ -300,9 +435,7 @@ impl Door {
             ));
         };
         self.sessions
-            .get(session)
-            // To say that it is somebody else's would be to say that it is there.
-            .filter(|session| session.is_of(self.subject.as_deref()))
+            .get(session, &self.view, self.subject.as_deref())
             .ok_or_else(|| Refused::unknown_session(id))
     }
 }
@@ -330,10 +463,15 @@ async fn read(body: Body) -> Result<Bytes, Refused> {
 
 /// A whole answer as JSON; what was said before it, if it came in the same moment,
 /// makes an event stream of it.
-fn plain(reply: Option<Reply>, heard: mpsc::Receiver<Bytes>, era: Era) -> Response {
-    if !heard.is_empty() {
+fn plain(
+    reply: Option<Reply>,
+    mut heard: mpsc::Receiver<Bytes>,
+    era: Era,
+    telling: Telling,
+) -> Response {
+    if let Ok(first) = heard.try_recv() {
         let work = Box::pin(std::future::ready(reply));
-        return event_stream(stream::events(None, work, heard));
+        return telling.events(Some(first), work, heard);
     }
     match reply {
         // Taken back: there is nothing to say (MCP, "Cancellation").
@@ -357,13 +495,8 @@ fn status_of(answer: &Bytes, era: Era) -> StatusCode {
     {
         return StatusCode::OK;
     }
-    let error = Frame::read(answer.clone()).ok();
-    let body = error
-        .as_ref()
-        .filter(|f| f.kind() == Kind::Error)
-        .and_then(Frame::body_object);
-    let told = body.and_then(|body| body.get("code")?.parse::<i64>().ok());
-    match told {
+    let told = Frame::read(answer.clone()).ok();
+    match told.and_then(|error| error_code(&error)) {
         Some(code::UNSUPPORTED_VERSION | code::MISSING_CAPABILITY | code::HEADER_MISMATCH) => {
             StatusCode::BAD_REQUEST
         }

@@ -12,13 +12,17 @@ mod dispatch;
 mod entrance;
 mod http;
 mod in_flight;
+mod introduction;
 mod listen;
 mod negotiate;
 mod overload;
 mod refused;
+mod resume;
 mod session;
+mod session_id;
 mod stdio;
 mod stream;
+mod subscribed;
 
 pub use admin::{About, Admin};
 pub use auth::{Guard, GuardError};

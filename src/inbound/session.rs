@@ -11,13 +11,18 @@ use std::{
 use dashmap::DashMap;
 use tokio::{sync::watch, time::Instant};
 use tracing::debug;
-use uuid::Uuid;
 
-use super::in_flight::InFlight;
+use super::{
+    in_flight::InFlight,
+    resume::Streams,
+    session_id::{Begun, SessionIds},
+    subscribed::Subscribed,
+};
 use crate::{
     catalog::Family,
+    config::SessionKeys,
     fleet::Generations,
-    protocol::{Caller, Era, LogLevel, SessionKey, Subject},
+    protocol::{Caller, Era, LogLevel, SessionKey, Subject, SubjectKey, View},
     telemetry::set_sessions,
 };
 
@@ -33,10 +38,16 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub struct Session {
     /// Its requests that are being worked on.
     pub(super) in_flight: InFlight,
+    /// Its streams that it can come back to.
+    pub(super) resumable: Streams,
+    /// The resources it has subscribed to.
+    pub(super) subscribed: Subscribed,
     /// What the rest of the program knows it by.
     key: SessionKey,
+    /// Where it was begun, and is used.
+    view: View,
     /// Who began it: nobody else may use it.
-    owner: Option<Arc<Subject>>,
+    owner: Option<SubjectKey>,
     log_level: Mutex<Option<LogLevel>>,
     last_used: Mutex<Instant>,
     /// Streams open now: a session with one is in use.
@@ -52,9 +63,12 @@ pub struct Session {
 const NEVER: u64 = u64::MAX;
 
 impl Session {
-    pub(super) fn new(owner: Option<Arc<Subject>>) -> Self {
+    pub(super) fn new(view: View, owner: Option<SubjectKey>) -> Self {
         Self {
+            view,
             in_flight: InFlight::default(),
+            resumable: Streams::default(),
+            subscribed: Subscribed::default(),
             key: SessionKey::begin(),
             owner,
             log_level: Mutex::default(),
@@ -66,12 +80,8 @@ impl Session {
     }
 
     /// Whether it was begun by the same somebody, or by nobody in particular as well.
-    pub(super) fn is_of(&self, subject: Option<&Subject>) -> bool {
-        match (&self.owner, subject) {
-            (None, None) => true,
-            (Some(owner), Some(subject)) => owner.is_same_as(subject),
-            _ => false,
-        }
+    fn is_of(&self, subject: Option<&Subject>) -> bool {
+        self.owner == subject.map(Subject::key)
     }
 
     /// The client's wish for log messages.
@@ -85,9 +95,16 @@ impl Session {
             era: Era::Legacy,
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
+            view: self.view.clone(),
+            abilities: self.key.asked().abilities(),
             // Each request shows a token of its own.
             subject: None,
         }
+    }
+
+    /// The part of the fleet it sees.
+    pub(super) fn view(&self) -> &View {
+        &self.view
     }
 
     /// What the rest of the program knows it by.
@@ -179,35 +196,83 @@ impl Drop for OpenStream {
 
 /// The sessions of all HTTP clients; clones are the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Sessions(Arc<DashMap<String, Arc<Session>>>);
+pub struct Sessions(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: DashMap<String, Arc<Session>>,
+    ids: SessionIds,
+}
 
 impl Sessions {
-    /// A new session of this owner, and its id: 122 random bits. `None` when too many are
-    /// open.
-    pub(super) fn begin(&self, owner: Option<Arc<Subject>>) -> Option<(String, Arc<Session>)> {
-        if self.0.len() >= MOST {
-            return None;
-        }
-        let id = Uuid::new_v4().simple().to_string();
-        let session = Arc::new(Session::new(owner));
-        self.0.insert(id.clone(), Arc::clone(&session));
-        self.count();
-        Some((id, session))
+    /// No sessions yet. With keys, those that another process with one of them has begun
+    /// are gone on with here.
+    pub fn new(keys: Option<&SessionKeys>) -> Self {
+        Self(Arc::new(Inner {
+            open: DashMap::new(),
+            ids: SessionIds::new(keys),
+        }))
     }
 
-    /// The session of this id.
-    pub(super) fn get(&self, id: &str) -> Option<Arc<Session>> {
-        let session = Arc::clone(&*self.0.get(id)?);
+    /// The id of a new session. `None` when too many are open.
+    pub(super) fn begin(&self, begun: Begun) -> Option<String> {
+        let id = self.0.ids.make(&begun);
+        self.enter(&id, begun)?;
+        Some(id)
+    }
+
+    /// The session of this id, if it was begun on this view by the same somebody. To say
+    /// that it is somebody else's would be to say that it is there.
+    pub(super) fn get(
+        &self,
+        id: &str,
+        view: &View,
+        subject: Option<&Subject>,
+    ) -> Option<Arc<Session>> {
+        let known = self.0.open.get(id).map(|session| Arc::clone(&session));
+        let session = match known {
+            Some(session) => session,
+            None => {
+                let begun = self.0.ids.open(id)?;
+                if begun.view != *view || begun.owner != subject.map(Subject::key) {
+                    return None;
+                }
+                let session = self.enter(id, begun)?;
+                debug!("a session goes on here");
+                session
+            }
+        };
+        if session.view != *view || !session.is_of(subject) {
+            return None;
+        }
         session.touch();
+        Some(session)
+    }
+
+    fn enter(&self, id: &str, begun: Begun) -> Option<Arc<Session>> {
+        if self.0.open.len() >= MOST {
+            return None;
+        }
+        let begin = || {
+            let session = Session::new(begun.view, begun.owner);
+            session.key().asked().introduce(begun.abilities);
+            Arc::new(session)
+        };
+        // Two requests may meet here.
+        let session = Arc::clone(&self.0.open.entry(id.to_owned()).or_insert_with(begin));
+        self.count();
         Some(session)
     }
 
     /// Ends a session; whether there was one.
     pub(super) fn end(&self, id: &str) -> bool {
-        let ended = self.0.remove(id);
+        self.0.ids.end(id);
+        let ended = self.0.open.remove(id);
         if let Some((_, session)) = &ended {
             session.in_flight.cancel_all();
+            session.resumable.end();
             session.key.end();
+            session.subscribed.end_all();
             session.newest_stream.send_modify(|newest| *newest += 1);
         }
         self.count();
@@ -219,9 +284,10 @@ impl Sessions {
         let mut every = tokio::time::interval(SWEEP);
         loop {
             every.tick().await;
-            let before = self.0.len();
-            self.0.retain(|_, session| !session.is_idle());
-            let forgotten = before.saturating_sub(self.0.len());
+            self.0.ids.sweep();
+            let before = self.0.open.len();
+            self.0.open.retain(|_, session| !session.is_idle());
+            let forgotten = before.saturating_sub(self.0.open.len());
             if forgotten > 0 {
                 debug!(forgotten, "idle sessions");
                 self.count();
@@ -230,7 +296,7 @@ impl Sessions {
     }
 
     fn count(&self) {
-        set_sessions("http", Era::Legacy.as_str(), self.0.len());
+        set_sessions("http", Era::Legacy.as_str(), self.0.open.len());
     }
 }
 
@@ -247,21 +313,40 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_session_is_forgotten_and_one_with_a_stream_is_not() {
         let sessions = Sessions::default();
-        let (idle, _) = sessions.begin(None).unwrap();
-        let (streaming, session) = sessions.begin(None).unwrap();
-        let stream = session.open_stream();
+        let idle = sessions.begin(Begun::default()).unwrap();
+        let streaming = sessions.begin(Begun::default()).unwrap();
+        let stream = sessions
+            .get(&streaming, &View::All, None)
+            .unwrap()
+            .open_stream();
         tokio::spawn(sessions.clone().sweep());
         tokio::time::sleep(IDLE + SWEEP).await;
-        assert!(sessions.get(&idle).is_none());
-        assert!(sessions.get(&streaming).is_some());
+        let get = |id| sessions.get(id, &View::All, None);
+        assert!(get(&idle).is_none());
+        assert!(get(&streaming).is_some());
         drop(stream);
         tokio::time::sleep(IDLE + SWEEP).await;
-        assert!(sessions.get(&streaming).is_none());
+        assert!(get(&streaming).is_none());
+    }
+
+    #[test]
+    fn a_session_is_known_where_it_was_begun() {
+        let sessions = Sessions::default();
+        let child = View::Child("a".into());
+        let begun = Begun {
+            view: child.clone(),
+            ..Begun::default()
+        };
+        let id = sessions.begin(begun).unwrap();
+        assert!(sessions.get(&id, &child, None).is_some());
+        for other in [View::All, View::Child("b".into()), View::Group("a".into())] {
+            assert!(sessions.get(&id, &other, None).is_none(), "{other:?}");
+        }
     }
 
     #[tokio::test]
     async fn a_newer_stream_takes_the_place_of_an_older() {
-        let session = Arc::new(Session::new(None));
+        let session = Arc::new(Session::new(View::All, None));
         let mut first = session.open_stream();
         let mut second = session.open_stream();
         first.superseded().await;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     protocol::{
-        Era, Frame, Kind,
+        Era, Frame, Kind, View,
         error::{RpcError, code},
         lines::{Line, LineReader},
         request::Params,
@@ -51,7 +51,7 @@ pub async fn serve(
     let closing = dispatch.shutdown().child_token();
     let door = Door {
         dispatch: dispatch.until(closing.clone()),
-        session: Session::new(None),
+        session: Session::new(View::All, None),
         out,
         listening: AtomicBool::new(false),
         closing,
@@ -116,7 +116,11 @@ impl Door {
         match (frame.kind(), frame.method().as_deref()) {
             (Kind::Request, Some("initialize")) => {
                 // Never cancelled, and answered before anything that comes after it.
-                let answer = answers::initialize(&frame);
+                let answer = self.dispatch.initialize(&frame, self.session.view());
+                self.session
+                    .key()
+                    .asked()
+                    .introduce(answers::abilities(&frame));
                 self.say(answer.unwrap_or_else(|error| error.answer(frame.id()).into_bytes()))
                     .await;
                 None
@@ -131,11 +135,15 @@ impl Door {
                 }))
             }
             (Kind::Notification, _) => {
-                self.dispatch.notification(&frame, &self.session);
+                let caller = self.session.caller();
+                self.dispatch
+                    .notification(&frame, &caller, Some(&self.session));
                 None
             }
-            // No request of ours is open to be answered.
-            (Kind::Result | Kind::Error, _) => None,
+            (Kind::Result | Kind::Error, _) => {
+                self.session.key().asked().answered(frame);
+                None
+            }
         }
     }
 
@@ -162,7 +170,7 @@ impl Door {
                 caller: self.session.caller(),
                 session: Some(&self.session),
             },
-            Era::Modern => match Requester::modern(&params) {
+            Era::Modern => match Requester::modern(&params, View::All) {
                 Ok(mut requester) => {
                     // One client for as long as the pipe lasts, whatever it speaks.
                     requester.caller.session = Some(self.session.key().clone());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Era, SessionKey, Subject};
+use super::{Abilities, Era, SessionKey, Subject, View};
 
 /// The few facts of a client that decide how its requests are carried.
 #[derive(Clone, Debug)]
@@ -18,6 +18,10 @@ pub struct Caller {
     pub session: Option<SessionKey>,
     /// Who it is, as its token says; `None` for one without a token.
     pub subject: Option<Arc<Subject>>,
+    /// The part of the fleet it sees.
+    pub view: View,
+    /// What it may be asked.
+    pub abilities: Abilities,
 }
 
 /// The severity of a log message (RFC 5424), the least severe first.
@@ -78,6 +82,8 @@ mod tests {
             log_level,
             session: None,
             subject: None,
+            view: View::All,
+            abilities: Abilities::default(),
         };
         assert!(!caller(Era::Modern, None).wants_log(Some(LogLevel::Emergency)));
         assert!(caller(Era::Legacy, None).wants_log(Some(LogLevel::Debug)));

@@ -8,9 +8,12 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
+    abilities::Abilities,
     error::{RpcError, code},
     frame::Frame,
+    is_specified,
     json::{self, Object, quote},
+    splice::Splice,
     version::Era,
 };
 
@@ -30,7 +33,21 @@ pub mod meta_key {
     pub const PROGRESS_TOKEN: &str = "progressToken";
 }
 
+/// The params key of what an unfinished answer gave along.
+pub const REQUEST_STATE: &str = "requestState";
+/// The params key of the answers to what an unfinished answer asked.
+pub const INPUT_RESPONSES: &str = "inputResponses";
+
 const COMPLETE: &str = "completion/complete";
+
+/// What the modern era has no more, whatever its params (MCP 2026-07-28, changelog).
+const REMOVED: [&str; 5] = [
+    "initialize",
+    "ping",
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+];
 
 const ERA_KEYS: [&str; 4] = [
     meta_key::PROTOCOL_VERSION,
@@ -52,18 +69,28 @@ pub fn name_key(method: &str) -> Option<&'static str> {
 /// What was read of a request's `params`.
 #[derive(Debug, Default)]
 pub struct Params {
-    /// The name, escapes undone, for methods that have one.
+    /// The name, escapes undone, for methods that have one. Of a method that the
+    /// specification does not know: a `uri` or `name`, if there is one.
     pub name: Option<String>,
-    /// What the name of a `completion/complete` is of.
+    /// What the name of a `completion/complete` is of; [`Reference::Resource`] for any
+    /// `uri` of an unknown method.
     pub reference: Option<Reference>,
     /// The progress token as it stands (string or number).
     pub progress_token: Option<String>,
     /// The modern era's protocol version. Its presence makes a request modern.
     pub version: Option<String>,
-    /// Whether the modern era's client capabilities are there.
-    pub has_capabilities: bool,
+    /// What the modern era's client capabilities let servers ask, where they are there.
+    pub abilities: Option<Abilities>,
     /// The modern era's log level.
     pub log_level: Option<String>,
+    /// The headers of a modern request over HTTP: what they repeat of its arguments
+    /// is to be what the arguments say.
+    pub headers: Option<http::HeaderMap>,
+    /// What an unfinished answer gave along, to be given back with its retry (MCP
+    /// 2026-07-28, "Multi Round-Trip Requests").
+    pub request_state: Option<String>,
+    /// The answers to what it asked, as they stand.
+    pub input_responses: Option<String>,
     at: Places,
 }
 
@@ -99,6 +126,8 @@ pub struct RequestEdit<'a> {
     pub progress_token: Option<&'a str>,
     /// The era keys of `_meta`.
     pub meta: MetaEdit<'a>,
+    /// Further members of `params` (JSON text, each with a comma after it).
+    pub members: &'a str,
 }
 
 /// What happens to the era keys of `_meta`.
@@ -118,7 +147,8 @@ impl Params {
     /// # Errors
     ///
     /// A key that is read here and stands twice (escapes undone): `-32600`, for two
-    /// readers could see two requests. One that has the wrong type: `-32602`.
+    /// readers could see two requests. One that has the wrong type: `-32602`. A method
+    /// that the era of the request has no more: `-32601`.
     pub fn read(frame: &Frame, method: &str) -> Result<Self, RpcError> {
         let mut read = Self::default();
         let Some(params) = frame.body_object() else {
@@ -131,6 +161,18 @@ impl Params {
         read.at.params = frame.body_range();
         read.at.params_is_empty = params.members().is_empty();
 
+        if let Some(raw) = single(&params, "_meta")? {
+            let meta = Object::read(raw).map_err(|_| invalid("params._meta must be an object"))?;
+            read.at.meta = Some(frame.range_of(raw));
+            read.at.meta_is_empty = meta.members().is_empty();
+            read.read_meta(frame, &meta)?;
+        }
+        if read.era() == Era::Modern && REMOVED.contains(&method) {
+            return Err(RpcError::new(
+                code::METHOD_NOT_FOUND,
+                format!("Method not found: {method} (protocol version 2026-07-28 has it no more)"),
+            ));
+        }
         if let Some(key) = name_key(method) {
             let raw = single(&params, key)?
                 .filter(|raw| json::is_string(raw))
@@ -141,13 +183,27 @@ impl Params {
         if method == COMPLETE {
             read.read_reference(frame, &params)?;
         }
-        if let Some(raw) = single(&params, "_meta")? {
-            let meta = Object::read(raw).map_err(|_| invalid("params._meta must be an object"))?;
-            read.at.meta = Some(frame.range_of(raw));
-            read.at.meta_is_empty = meta.members().is_empty();
-            read.read_meta(frame, &meta)?;
+        if name_key(method).is_none() && !is_specified(method) {
+            read.read_subject(frame, &params)?;
         }
+        read.request_state = single(&params, REQUEST_STATE)?
+            .filter(|raw| json::is_string(raw))
+            .map(|raw| json::unquote(raw).into_owned());
+        read.input_responses = single(&params, INPUT_RESPONSES)?.map(str::to_owned);
         Ok(read)
+    }
+
+    /// What the params of an unknown method may be about.
+    fn read_subject(&mut self, frame: &Frame, params: &Object<'_>) -> Result<(), RpcError> {
+        for (key, reference) in [("uri", Some(Reference::Resource)), ("name", None)] {
+            if let Some(raw) = single(params, key)?.filter(|raw| json::is_string(raw)) {
+                self.at.name = Some(frame.range_of(raw));
+                self.name = Some(json::unquote(raw).into_owned());
+                self.reference = reference;
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn read_reference(&mut self, frame: &Frame, params: &Object<'_>) -> Result<(), RpcError> {
@@ -189,8 +245,9 @@ impl Params {
         self.version = text(meta_key::PROTOCOL_VERSION)?;
         self.log_level = text(meta_key::LOG_LEVEL)?;
         single(meta, meta_key::CLIENT_INFO)?;
-        self.has_capabilities =
-            single(meta, meta_key::CLIENT_CAPABILITIES)?.is_some_and(json::is_object);
+        self.abilities = single(meta, meta_key::CLIENT_CAPABILITIES)?
+            .filter(|raw| json::is_object(raw))
+            .map(Abilities::read);
         Ok(())
     }
 
@@ -202,6 +259,11 @@ impl Params {
         }
     }
 
+    /// Whether it is the retry of a request whose answer was unfinished.
+    pub fn is_retry(&self) -> bool {
+        self.request_state.is_some() || self.input_responses.is_some()
+    }
+
     /// `frame`, whose params these are, as a child is to read it.
     pub fn edit(&self, frame: &Frame, edit: &RequestEdit<'_>) -> Bytes {
         let original = frame.id().unwrap_or("null").to_owned();
@@ -210,6 +272,11 @@ impl Params {
             && self.name.as_deref() != Some(edit.name)
         {
             splice.replace(at, quote(edit.name));
+        }
+        if let Some(at) = self.at.params.clone()
+            && !edit.members.is_empty()
+        {
+            splice.insert(at.start + 1, edit.members);
         }
         let token = self.at.progress_token.clone().zip(edit.progress_token);
         match (&edit.meta, &self.at.meta) {
@@ -234,6 +301,17 @@ impl Params {
                     }
                 }
             }
+        }
+        splice.finish()
+    }
+
+    /// A notification, whose params these are, with the child's own name for the thing.
+    pub fn renamed(&self, frame: &Frame, name: &str) -> Bytes {
+        let mut splice = Splice::of(frame.bytes());
+        if let Some(at) = self.at.name.clone()
+            && self.name.as_deref() != Some(name)
+        {
+            splice.replace(at, quote(name));
         }
         splice.finish()
     }
@@ -294,6 +372,7 @@ mod tests {
                 name: "own",
                 progress_token: Some("\"m1\""),
                 meta,
+                members: "",
             },
         );
         String::from_utf8(bytes.to_vec()).unwrap()
@@ -354,6 +433,7 @@ mod tests {
                 name: "own",
                 progress_token: None,
                 meta: MetaEdit::Keep,
+                members: "",
             };
             let edited = params.edit(&frame, &edit);
             Ok::<_, RpcError>((
@@ -391,6 +471,16 @@ mod tests {
             let error = Params::read(&call(params), "tools/call").unwrap_err();
             assert_eq!(error.code, code::INVALID_REQUEST, "{params}");
         }
+    }
+
+    #[test]
+    fn what_an_era_has_no_more_is_unknown_whatever_its_params() {
+        let modern = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+        for method in REMOVED {
+            let error = Params::read(&call(modern), method).unwrap_err();
+            assert_eq!(error.code, code::METHOD_NOT_FOUND, "{method}");
+        }
+        assert!(Params::read(&call("{}"), "ping").is_ok());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 /// The bearer of a token. Nothing in it is a secret, and all of it was vouched for by
 /// the issuer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,9 +24,21 @@ pub struct Subject {
     pub expires: Option<u64>,
 }
 
+/// Which somebody it is, by whichever token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SubjectKey {
+    issuer: Box<str>,
+    sub: Box<str>,
+    client: Option<Box<str>>,
+}
+
 impl Subject {
-    /// Whether both are the same somebody, by whichever token.
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        self.issuer == other.issuer && self.sub == other.sub && self.client == other.client
+    /// Who it is.
+    pub fn key(&self) -> SubjectKey {
+        SubjectKey {
+            issuer: self.issuer.as_str().into(),
+            sub: self.sub.as_str().into(),
+            client: self.client.as_deref().map(Into::into),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The requests that are carried to a child: those that name one thing of it.
+//! The requests that are carried to a child: those that name one thing of it, and
+//! those that only a child can understand.
 
 use crate::{
     catalog::Primitive,
@@ -16,28 +17,37 @@ pub enum Method {
     ReadResource,
     /// `completion/complete`
     Complete,
+    /// One that the specification does not know.
+    Other,
+    /// `resources/subscribe`, of which the child is told only once for all clients.
+    Subscribe,
 }
 
 impl Method {
-    const ALL: [Self; 4] = [
+    /// Those that are carried as they come.
+    const CARRIED: [Self; 4] = [
         Self::CallTool,
         Self::GetPrompt,
         Self::ReadResource,
         Self::Complete,
     ];
 
-    /// The method of this name.
+    /// The method of this name, if its requests are carried as they come.
     pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str() == name)
+        Self::CARRIED
+            .into_iter()
+            .find(|method| method.as_str() == name)
     }
 
-    /// Its name.
+    /// Its name, in metrics too: the names of unknown ones are without number.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CallTool => "tools/call",
             Self::GetPrompt => "prompts/get",
             Self::ReadResource => "resources/read",
             Self::Complete => "completion/complete",
+            Self::Other => "other",
+            Self::Subscribe => "resources/subscribe",
         }
     }
 
@@ -46,8 +56,11 @@ impl Method {
         match (self, params.reference) {
             (Self::CallTool, _) => Primitive::Tool,
             (Self::GetPrompt, _) | (Self::Complete, Some(Reference::Prompt)) => Primitive::Prompt,
-            (Self::ReadResource, _) => Primitive::Resource,
+            (Self::ReadResource | Self::Subscribe, _) | (Self::Other, Some(_)) => {
+                Primitive::Resource
+            }
             (Self::Complete, _) => Primitive::Template,
+            (Self::Other, None) => Primitive::Tool,
         }
     }
 }

@@ -1,24 +1,29 @@
-//! Whose a name is.
+//! Whose a request is.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use super::Method;
 use crate::{
-    catalog::{Primitive, Route},
-    fleet::{Fleet, Snapshot},
-    outbound::{Child, Phase},
+    catalog::{Listing, Primitive, Route, Taker},
+    fleet::{Fleet, Shown, Snapshot},
+    outbound::Child,
     protocol::{
-        Era,
+        Caller, Era, View,
         error::{RpcError, code},
+        request::Params,
     },
 };
 
 /// A merge takes milliseconds at most; this is for a machine that is busy.
 const MERGE_TAKES: Duration = Duration::from_millis(500);
 
-/// The child a name belongs to, and what it calls the thing.
+/// How long a refused call waits for the child to list its tools again.
+const LISTING_TAKES: Duration = Duration::from_secs(5);
+
+/// The child a request belongs to, and what it calls the thing.
 pub(super) struct Routed {
     pub(super) child: Arc<Child>,
     pub(super) route: Route,
@@ -28,120 +33,239 @@ pub(super) struct Routed {
 
 /// What is known of a name that is in no list.
 pub(super) enum Unrouted {
-    /// It carries the prefix of a child that has never been listed; it was waited for.
+    /// It may be one of a child that has never been listed; it was waited for.
     Unlisted(Arc<Child>, Duration),
     /// Nobody has it.
     Unknown(RpcError),
 }
 
-/// Looks a name or URI up in the table; names are never split. While children are
-/// still starting, a name that may become known is waited for.
-pub(super) async fn find(
-    fleet: &Fleet,
-    primitive: Primitive,
-    name: &str,
+/// What is looked for, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    view: &'a View,
     era: Era,
-) -> Result<Routed, Unrouted> {
-    if let Some(routed) = look_up(&fleet.snapshot(), primitive, name) {
-        return Ok(routed);
-    }
-    let began = Instant::now();
-    let mut merges = fleet.merges();
-    match unlisted(&fleet.snapshot(), name) {
-        Some(child) => {
-            let gone = async {
-                let still = || unlisted(&fleet.snapshot(), name);
-                while still().is_some_and(|still| Arc::ptr_eq(&still, &child)) {
-                    let _ = merges.changed().await;
-                }
-            };
-            tokio::select! {
-                () = child.attempted(child.settings.queue_timeout) => {}
-                () = gone => {}
-            }
-            // Listed, it may still be on its way into the snapshot.
-            while child.listing().is_some() && unlisted(&fleet.snapshot(), name).is_some() {
-                if tokio::time::timeout(MERGE_TAKES, merges.changed())
-                    .await
-                    .is_err()
-                {
-                    break;
-                }
-            }
-        }
-        None if !fleet.is_settled() => fleet.settled().await,
-        None => {}
-    }
-    let snapshot = fleet.snapshot();
-    match (
-        look_up(&snapshot, primitive, name),
-        unlisted(&snapshot, name),
-    ) {
-        (Some(routed), _) => Ok(Routed {
-            waited: began.elapsed(),
-            ..routed
-        }),
-        (None, Some(child)) => Err(Unrouted::Unlisted(child, began.elapsed())),
-        (None, None) => Err(Unrouted::Unknown(unknown(&snapshot, primitive, name, era))),
-    }
-}
-
-/// Who has a name that was another child's, when it was looked up.
-pub(super) fn successor(
-    fleet: &Fleet,
     primitive: Primitive,
-    name: &str,
-    before: &Arc<Child>,
-) -> Option<Routed> {
-    look_up(&fleet.snapshot(), primitive, name).filter(|now| !Arc::ptr_eq(&now.child, before))
+    /// A name or URI; empty where the request has none.
+    name: &'a str,
+    /// The method, if the specification does not know it.
+    other: Option<&'a str>,
 }
 
-fn look_up(snapshot: &Snapshot, primitive: Primitive, name: &str) -> Option<Routed> {
-    let route = snapshot.catalog.route(primitive, name)?;
-    let child = Arc::clone(snapshot.children.get(route.child)?);
-    Some(Routed {
-        child,
-        route,
-        waited: Duration::ZERO,
-    })
-}
-
-/// The child whose prefix the name carries, if nothing of it stands in the catalog.
-fn unlisted(snapshot: &Snapshot, name: &str) -> Option<Arc<Child>> {
-    let prefixed = |child: &Child| {
-        let prefix = &child.settings.prefix;
-        !prefix.is_empty()
-            && name
-                .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.starts_with("__"))
-    };
-    let mut children = snapshot.children.iter().zip(&snapshot.listings);
-    children
-        .find(|(child, listing)| {
-            listing.is_none() && prefixed(child) && child.state().phase != Phase::Disabled
-        })
-        .map(|(child, _)| Arc::clone(child))
-}
-
-fn unknown(snapshot: &Snapshot, primitive: Primitive, name: &str, era: Era) -> RpcError {
-    let shown: String = name.chars().take(128).collect();
-    let closest = snapshot.catalog.closest(primitive, name);
-    let hint = match closest.as_slice() {
-        [] => String::new(),
-        names => format!(" Did you mean {}?", names.join(", ")),
-    };
-    let (what, code) = match (primitive, era) {
-        (Primitive::Tool, _) => ("tool", code::INVALID_PARAMS),
-        (Primitive::Prompt, _) => ("prompt", code::INVALID_PARAMS),
-        (_, Era::Legacy) => ("resource", code::LEGACY_RESOURCE_NOT_FOUND),
-        (_, Era::Modern) => ("resource", code::INVALID_PARAMS),
-    };
-    let error = RpcError::new(code, format!("Unknown {what}: {shown}.{hint}"));
-    match primitive {
-        Primitive::Tool | Primitive::Prompt => error,
-        // As the specification has it, for whoever looks at the data (MCP, "Resources").
-        Primitive::Resource | Primitive::Template => {
-            error.with_data(serde_json::json!({"uri": shown}))
+impl<'a> Wanted<'a> {
+    /// What this request is about. `name` is its method's.
+    pub(super) fn of(
+        method: Method,
+        name: &'a str,
+        params: &'a Params,
+        caller: &'a Caller,
+    ) -> Self {
+        Self {
+            view: &caller.view,
+            era: caller.era,
+            primitive: method.names(params),
+            name: params.name.as_deref().unwrap_or_default(),
+            other: (method == Method::Other).then_some(name),
         }
     }
+
+    /// The resource that the caller knows by this URI.
+    pub(super) fn resource(uri: &'a str, caller: &'a Caller) -> Self {
+        Self {
+            view: &caller.view,
+            era: caller.era,
+            primitive: Primitive::Resource,
+            name: uri,
+            other: None,
+        }
+    }
+
+    /// Looks it up in the tables; names are never split. While children are still
+    /// starting, a name that may become known is waited for.
+    pub(super) async fn find(&self, fleet: &Fleet) -> Result<Routed, Unrouted> {
+        if let Some(routed) = self.look_up(&fleet.snapshot()) {
+            return Ok(routed);
+        }
+        let began = Instant::now();
+        let mut merges = fleet.merges();
+        match self.unlisted(&fleet.snapshot()) {
+            Some(child) => {
+                let gone = async {
+                    let still = || self.unlisted(&fleet.snapshot());
+                    while still().is_some_and(|still| Arc::ptr_eq(&still, &child)) {
+                        let _ = merges.changed().await;
+                    }
+                };
+                tokio::select! {
+                    () = child.attempted(child.settings.queue_timeout) => {}
+                    () = gone => {}
+                }
+                // Listed, it may still be on its way into the snapshot.
+                while child.listing().is_some() && self.unlisted(&fleet.snapshot()).is_some() {
+                    if tokio::time::timeout(MERGE_TAKES, merges.changed())
+                        .await
+                        .is_err()
+                    {
+                        break;
+                    }
+                }
+            }
+            None if !fleet.is_settled() => fleet.settled().await,
+            None => {}
+        }
+        let snapshot = fleet.snapshot();
+        match (self.look_up(&snapshot), self.unlisted(&snapshot)) {
+            (Some(routed), _) => Ok(Routed {
+                waited: began.elapsed(),
+                ..routed
+            }),
+            (None, Some(child)) => Err(Unrouted::Unlisted(child, began.elapsed())),
+            (None, None) => Err(Unrouted::Unknown(self.unknown(&snapshot))),
+        }
+    }
+
+    /// Who has now what was another child's, when it was looked up.
+    pub(super) fn successor(&self, fleet: &Fleet, before: &Arc<Child>) -> Option<Routed> {
+        self.look_up(&fleet.snapshot())
+            .filter(|now| !Arc::ptr_eq(&now.child, before))
+    }
+
+    /// Has the child list its tools again, since it refused a call that went by its list,
+    /// and gives the way to the name, if that is another one now.
+    pub(super) async fn listed_anew(
+        &self,
+        fleet: &Fleet,
+        child: &Arc<Child>,
+        before: &Route,
+    ) -> Option<Routed> {
+        let other = |snapshot: &Snapshot| {
+            self.look_up(snapshot)
+                .filter(|now| Arc::ptr_eq(&now.child, child) && now.route.mirrors != before.mirrors)
+        };
+        let mut merges = fleet.merges();
+        let snapshot = fleet.snapshot();
+        if let Some(routed) = other(&snapshot) {
+            return Some(routed);
+        }
+        let listing = listing_of(&snapshot, child)?;
+        child.list_again();
+        let listed = async {
+            let same = || {
+                let now = listing_of(&fleet.snapshot(), child);
+                now.is_some_and(|now| Arc::ptr_eq(&now, &listing))
+            };
+            while same() && merges.changed().await.is_ok() {}
+        };
+        let _ = tokio::time::timeout(LISTING_TAKES, listed).await;
+        other(&fleet.snapshot())
+    }
+
+    /// Who has it at this moment.
+    pub(super) fn look_up(&self, snapshot: &Snapshot) -> Option<Routed> {
+        let shown = snapshot.view(self.view).ok()?;
+        // What a child does not list is known only when it has been listed.
+        if shown.alone().is_some_and(|(_, listing)| listing.is_none()) {
+            return None;
+        }
+        let named = shown.catalog.route(self.primitive, self.name);
+        let route = match self.other {
+            None => named?,
+            Some(method) => {
+                let prompt = || match self.primitive {
+                    Primitive::Tool => shown.catalog.route(Primitive::Prompt, self.name),
+                    _ => None,
+                };
+                let named = named.or_else(prompt).map(|route| Route {
+                    repeatable: false,
+                    ..route
+                });
+                named.or_else(|| self.taken(&shown, method))?
+            }
+        };
+        let child = Arc::clone(shown.child(route.child)?);
+        Some(Routed {
+            child,
+            route,
+            waited: Duration::ZERO,
+        })
+    }
+
+    /// Whose an unknown method is that names nothing known: what it says stays as it is.
+    fn taken(&self, shown: &Shown<'_>, method: &str) -> Option<Route> {
+        let child = match (shown.alone(), shown.catalog.extensions().taker(method)) {
+            (Some(_), _) => 0,
+            (None, Taker::Child(child)) => child,
+            (None, Taker::Nobody | Taker::Several) => return None,
+        };
+        Some(Route {
+            child,
+            own: self.name.into(),
+            repeatable: false,
+            mirrors: None,
+        })
+    }
+
+    /// The child that was never listed and may have it: the one whose prefix the name
+    /// carries, or that is seen alone.
+    fn unlisted(&self, snapshot: &Snapshot) -> Option<Arc<Child>> {
+        let shown = snapshot.view(self.view).ok()?;
+        let alone = shown.alone().is_some();
+        let prefixed = |child: &Child| {
+            let prefix = &child.settings.prefix;
+            !prefix.is_empty()
+                && self
+                    .name
+                    .strip_prefix(prefix.as_str())
+                    .is_some_and(|rest| rest.starts_with("__"))
+        };
+        shown
+            .unlisted(|child| alone || prefixed(child))
+            .map(Arc::clone)
+    }
+
+    fn unknown(&self, snapshot: &Snapshot) -> RpcError {
+        let shown = snapshot.view(self.view);
+        if let Some(method) = self.other {
+            let method: String = method.chars().take(128).collect();
+            let taker = shown.map_or(Taker::Nobody, |shown| {
+                shown.catalog.extensions().taker(&method)
+            });
+            let advice = match taker {
+                Taker::Several => {
+                    ". Several servers here may know it: ask one of them alone, at /mcp/{its name}"
+                }
+                Taker::Nobody | Taker::Child(_) => "",
+            };
+            let message = format!("Method not found: {method}{advice}");
+            return RpcError::new(code::METHOD_NOT_FOUND, message);
+        }
+        let name: String = self.name.chars().take(128).collect();
+        let closest = shown.map_or_else(
+            |_| Vec::new(),
+            |shown| shown.catalog.closest(self.primitive, self.name),
+        );
+        let hint = match closest.as_slice() {
+            [] => String::new(),
+            names => format!(" Did you mean {}?", names.join(", ")),
+        };
+        let (what, code) = match (self.primitive, self.era) {
+            (Primitive::Tool, _) => ("tool", code::INVALID_PARAMS),
+            (Primitive::Prompt, _) => ("prompt", code::INVALID_PARAMS),
+            (_, Era::Legacy) => ("resource", code::LEGACY_RESOURCE_NOT_FOUND),
+            (_, Era::Modern) => ("resource", code::INVALID_PARAMS),
+        };
+        let error = RpcError::new(code, format!("Unknown {what}: {name}.{hint}"));
+        match self.primitive {
+            Primitive::Tool | Primitive::Prompt => error,
+            // As the specification has it, for whoever looks at the data (MCP, "Resources").
+            Primitive::Resource | Primitive::Template => {
+                error.with_data(serde_json::json!({"uri": name}))
+            }
+        }
+    }
+}
+
+fn listing_of(snapshot: &Snapshot, child: &Arc<Child>) -> Option<Arc<Listing>> {
+    let mut all = snapshot.children.iter().zip(&snapshot.listings);
+    let (_, listing) = all.find(|(one, _)| Arc::ptr_eq(one, child))?;
+    listing.clone()
 }

@@ -144,6 +144,11 @@ impl Multiplexer {
         self.write_config(&config_text(entries, &Map::new()));
     }
 
+    /// The same, with these keys beside the entries.
+    pub fn configure_with(&self, entries: &[(String, Value)], top: &Map<String, Value>) {
+        self.write_config(&config_text(entries, top));
+    }
+
     /// Exchanges the config for this text.
     pub fn write_config(&self, text: &str) {
         let new = self.path("mcp_config.json.new");

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use dashmap::DashMap;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER},
@@ -23,11 +24,15 @@ use crate::{
     telemetry::ChildMetrics,
 };
 
-/// How long the child may take over a notification or a refusal: nobody waits for it.
-const ASIDE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many of these may be on their way. A child that asks and asks is not answered
-/// for ever.
+/// How long the child may take over a notification: nobody waits for it.
+pub(in crate::outbound) const ASIDE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many of these may be on their way.
 const ASIDES: usize = 8;
+/// How long the child may take over an answer to a request of its own.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many of these may be on their way: more than calls ask at once. A child that asks
+/// and asks, and does not take the answers, is not answered for ever.
+const REPLIES: usize = 256;
 /// How long the child may take to end a session. It is part of our own end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -40,14 +45,43 @@ struct Inner {
     remote: Remote,
     unasked: Unasked,
     asides: Arc<Semaphore>,
+    replies: Arc<Semaphore>,
     session: OnceLock<HeaderValue>,
     version: OnceLock<ProtocolVersion>,
     /// Where the child has sent us, on its own origin.
     moved: OnceLock<Uri>,
+    streams: Streams,
     closed: CancellationToken,
 }
 
+/// The control plane's streams, by the ids of their requests: a modern child learns from
+/// the end of a stream that its request is cancelled.
+#[derive(Debug, Default)]
+pub(in crate::outbound) struct Streams(DashMap<Box<str>, CancellationToken>);
+
+impl Streams {
+    /// A stream begins, until this is cancelled.
+    pub(in crate::outbound) fn begin(&self, id: &str) -> CancellationToken {
+        self.0.entry(id.into()).or_default().clone()
+    }
+
+    /// A stream has ended.
+    pub(in crate::outbound) fn ended(&self, id: &str) {
+        self.0.remove(id);
+    }
+
+    /// Ends the stream of the request that this `notifications/cancelled` names.
+    pub(in crate::outbound) fn end(&self, cancelled: &Frame) {
+        let params = cancelled.body_object();
+        let id = params.as_ref().and_then(|params| params.get("requestId"));
+        if let Some((_, stream)) = id.and_then(|id| self.0.remove(id)) {
+            stream.cancel();
+        }
+    }
+}
+
 /// Where a child is, and what is sent with every request.
+#[derive(Clone)]
 pub(in crate::outbound) struct Remote {
     /// The process's connections.
     pub(in crate::outbound) client: HttpClient,
@@ -78,9 +112,11 @@ impl HttpLink {
             remote,
             unasked,
             asides: Arc::new(Semaphore::new(ASIDES)),
+            replies: Arc::new(Semaphore::new(REPLIES)),
             session: OnceLock::new(),
             version: OnceLock::new(),
             moved: OnceLock::new(),
+            streams: Streams::default(),
             closed: CancellationToken::new(),
         }))
     }
@@ -109,6 +145,11 @@ impl HttpLink {
         &self.0.unasked
     }
 
+    /// The control plane's streams.
+    pub(in crate::outbound) fn streams(&self) -> &Streams {
+        &self.0.streams
+    }
+
     /// Cancelled when this connection is given up.
     pub(in crate::outbound) fn closed(&self) -> &CancellationToken {
         &self.0.closed
@@ -130,6 +171,7 @@ impl HttpLink {
             if let Some(name) = request.name {
                 extra.insert(headers::NAME, headers::encode(name));
             }
+            extra.extend(request.mirrored.iter().cloned());
         }
         let mut sent = HttpExchange::new(self.clone(), request, slot);
         match self.post(request.frame.clone(), extra).await {
@@ -163,12 +205,17 @@ impl HttpLink {
         self.send(request).await
     }
 
+    /// Where requests go.
+    pub(in crate::outbound) fn uri(&self) -> &Uri {
+        self.0.moved.get().unwrap_or(&self.0.remote.uri)
+    }
+
     /// Opens the legacy stream for messages outside of any request.
     ///
     /// # Errors
     ///
     /// When no response came, or a second 401.
-    pub(super) async fn open_events(
+    pub(in crate::outbound) async fn open_events(
         &self,
         last_event: Option<&str>,
     ) -> Result<Response<Incoming>, Failure> {
@@ -176,7 +223,7 @@ impl HttpLink {
         let all = request.headers_mut();
         all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
-            all.insert("last-event-id", id);
+            all.insert(headers::LAST_EVENT_ID, id);
         }
         self.send(request).await
     }
@@ -186,11 +233,39 @@ impl HttpLink {
         let Ok(permit) = Arc::clone(&self.0.asides).try_acquire_owned() else {
             return self.0.unasked.dropped();
         };
+        let mut extra = HeaderMap::new();
+        if self.is_modern()
+            && let Some(method) = message.method()
+        {
+            extra.insert(headers::METHOD, headers::encode(&method));
+        }
         let link = self.clone();
         tokio::spawn(async move {
-            let posted = link.post(message.into_bytes(), HeaderMap::new());
+            let posted = link.post(message.into_bytes(), extra);
             // The child's loss: it is cleaned up when the connection ends.
             let _ = tokio::time::timeout(ASIDE_TIMEOUT, posted).await;
+            drop(permit);
+        });
+    }
+
+    /// Gives the child an answer to a request of its own. One that is lost is counted
+    /// and told: the child waits for it.
+    pub(in crate::outbound) fn reply(&self, answer: Frame) {
+        let Ok(permit) = Arc::clone(&self.0.replies).try_acquire_owned() else {
+            return self.0.unasked.unanswered("it takes no answers");
+        };
+        let link = self.clone();
+        tokio::spawn(async move {
+            let posted = link.post(answer.into_bytes(), HeaderMap::new());
+            match tokio::time::timeout(REPLY_TIMEOUT, posted).await {
+                Ok(Ok(response)) if response.status().is_success() => {}
+                Ok(Ok(_)) => link.0.unasked.unanswered("it refused the answer"),
+                Ok(Err(_)) => link.0.unasked.unanswered("it could not be reached"),
+                Err(_) => link
+                    .0
+                    .unasked
+                    .unanswered("it did not take the answer in time"),
+            }
             drop(permit);
         });
     }
@@ -204,7 +279,7 @@ impl HttpLink {
         }
     }
 
-    pub(super) fn is_modern(&self) -> bool {
+    pub(in crate::outbound) fn is_modern(&self) -> bool {
         let version = self.0.version.get();
         version.is_some_and(|version| Era::of(version) == Era::Modern)
     }
@@ -212,7 +287,7 @@ impl HttpLink {
     fn request(&self, method: Method, body: Full<Bytes>) -> Request<Full<Bytes>> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.0.moved.get().unwrap_or(&self.0.remote.uri).clone();
+        *request.uri_mut() = self.uri().clone();
         let all = request.headers_mut();
         all.clone_from(&self.0.remote.headers);
         if let Some(session) = self.0.session.get() {
@@ -288,10 +363,13 @@ impl HttpLink {
             _ if status.is_server_error() => {
                 Failure::transport(format!("answered HTTP {}", status.as_u16()))
             }
-            _ => Failure::protocol(format!(
-                "answered HTTP {}, which is no MCP",
-                status.as_u16()
-            )),
+            _ => Failure {
+                refused: status.is_client_error(),
+                ..Failure::protocol(format!(
+                    "answered HTTP {}, which is no MCP",
+                    status.as_u16()
+                ))
+            },
         }
     }
 }

@@ -6,9 +6,10 @@ mod client;
 mod events;
 mod exchange;
 mod link;
+mod resume;
 
 pub(super) use challenge::denies;
 pub use client::{HttpClient, TlsError};
 pub(super) use events::follow;
 pub use exchange::HttpExchange;
-pub(super) use link::{HttpLink, Remote};
+pub(super) use link::{ASIDE_TIMEOUT, HttpLink, Remote};

@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{
     catalog::Listing,
-    outbound::{BreakerState, Failure, stdio::Process},
-    protocol::Era,
+    outbound::{BreakerState, Failure, connection::Follow, stdio::Process},
 };
 
 /// Between two fetches of a list, for a child that announces changes in a stream.
@@ -56,10 +55,17 @@ impl Supervisor {
         let patience = settings.timeout;
         let mut log_level = self.surroundings.log_level.clone();
         log_level.mark_changed();
-        let follow = connection.follow(&child.changed, &settings.restart);
+        let follow = connection.follow(Follow {
+            changed: &child.changed,
+            subscriptions: &child.subscriptions,
+            listed: child.is_listed(),
+            patience,
+            clocks: &settings.restart,
+        });
         tokio::pin!(follow);
-        // Nobody lists it, and a modern child tells nothing else here.
-        let mut following = child.is_listed() || connection.era() == Era::Legacy;
+        let mut following = true;
+        let mut subscriptions = child.subscriptions.changes();
+        subscriptions.mark_changed();
         let mut listed = Instant::now();
         let mut list_at = None;
         let mut list_again = LIST_AGAIN;
@@ -77,7 +83,7 @@ impl Supervisor {
                     return End::Lost(Failure::transport(reason));
                 }
                 () = connection.closed() => {
-                    return End::Lost(Failure::transport("closed its connection"));
+                    return End::Lost(connection.loss());
                 }
                 () = &mut idle, if job.is_none() => {
                     // What it has changed is listed before, but once only: it may go on
@@ -102,6 +108,7 @@ impl Supervisor {
                         return End::Lost(failure);
                     }
                 }
+                _ = subscriptions.changed() => self.is_subscribed_to(),
                 () = child.changed.notified(), if child.is_listed() => {
                     list_at.get_or_insert(Instant::now().max(listed + LIST_EVERY));
                 }
@@ -181,8 +188,20 @@ impl Supervisor {
     fn listed(&self, listing: Listing) {
         debug!(child = %self.child.name(), tools = listing.tools().len(), "listed again");
         let listing = self.child.filtered(listing);
+        self.warn_of_unfit(&listing);
         self.child.listing.store(Some(Arc::new(listing)));
         self.tell();
+    }
+
+    /// Tells of tools that are left out, once.
+    pub(super) fn warn_of_unfit(&self, listing: &Listing) {
+        let before = self.child.listing();
+        for unfit in &listing.unfit {
+            if !before.as_ref().is_some_and(|it| it.unfit.contains(unfit)) {
+                let (child, tool, why) = (self.child.name(), unfit.own.as_str(), &unfit.why);
+                warn!(%child, tool, why, "a tool is left out: it cannot be called over HTTP");
+            }
+        }
     }
 
     fn not_listed(&self, failure: &Failure, again: Duration) {

@@ -23,6 +23,10 @@ pub struct Options {
     /// Answer every HTTP request as an event stream, not only those that need one.
     #[arg(long)]
     pub sse: bool,
+    /// Where something is said before a legacy answer, let go of the stream at once;
+    /// whoever comes back with its id is told all of it.
+    #[arg(long)]
+    pub polls: bool,
 
     /// List this many tools `filler_0000`, `filler_0001`, … beside the built-in ones.
     #[arg(long, default_value_t = 0)]
@@ -43,6 +47,16 @@ pub struct Options {
     #[arg(long)]
     pub result_file: Option<PathBuf>,
 
+    /// List a resource of this URI. Repeatable.
+    #[arg(long = "resource")]
+    pub resources: Vec<String>,
+    /// Declare that resources can be subscribed to.
+    #[arg(long)]
+    pub subscribe: bool,
+    /// What this child says of how it is to be used.
+    #[arg(long)]
+    pub instructions: Option<String>,
+
     /// Append what happens, one JSON text a line, to this file.
     #[arg(long)]
     pub journal: Option<PathBuf>,
@@ -60,6 +74,10 @@ pub struct Options {
     /// What a 401 or a 403 says in a JSON-RPC error; `{token}`: what the request bears.
     #[arg(long)]
     pub refusal: Option<String>,
+
+    /// Declare this extension, and understand whatever the specification does not know.
+    #[arg(long)]
+    pub extension: Option<String>,
 
     /// The one way in which this child is broken.
     #[arg(long, value_enum, default_value_t = Behaviour::Healthy)]

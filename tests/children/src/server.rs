@@ -13,15 +13,18 @@ use std::{
 };
 
 use clap::ValueEnum as _;
-use futures::channel::mpsc;
+use futures::{StreamExt as _, channel::mpsc};
 use serde_json::json;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
+    asking::Asking,
     catalog::Catalog,
+    extension,
     journal::Journal,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::{Behaviour, Eras, Options},
+    resources::{self, Resources},
     tools,
 };
 
@@ -75,6 +78,8 @@ pub struct Server {
     pub options: Options,
     pub journal: Journal,
     pub catalog: Mutex<Catalog>,
+    pub asking: Asking,
+    pub resources: Resources,
     echoes: AtomicU64,
     flood: AtomicU32,
     behaviour: Mutex<Behaviour>,
@@ -91,6 +96,8 @@ impl Server {
         Self {
             journal: Journal::open(options.journal.as_deref()),
             catalog: Mutex::new(Catalog::new(&options)),
+            asking: Asking::default(),
+            resources: Resources::new(&options),
             echoes: AtomicU64::new(0),
             flood: AtomicU32::new(options.flood_notifications),
             behaviour: Mutex::new(options.behaviour),
@@ -187,7 +194,11 @@ impl Server {
         let method = message.method.as_deref().unwrap_or_default();
         let params = message.params();
         match (method, asker.era) {
-            ("initialize", Era::Legacy) => self.initialize(&params).await,
+            ("initialize", Era::Legacy) => {
+                self.journal
+                    .note("initialize", json!({"params": message.raw_params()}));
+                self.initialize(&params).await
+            }
             ("server/discover", Era::Modern) => self.discover(),
             ("ping" | "logging/setLevel", Era::Legacy) => {
                 self.journal
@@ -195,9 +206,18 @@ impl Server {
                 Reply::Result("{}".to_owned())
             }
             ("subscriptions/listen", Era::Modern) => self.listen(message, out).await,
+            ("resources/list", era) => Reply::Result(format!(
+                r#"{{"resources":[{}]{}}}"#,
+                self.resources.entries(),
+                resources::list_keys(era, MODERN_LIST_KEYS),
+            )),
+            ("resources/subscribe" | "resources/unsubscribe", Era::Legacy) => {
+                resources::subscribe(self, message, asker)
+            }
             ("tools/list", era) => self.list_tools(&params, era),
             ("tools/call", _) => tools::call(self, message, &params, asker, out).await,
-            _ => unknown_method(method).into(),
+            (_, era) => extension::answer(self, method, message, era, out)
+                .unwrap_or_else(|| unknown_method(method).into()),
         }
     }
 
@@ -211,8 +231,11 @@ impl Server {
             Some(known) => known,
             None => LEGACY_VERSIONS[0],
         };
+        let (beside, declared) = extension::introduction(&self.options);
         Reply::Result(format!(
-            r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{SERVER_INFO}}}"#
+            r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{SERVER_INFO}{}{beside}}}"#,
+            self.capabilities(&declared),
+            self.instructions(),
         ))
     }
 
@@ -220,10 +243,30 @@ impl Server {
         match self.behaviour() {
             Behaviour::WrongVersion => unsupported_version("", VERSION_OF_NOBODY).into(),
             Behaviour::NeverInitializes => unknown_method("server/discover").into(),
-            _ => Reply::Result(format!(
-                r#"{{"supportedVersions":["{MODERN_VERSION}"],"capabilities":{CAPABILITIES},"_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}{MODERN_LIST_KEYS}}}"#
-            )),
+            _ => {
+                let (beside, declared) = extension::introduction(&self.options);
+                Reply::Result(format!(
+                    r#"{{"supportedVersions":["{MODERN_VERSION}"],"capabilities":{},"_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}{}{MODERN_LIST_KEYS}{beside}}}"#,
+                    self.capabilities(&declared),
+                    self.instructions(),
+                ))
+            }
         }
+    }
+
+    /// With these members besides, each with a comma before it.
+    fn capabilities(&self, declared: &str) -> String {
+        format!(
+            "{{{CAPABILITIES}{}{declared}}}",
+            self.resources.capability()
+        )
+    }
+
+    fn instructions(&self) -> String {
+        let said = self.options.instructions.as_deref();
+        said.map_or_else(String::new, |it| {
+            format!(r#","instructions":{}"#, quoted(it))
+        })
     }
 
     fn list_tools(&self, params: &Params, era: Era) -> Reply {
@@ -247,14 +290,25 @@ impl Server {
         let id = message.id.as_deref().map_or("null", |id| id.get());
         let meta = format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}"#);
         let mut changes = self.list_changes();
+        let honoured = self.resources.honoured(message);
+        let mut news = self.resources.news();
+        let mut accepted = json!({});
+        if message.raw_params().contains("toolsListChanged") {
+            accepted["toolsListChanged"] = true.into();
+        }
+        if !honoured.is_empty() {
+            accepted["resourceSubscriptions"] = honoured.clone().into();
+        }
         send(
             out,
             notification(
                 "notifications/subscriptions/acknowledged",
-                &format!(r#"{{"notifications":{{"toolsListChanged":true}},{meta}}}"#),
+                &format!(r#"{{"notifications":{accepted},{meta}}}"#),
             ),
         );
-        self.journal.note("listening", json!({}));
+        self.journal
+            .note("listening", json!({"resources": honoured}));
+        let _gone = Gone(&self.journal, honoured.clone());
         let mut end = Box::pin(self.end_of_streams());
         loop {
             tokio::select! {
@@ -262,6 +316,11 @@ impl Server {
                     out,
                     notification("notifications/tools/list_changed", &format!("{{{meta}}}")),
                 ),
+                Some(news) = news.next() => {
+                    if let Some(frame) = resources::told_to_listener(news, &honoured, &meta) {
+                        send(out, frame);
+                    }
+                }
                 () = &mut end => break,
             }
         }
@@ -280,13 +339,23 @@ impl Server {
     }
 }
 
+/// Notes when a listener has gone.
+struct Gone<'a>(&'a Journal, Vec<String>);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.note("listened", json!({"resources": self.1}));
+    }
+}
+
 /// The era that a file names.
 fn written(path: &Path) -> Option<Eras> {
     let name = fs::read_to_string(path).ok()?;
     Eras::from_str(name.trim(), true).ok()
 }
 
-const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"logging":{}}"#;
+/// Members of the capabilities.
+const CAPABILITIES: &str = r#""tools":{"listChanged":true},"logging":{}"#;
 const SERVER_INFO: &str = r#"{"name":"test-child","version":"0.1.0"}"#;
 
 /// Sends a frame that precedes the answer. An asker who has gone away is no error.
