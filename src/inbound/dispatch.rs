@@ -116,7 +116,7 @@ impl Dispatch {
     ) -> Reply {
         let method = frame.method().unwrap_or_default();
         let era = requester.caller.era;
-        if let Some(method) = Method::of(&method) {
+        if let Some(method) = Method::of(&method, era) {
             return self
                 .relay
                 .carry(method, frame, params, &requester.caller, asides)

@@ -1,6 +1,6 @@
-//! The methods that the specification names.
+//! The methods that the specification names, and its own extension for tasks.
 
-/// Requests and notifications of any version, in either direction. What the extensions
+/// Requests and notifications of any version, in either direction. What other extensions
 /// add is none of them.
 const SPECIFIED: &[&str] = &[
     "completion/complete",
@@ -17,6 +17,8 @@ const SPECIFIED: &[&str] = &[
     "notifications/resources/updated",
     "notifications/roots/list_changed",
     "notifications/subscriptions/acknowledged",
+    "notifications/tasks",
+    "notifications/tasks/status",
     "notifications/tools/list_changed",
     "ping",
     "prompts/get",
@@ -30,6 +32,11 @@ const SPECIFIED: &[&str] = &[
     "sampling/createMessage",
     "server/discover",
     "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
     "tools/call",
     "tools/list",
 ];

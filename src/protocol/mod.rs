@@ -15,6 +15,7 @@ pub mod names;
 pub mod request;
 pub mod session;
 pub mod splice;
+pub mod task;
 pub mod version;
 pub mod view;
 

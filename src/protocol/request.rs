@@ -51,6 +51,11 @@ pub fn name_key(method: &str) -> Option<&'static str> {
     }
 }
 
+/// The same of a method that the modern era does not have, so that no header names it.
+fn legacy_name_key(method: &str) -> Option<&'static str> {
+    (method == "tasks/result").then_some("taskId")
+}
+
 /// What was read of a request's `params`.
 #[derive(Debug, Default)]
 pub struct Params {
@@ -126,7 +131,9 @@ impl Params {
     pub fn read(frame: &Frame, method: &str) -> Result<Self, RpcError> {
         let mut read = Self::default();
         let Some(params) = frame.body_object() else {
-            let needed = name_key(method).or((method == COMPLETE).then_some("ref"));
+            let needed = name_key(method)
+                .or(legacy_name_key(method))
+                .or((method == COMPLETE).then_some("ref"));
             return match needed {
                 Some(key) => Err(invalid(format!("params.{key} is missing"))),
                 None => Ok(read),
@@ -135,7 +142,7 @@ impl Params {
         read.at.params = frame.body_range();
         read.at.params_is_empty = params.members().is_empty();
 
-        if let Some(key) = name_key(method) {
+        if let Some(key) = name_key(method).or(legacy_name_key(method)) {
             let raw = single(&params, key)?
                 .filter(|raw| json::is_string(raw))
                 .ok_or_else(|| invalid(format!("params.{key} must be a string")))?;

@@ -15,8 +15,9 @@ use crate::{
         Child, Connection, Failure, LongAnswer, Outgoing, Part, call_id, era_keys, next_number,
     },
     protocol::{
-        Caller, Era, Frame, Kind, answer,
+        Caller, Era, Frame, Kind, View, answer,
         request::{MetaEdit, Params, RequestEdit, name_key},
+        task,
     },
     telemetry::Outcome,
 };
@@ -107,7 +108,9 @@ impl Call<'_> {
             number,
             method: &method,
             name: name_key(&method).map(|_| self.own_name),
-            may_stream: keeps_ids && self.caller.era == connection.era(),
+            may_stream: keeps_ids
+                && self.caller.era == connection.era()
+                && !self.method.is_of_tasks(),
         };
         let settings = &self.child.settings;
         let mut deadline = self
@@ -143,7 +146,7 @@ impl Call<'_> {
                         if exchange.is_refusal() && self.method != Method::Other {
                             self.child.doubt(&connection);
                         }
-                        return self.answered(&answer, connection.era());
+                        return self.answered(answer, connection.era());
                     }
                     Part::Long(long) => return Ok(Answer::Long(long, deadline.last())),
                 }
@@ -181,6 +184,7 @@ impl Call<'_> {
     /// A message of the child for this call, as the client is to read it; `None` if
     /// it asked for none such.
     fn aside(&self, message: Frame, keeps_ids: bool) -> Option<Bytes> {
+        let message = self.of_public_task(message);
         match message.method().as_deref() {
             Some("notifications/progress") => {
                 let token = self.params.progress_token.as_deref()?;
@@ -200,7 +204,23 @@ impl Call<'_> {
         }
     }
 
-    fn answered(&self, answer: &Frame, child: Era) -> Result<Answer, Failure> {
+    /// What tells of a task, under the id that clients see.
+    fn of_public_task(&self, message: Frame) -> Frame {
+        let prefix = match self.caller.view {
+            View::All | View::Group(_) => self.child.settings.prefix.as_str(),
+            View::Child(_) => "",
+        };
+        if prefix.is_empty() {
+            return message;
+        }
+        let spliced = task::with_public_ids(&message, prefix, self.method.is_of_tasks());
+        spliced
+            .and_then(|bytes| Frame::read(bytes).ok())
+            .unwrap_or(message)
+    }
+
+    fn answered(&self, answer: Frame, child: Era) -> Result<Answer, Failure> {
+        let answer = &self.of_public_task(answer);
         if (self.caller.era, child) == (Era::Legacy, Era::Modern)
             && let Some(kind) = answer::unfinished(answer)
         {

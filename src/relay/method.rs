@@ -3,7 +3,10 @@
 
 use crate::{
     catalog::Primitive,
-    protocol::request::{Params, Reference},
+    protocol::{
+        Era,
+        request::{Params, Reference},
+    },
 };
 
 /// A method whose requests are carried.
@@ -17,21 +20,38 @@ pub enum Method {
     ReadResource,
     /// `completion/complete`
     Complete,
+    /// `tasks/get`
+    GetTask,
+    /// `tasks/update` (2026-07-28)
+    UpdateTask,
+    /// `tasks/cancel`
+    CancelTask,
+    /// `tasks/result` (2025-11-25)
+    TaskResult,
     /// One that the specification does not know.
     Other,
 }
 
 impl Method {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 8] = [
         Self::CallTool,
         Self::GetPrompt,
         Self::ReadResource,
         Self::Complete,
+        Self::GetTask,
+        Self::UpdateTask,
+        Self::CancelTask,
+        Self::TaskResult,
     ];
 
-    /// The method of this name.
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str() == name)
+    /// The method of this name, in this era.
+    pub fn of(name: &str, era: Era) -> Option<Self> {
+        let named = Self::ALL.into_iter().find(|it| it.as_str() == name)?;
+        let other_era = match era {
+            Era::Legacy => Self::UpdateTask,
+            Era::Modern => Self::TaskResult,
+        };
+        (named != other_era).then_some(named)
     }
 
     /// Its name, in metrics too: the names of unknown ones are without number.
@@ -41,18 +61,35 @@ impl Method {
             Self::GetPrompt => "prompts/get",
             Self::ReadResource => "resources/read",
             Self::Complete => "completion/complete",
+            Self::GetTask => "tasks/get",
+            Self::UpdateTask => "tasks/update",
+            Self::CancelTask => "tasks/cancel",
+            Self::TaskResult => "tasks/result",
             Self::Other => "other",
         }
     }
 
-    /// What a request names.
+    /// Whether what a request names is a task.
+    pub(super) fn is_of_tasks(self) -> bool {
+        match self {
+            Self::GetTask | Self::UpdateTask | Self::CancelTask | Self::TaskResult => true,
+            Self::CallTool
+            | Self::GetPrompt
+            | Self::ReadResource
+            | Self::Complete
+            | Self::Other => false,
+        }
+    }
+
+    /// What a request names, as far as it stands in a list: no task does.
     pub(super) fn names(self, params: &Params) -> Primitive {
         match (self, params.reference) {
             (Self::CallTool, _) => Primitive::Tool,
             (Self::GetPrompt, _) | (Self::Complete, Some(Reference::Prompt)) => Primitive::Prompt,
             (Self::ReadResource, _) | (Self::Other, Some(_)) => Primitive::Resource,
             (Self::Complete, _) => Primitive::Template,
-            (Self::Other, None) => Primitive::Tool,
+            (Self::GetTask | Self::UpdateTask | Self::CancelTask | Self::TaskResult, _)
+            | (Self::Other, None) => Primitive::Tool,
         }
     }
 }
