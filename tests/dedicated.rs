@@ -103,6 +103,31 @@ async fn each_session_has_a_session_of_its_own_with_a_remote_child() {
     assert_eq!(session(&mut two).await, second);
 }
 
+/// The session's own connection meets the exchange with its next call, long after the
+/// entry's own has got over it.
+#[tokio::test]
+async fn a_session_whose_child_has_changed_its_era_does_not_notice() {
+    for (before, after) in [(Era::Legacy, Era::Modern), (Era::Modern, Era::Legacy)] {
+        let child = dedicated(Child::of(before))
+            .key("keepAlive", 0)
+            .key("restart", json!({"backoff": "1ms", "maxBackoff": "10ms"}));
+        let mut mux = Fleet::new().http("child", child).over(Door::Http).await;
+        mux.all_ready().await;
+        let mut client = mux.client(Era::Legacy).await;
+        client.call("child__echo", "{}").await.content();
+        mux.remote("child").stop().await;
+        mux.remote("child").restart_as(after).await;
+        mux.until_child("child", "speaks the other era", |child| {
+            child["state"] == "ready" && child["era"] == after.as_str()
+        })
+        .await;
+
+        let answer = client.call("child__echo", "{}").await;
+
+        assert_eq!(answer.content()["calls"], 1, "{after:?}: {}", answer.frame);
+    }
+}
+
 #[tokio::test]
 async fn a_process_ends_with_its_session_and_no_other_does() {
     let mut mux = over_http(dedicated(Child::modern())).await;

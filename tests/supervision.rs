@@ -180,12 +180,8 @@ async fn a_child_that_comes_back_in_another_era_is_spoken_to_in_that() {
 
         mux.remote("child").restart_as(after).await;
 
-        let era = match after {
-            Era::Legacy => "legacy",
-            Era::Modern => "modern",
-        };
         mux.until_child("child", "speaks the other era", |child| {
-            child["state"] == "ready" && child["era"] == era
+            child["state"] == "ready" && child["era"] == after.as_str()
         })
         .await;
         let answer = client.call("child__echo", "{}").await;

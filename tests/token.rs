@@ -368,7 +368,6 @@ async fn a_child_is_shown_what_it_would_be_sent() {
     for (child, part) in [
         ("headed", "\"headed\" is not sent this token"),
         ("user", "\"user\" is not sent this token"),
-        ("sse", "\"sse\" is not used: entry \"sse\" needs"),
     ] {
         let output = of(child).await;
         ended(&output, 0);

@@ -1,10 +1,10 @@
 //! One entry of a list, as its child wrote it.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
-use super::Primitive;
+use super::{Mirrors, Primitive};
 use crate::protocol::{
     OwnName,
     json::{self, Object, quote},
@@ -19,6 +19,9 @@ pub struct Entry {
     /// Whether a request for it may be sent twice: of tools those with
     /// `annotations.readOnlyHint` or `annotations.idempotentHint`, and all else.
     pub repeatable: bool,
+    /// The arguments of a tool that are told in headers; or what is wrong with the way
+    /// it says so.
+    pub mirrors: Result<Option<Arc<Mirrors>>, String>,
     /// The resource that a tool shows itself with (MCP Apps, `_meta.ui.resourceUri`), and
     /// where that is said.
     shown_by: Option<(OwnName, Vec<Range<usize>>)>,
@@ -41,6 +44,10 @@ impl Entry {
         Some(Self {
             own: json::unquote(name).into_owned().into(),
             repeatable: !is_tool || hint("readOnlyHint") || hint("idempotentHint"),
+            mirrors: match is_tool {
+                true => Mirrors::read(&object).map(|mirrors| mirrors.map(Arc::new)),
+                false => Ok(None),
+            },
             shown_by: is_tool.then(|| shown_by(&object)).flatten(),
             name_at: object.range_of(name),
             // A copy: a slice would keep the whole page alive.

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::{Entry, Family, Filter, Primitive, Profile};
-use crate::protocol::{Frame, Kind, json};
+use crate::protocol::{Frame, Kind, OwnName, json};
 
 /// Everything one child offers, each list in the child's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,18 @@ pub struct Listing {
     pub completes: bool,
     /// What it says of itself.
     pub profile: Profile,
+    /// Tools that are left out because they cannot be called the way the child is
+    /// reached.
+    pub unfit: Vec<Unfit>,
+}
+
+/// A tool that cannot be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The child's own name for it.
+    pub own: OwnName,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// One answered page of a list.
@@ -134,6 +146,19 @@ impl Listing {
     /// The listing without the tools that `filter` holds back.
     pub fn filtered(mut self, filter: &Filter) -> Self {
         self.lists[Primitive::Tool as usize].retain(|tool| filter.allows(tool.own.as_str()));
+        self.unfit.retain(|tool| filter.allows(tool.own.as_str()));
+        self
+    }
+
+    /// The listing without the tools that a client must not call over HTTP: those whose
+    /// arguments cannot be told in headers as they ask.
+    pub fn fit_for_headers(mut self) -> Self {
+        let tools = &mut self.lists[Primitive::Tool as usize];
+        let unfit = tools.extract_if(.., |tool| tool.mirrors.is_err());
+        self.unfit.extend(unfit.map(|tool| Unfit {
+            own: tool.own,
+            why: tool.mirrors.err().unwrap_or_default(),
+        }));
         self
     }
 

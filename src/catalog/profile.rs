@@ -29,6 +29,11 @@ impl Profile {
         self.declared("experimental")
     }
 
+    /// Whether it declares any extension.
+    pub(super) fn is_extended(&self) -> bool {
+        self.extensions().next().is_some()
+    }
+
     fn declared(&self, key: &str) -> impl Iterator<Item = (&String, &Value)> {
         let declared = self.capabilities.get(key).and_then(Value::as_object);
         declared.into_iter().flatten()

@@ -15,8 +15,7 @@ pub(super) struct Resources {
     templates: Vec<(Template, Route)>,
     /// The one child that has URIs of a scheme; `None`: several do.
     schemes: HashMap<String, Option<usize>>,
-    /// The one child that has resources at all: what it does not list is its all the
-    /// same.
+    /// The one child that can have what nobody lists.
     only: Option<usize>,
     /// The entries as they stand in lists.
     pub(super) lists: [Vec<u8>; 2],
@@ -33,17 +32,9 @@ impl Resources {
 
     /// Merges them, in the children's order.
     pub(super) fn merge(offers: &[Offer<'_>]) -> Self {
-        let mut offering = offers.iter().enumerate().filter(|(_, offer)| {
-            let listing = offer.listing;
-            listing.is_some_and(|listing| listing.offers(Family::Resources))
-        });
-        let only = match (offering.next(), offering.next()) {
-            (Some((child, _)), None) => Some(child),
-            _ => None,
-        };
         let mut all = Self {
             aliases: aliases(offers),
-            only,
+            only: only(offers),
             ..Self::default()
         };
         for (child, offer) in offers.iter().enumerate() {
@@ -93,7 +84,7 @@ impl Resources {
 
     /// Whose this URI is, and what its owner calls it: one that is listed, one behind an
     /// alias, one that a template stands for; at last one of a scheme that only one
-    /// child has, or any if only one child has resources, for children give out URIs in
+    /// child has, or any that only one child can have, for children give out URIs in
     /// their results that they do not list.
     pub(super) fn owner(&self, uri: &str) -> Option<Route> {
         if let Some(route) = self.exact.get(uri) {
@@ -144,7 +135,24 @@ fn route(own: &OwnName, child: usize) -> Route {
         child,
         own: own.clone(),
         repeatable: true,
+        mirrors: None,
     }
+}
+
+/// The one child that has resources at all; among several the one that declares an
+/// extension, as these bring URIs of their own.
+fn only(offers: &[Offer<'_>]) -> Option<usize> {
+    let offering = |extended: bool| {
+        let offers = offers.iter().enumerate();
+        let children = offers.filter(move |(_, offer)| {
+            offer.listing.is_some_and(|listing| {
+                listing.offers(Family::Resources) && (!extended || listing.profile.is_extended())
+            })
+        });
+        let mut children = children.map(|(child, _)| child);
+        children.next().filter(|_| children.next().is_none())
+    };
+    offering(false).or_else(|| offering(true))
 }
 
 fn scheme(uri: &str) -> Option<&str> {

@@ -4,7 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Extensions, Family, Listing, Primitive, naming::public_name, resources::Resources};
+use super::{
+    Extensions, Family, Listing, Mirrors, Primitive, naming::public_name, resources::Resources,
+};
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
 /// What ends a list in the modern era. It may be kept for five seconds: changes are
@@ -31,6 +33,8 @@ pub struct Route {
     pub own: OwnName,
     /// Whether a request for it may be sent twice.
     pub repeatable: bool,
+    /// The arguments that are told in headers too, if any are.
+    pub mirrors: Option<Arc<Mirrors>>,
 }
 
 /// A tool or prompt that is left out because its public name was taken.
@@ -78,6 +82,7 @@ impl Catalog {
                         child: 0,
                         own: entry.own.clone(),
                         repeatable: entry.repeatable,
+                        mirrors: entry.mirrors.clone().unwrap_or_default(),
                     });
             }
             routes
@@ -130,6 +135,7 @@ impl Catalog {
                         child,
                         own: entry.own.clone(),
                         repeatable: entry.repeatable,
+                        mirrors: entry.mirrors.clone().unwrap_or_default(),
                     };
                     routes.insert(name, route);
                 }
@@ -327,7 +333,8 @@ mod tests {
             Some(Route {
                 child: 1,
                 own: "x".into(),
-                repeatable: false
+                repeatable: false,
+                mirrors: None
             })
         );
     }
@@ -401,6 +408,28 @@ mod tests {
         assert_eq!(owner("db://users/rows"), Some(0));
         assert_eq!(owner("note:2"), Some(1));
         assert_eq!(owner("file:///a"), None);
+    }
+
+    #[test]
+    fn what_nobody_lists_is_of_the_one_child_that_can_have_it() {
+        let listed = || with(Primitive::Resource, r#"[{"uri":"file:///a","name":"a"}]"#);
+        let (one, mut two) = (listed(), listed());
+        let owner = |offers: &[(&str, &str, &Listing)]| {
+            let catalog = merge(offers);
+            let route = catalog.route(Primitive::Resource, "skill://x")?;
+            Some(route.child)
+        };
+        let tools = listing(r#"[{"name":"x"}]"#);
+        assert_eq!(owner(&[("t", "t", &tools), ("one", "one", &one)]), Some(1));
+        assert_eq!(owner(&[("one", "one", &one), ("two", "two", &two)]), None);
+        let extensions = serde_json::json!({"io.modelcontextprotocol/skills": {}});
+        two.profile
+            .capabilities
+            .insert("extensions".to_owned(), extensions);
+        assert_eq!(
+            owner(&[("one", "one", &one), ("two", "two", &two)]),
+            Some(1)
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use tracing::warn;
 
 use super::CliError;
-use crate::config::{AuthSettings, ChildSettings, Mode, Settings, TransportSettings};
+use crate::config::{AuthSettings, ChildSettings, Mode, Settings};
 
 /// Disables the children that cannot do without such a setting.
 ///
@@ -22,11 +22,10 @@ pub(super) fn sort_out(settings: &mut Settings) -> Result<(), CliError> {
         ));
     }
     for child in usable(&mut settings.children) {
-        let cannot = match (&child.transport, &child.auth) {
-            (TransportSettings::Sse(_), _) => "the transport \"sse\"",
-            (_, AuthSettings::Exchange(_)) => "an \"auth\" with \"tokenExchange\"",
-            (_, AuthSettings::Passthrough) => "\"auth\": \"passthrough\"",
-            (_, AuthSettings::Service | AuthSettings::Own(_) | AuthSettings::None) => continue,
+        let cannot = match &child.auth {
+            AuthSettings::Exchange(_) => "an \"auth\" with \"tokenExchange\"",
+            AuthSettings::Passthrough => "\"auth\": \"passthrough\"",
+            AuthSettings::Service | AuthSettings::Own(_) | AuthSettings::None => continue,
         };
         child.disabled = Some(format!(
             "entry {:?} needs {cannot}, which this version does not support yet",
@@ -82,6 +81,6 @@ mod tests {
             .iter()
             .map(|c| c.disabled.is_some())
             .collect();
-        assert_eq!(disabled, [true, true, false]);
+        assert_eq!(disabled, [false, true, false]);
     }
 }

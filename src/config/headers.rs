@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{reader::Reader, shown::pair_name};
+use crate::protocol::headers::PARAM_PREFIX;
 
 /// Headers that describe a message or its connection. Whoever writes the message
 /// sets them; a value from a file could only break it.
@@ -29,7 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<HeaderMap> {
     let mut sound = true;
     for (name, value) in reader.pairs("headers")? {
         match header(&name, &value) {
-            Ok((name, _)) if OWN.contains(&name.as_str()) => reader.warn(&format!(
+            Ok((name, _)) if is_own(&name) => reader.warn(&format!(
                 "the header {:?} is set by the multiplexer itself; the one in {written:?} has no effect",
                 name.as_str()
             )),
@@ -51,6 +52,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<HeaderMap> {
         }
     }
     sound.then_some(headers)
+}
+
+fn is_own(name: &HeaderName) -> bool {
+    OWN.contains(&name.as_str()) || name.as_str().starts_with(PARAM_PREFIX)
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
@@ -122,14 +127,14 @@ mod tests {
 
     #[test]
     fn a_header_of_the_message_itself_is_left_out_with_a_warning() {
-        let (headers, findings) =
-            read_json(r#"{"headers": {"Content-Type": "text/plain", "X-A": "1"}}"#);
-        assert_eq!(headers.expect("valid").len(), 1);
-        assert!(
-            findings.warnings[0]
-                .to_string()
-                .contains("\"content-type\" is set by")
-        );
+        for name in ["Content-Type", "Mcp-Param-Region"] {
+            let text = format!(r#"{{"headers": {{"{name}": "text/plain", "X-A": "1"}}}}"#);
+            let (headers, findings) = read_json(&text);
+            assert_eq!(headers.expect("valid").len(), 1);
+            let warning = findings.warnings[0].to_string();
+            let told = format!("{:?} is set by", name.to_lowercase());
+            assert!(warning.contains(&told), "{warning}");
+        }
     }
 
     #[test]

@@ -12,10 +12,10 @@ use tracing::warn;
 use super::{
     Changes, FIRST_ROUND, Fleet, Snapshot, groups,
     members::Members,
-    views::{Merged, Views},
+    views::{Sources, Views, offer},
 };
 use crate::{
-    catalog::{Catalog, Collision, Offer},
+    catalog::{Catalog, Collision},
     config::Settings,
     protocol::ChildName,
 };
@@ -114,7 +114,7 @@ impl Merging {
         let offers: Vec<_> = children
             .iter()
             .zip(&listings)
-            .map(|(child, listing)| Offer::of(child, listing.as_deref()))
+            .map(|(child, listing)| offer(child, listing.as_deref()))
             .collect();
         let catalog = Catalog::merge(&offers, self.max_name_length);
         for collision in catalog.collisions() {
@@ -124,17 +124,14 @@ impl Merging {
         }
         let mut generations = before.generations;
         let all_changed = generations.follow(&before.catalog, &catalog, self.merges);
-        let Merged {
-            views,
-            changed: views_changed,
-        } = Views::merge(
-            &before,
-            &children,
-            &listings,
-            &self.groups,
-            self.max_name_length,
-            self.merges,
-        );
+        let now = Sources {
+            children: &children,
+            listings: &listings,
+            groups: &self.groups,
+            max_name_length: self.max_name_length,
+            merge: self.merges,
+        };
+        let (views, views_changed) = Views::merge(&before, now);
         let changed = match all_changed || views_changed {
             true => self.merges,
             false => before.changed,

@@ -39,7 +39,8 @@ pub struct ChildStatus {
     resources: usize,
     prompts: usize,
     tools_list_bytes: usize,
-    /// Tools left out because another child has their public name.
+    /// Tools left out because another child has their public name, or because they
+    /// cannot be called.
     tools_left_out: usize,
     restarts: u64,
     /// Client sessions that have a connection of their own.
@@ -76,7 +77,8 @@ impl Fleet {
                 left_out: collisions
                     .iter()
                     .filter(|c| c.left_out == *child.name())
-                    .count(),
+                    .count()
+                    + listing.as_ref().map_or(0, |listing| listing.unfit.len()),
                 child: Arc::clone(child),
                 listing: listing.clone(),
             })

@@ -41,95 +41,84 @@ struct Group {
     generations: Generations,
 }
 
-/// What a merge made of the views.
-pub(super) struct Merged {
-    pub(super) views: Views,
-    /// Whether anybody sees something else in one of them.
-    pub(super) changed: bool,
+/// What there is to be seen, from one merge to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) children: &'a [Arc<Child>],
+    /// Of each child, what it offers.
+    pub(super) listings: &'a [Option<Arc<Listing>>],
+    pub(super) groups: &'a [(Arc<str>, Vec<ChildName>)],
+    pub(super) max_name_length: usize,
+    /// The number of the merge. It grows, so that a view that comes again is newer than
+    /// it was.
+    pub(super) merge: u64,
 }
 
 impl Views {
-    /// The views of these children, that were `before` until now. `merge` is the number
-    /// of the merge: it grows, so that a view that comes again is newer than it was.
-    pub(super) fn merge(
-        before: &Snapshot,
-        children: &[Arc<Child>],
-        listings: &[Option<Arc<Listing>>],
-        groups: &[(Arc<str>, Vec<ChildName>)],
-        max_name_length: usize,
-        merge: u64,
-    ) -> Merged {
-        let places: HashMap<ChildName, usize> = children
-            .iter()
-            .enumerate()
-            .map(|(place, child)| (child.name().clone(), place))
-            .collect();
+    /// The views, that were `before` until now; and whether anybody sees something else in
+    /// one of them.
+    pub(super) fn merge(before: &Snapshot, now: Sources<'_>) -> (Self, bool) {
         let mut changed = false;
+        let mut views = Self {
+            max_name_length: now.max_name_length,
+            ..Self::default()
+        };
         // Which children are as they were, for the groups.
-        let mut same = Vec::with_capacity(children.len());
-        let alone = children.iter().zip(listings).map(|(child, listing)| {
-            let place = before.views.places.get(child.name());
-            let known = place.and_then(|place| {
-                let was = (before.children.get(*place)?, before.listings.get(*place)?);
-                Some((before.views.alone.get(*place)?, was))
+        let mut same = Vec::with_capacity(now.children.len());
+        for (place, (child, listing)) in now.children.iter().zip(now.listings).enumerate() {
+            views.places.insert(child.name().clone(), place);
+            let known = before.views.places.get(child.name()).and_then(|place| {
+                let alone = before.views.alone.get(*place)?;
+                let (was, listed) = (before.children.get(*place)?, before.listings.get(*place)?);
+                Some((alone, was, listed))
             });
-            let Some((alone, (was, was_listed))) = known else {
+            let Some((alone, was, listed)) = known else {
                 same.push(false);
-                return Alone::new(Generations::all(merge));
+                views.alone.push(Alone::new(Generations::all(now.merge)));
+                continue;
             };
-            let same_listing = is_same(listing.as_ref(), was_listed.as_ref());
-            same.push(same_listing && child.settings.prefix == was.settings.prefix);
-            if same_listing {
-                return alone.clone();
-            }
-            let mut generations = alone.generations;
-            let nothing = Listing::default();
-            let now = listing.as_deref().unwrap_or(&nothing);
-            let then = was_listed.as_deref().unwrap_or(&nothing);
-            for family in Family::ALL {
-                if !now.lists_the_same_as(then, family) {
-                    generations.moves(family, merge);
-                    changed = true;
+            let as_it_was = is_same(listing.as_ref(), listed.as_ref());
+            same.push(as_it_was && child.settings.prefix == was.settings.prefix);
+            views.alone.push(match as_it_was {
+                true => alone.clone(),
+                false => {
+                    let mut generations = alone.generations;
+                    let (was, is) = (listed.as_deref(), listing.as_deref());
+                    changed |= generations.follow_child(was, is, now.merge);
+                    Alone::new(generations)
                 }
-            }
-            Alone::new(generations)
-        });
-        let alone = alone.collect();
-        let groups = groups.iter().map(|(name, names)| {
-            let mut members: Vec<usize> = names
-                .iter()
-                .filter_map(|name| places.get(name).copied())
-                .collect();
+            });
+        }
+        for (name, names) in now.groups {
+            let members = names.iter().filter_map(|name| views.places.get(name));
+            let mut members: Vec<usize> = members.copied().collect();
             // In file order, as everywhere.
             members.sort_unstable();
             let was = before.views.groups.get(name);
-            let as_it_was = was.filter(|was| {
-                let same_member = |(now, then): (&usize, &usize)| {
-                    same.get(*now) == Some(&true)
-                        && before.children.get(*then).map(|child| child.name())
-                            == children.get(*now).map(|child| child.name())
+            let name_at = |children: &[Arc<Child>], place: usize| {
+                children.get(place).map(|child| child.name().clone())
+            };
+            let is_as_it_was = |was: &&Group| {
+                let same_member = |(is, was): (&usize, &usize)| {
+                    same.get(*is) == Some(&true)
+                        && name_at(now.children, *is) == name_at(&before.children, *was)
                 };
-                before.views.max_name_length == max_name_length
+                before.views.max_name_length == now.max_name_length
                     && was.members.len() == members.len()
                     && members.iter().zip(&was.members).all(same_member)
-            });
-            let group = match as_it_was {
-                Some(was) => Group {
+            };
+            let group = match (was.filter(is_as_it_was), was) {
+                (Some(was), _) => Group {
                     members,
                     catalog: Arc::clone(&was.catalog),
                     generations: was.generations,
                 },
-                None => {
-                    let offers = members.iter().filter_map(|place| {
-                        let child = children.get(*place)?;
-                        Some(Offer::of(child, listings.get(*place)?.as_deref()))
-                    });
-                    let offers: Vec<_> = offers.collect();
-                    let catalog = Catalog::merge(&offers, max_name_length);
-                    let mut generations = Generations::all(merge);
+                (None, was) => {
+                    let catalog = now.merged(&members);
+                    let mut generations = Generations::all(now.merge);
                     if let Some(was) = was {
                         generations = was.generations;
-                        changed |= generations.follow(&was.catalog, &catalog, merge);
+                        changed |= generations.follow(&was.catalog, &catalog, now.merge);
                     }
                     Group {
                         members,
@@ -138,18 +127,20 @@ impl Views {
                     }
                 }
             };
-            (Arc::clone(name), group)
-        });
-        let groups = groups.collect();
-        Merged {
-            views: Self {
-                places,
-                alone,
-                groups,
-                max_name_length,
-            },
-            changed,
+            views.groups.insert(Arc::clone(name), group);
         }
+        (views, changed)
+    }
+}
+
+impl Sources<'_> {
+    /// What these children offer together.
+    fn merged(&self, places: &[usize]) -> Catalog {
+        let offers = places.iter().filter_map(|place| {
+            let listing = self.listings.get(*place)?;
+            Some(offer(self.children.get(*place)?, listing.as_deref()))
+        });
+        Catalog::merge(&offers.collect::<Vec<_>>(), self.max_name_length)
     }
 }
 
@@ -162,6 +153,22 @@ impl Alone {
     }
 }
 
+impl Generations {
+    /// One child offers this now. Whether that is a change.
+    fn follow_child(&mut self, was: Option<&Listing>, is: Option<&Listing>, merge: u64) -> bool {
+        let nothing = Listing::default();
+        let (was, is) = (was.unwrap_or(&nothing), is.unwrap_or(&nothing));
+        let mut changed = false;
+        for family in Family::ALL {
+            if !is.lists_the_same_as(was, family) {
+                self.moves(family, merge);
+                changed = true;
+            }
+        }
+        changed
+    }
+}
+
 fn is_same(one: Option<&Arc<Listing>>, other: Option<&Arc<Listing>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -170,14 +177,12 @@ fn is_same(one: Option<&Arc<Listing>>, other: Option<&Arc<Listing>>) -> bool {
     }
 }
 
-impl<'a> Offer<'a> {
-    /// What this child brings into a merge.
-    pub(super) fn of(child: &'a Child, listing: Option<&'a Listing>) -> Self {
-        Offer {
-            child: child.name(),
-            prefix: &child.settings.prefix,
-            listing,
-        }
+/// What this child brings into a merge.
+pub(super) fn offer<'a>(child: &'a Child, listing: Option<&'a Listing>) -> Offer<'a> {
+    Offer {
+        child: child.name(),
+        prefix: &child.settings.prefix,
+        listing,
     }
 }
 
@@ -309,5 +314,153 @@ impl<'a> Shown<'a> {
             Members::One(one) => (position == 0).then_some(one),
             Members::These(these) => these.get(position).copied(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        catalog::{Page, Primitive},
+        config::Settings,
+        identity::Identities,
+        outbound::{HttpClient, Surroundings},
+        protocol::Frame,
+    };
+
+    /// Children that are never connected.
+    fn children(names: &[&str]) -> Vec<Arc<Child>> {
+        let entries = names
+            .iter()
+            .map(|name| format!(r#""{name}": {{"command": "x"}}"#));
+        let entries = entries.collect::<Vec<_>>().join(",");
+        let text = format!(r#"{{"mcpServers": {{{entries}}}}}"#);
+        let settings = Settings::from_json(Path::new("c.json"), &text, &HashMap::new()).unwrap();
+        let end = CancellationToken::new();
+        let surroundings = Surroundings {
+            http: HttpClient::new().unwrap(),
+            identities: Identities::start(&settings.identity, end.clone()).unwrap(),
+            starts: Arc::new(Semaphore::new(1)),
+            messages: broadcast::Sender::new(1),
+            news: mpsc::unbounded_channel().0,
+            cache: None,
+            log_level: watch::channel(None).1,
+        };
+        let entries = settings.children.into_iter();
+        entries
+            .map(|entry| Child::supervised(entry, surroundings.clone(), end.clone()).0)
+            .collect()
+    }
+
+    fn listing(tool: &str) -> Option<Arc<Listing>> {
+        let frame = Frame::made(format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{{"name":"{tool}"}}]}}}}"#
+        ));
+        let mut listing = Listing::default();
+        let page = Page::read(Primitive::Tool, &frame).unwrap();
+        listing.extend(Primitive::Tool, page.entries);
+        Some(Arc::new(listing))
+    }
+
+    /// The snapshots of a fleet, one after the other.
+    struct Merges {
+        now: Snapshot,
+        number: u64,
+    }
+
+    impl Merges {
+        fn new() -> Self {
+            let now = Snapshot {
+                children: Vec::new(),
+                catalog: Catalog::merge(&[], 42),
+                listings: Vec::new(),
+                generations: Generations::default(),
+                changed: 0,
+                views: Views::default(),
+            };
+            Self { now, number: 0 }
+        }
+
+        /// Whether anything has changed.
+        fn next(&mut self, of: &[(&Arc<Child>, &Option<Arc<Listing>>)], group: &[&str]) -> bool {
+            self.number += 1;
+            let children: Vec<_> = of.iter().map(|(child, _)| Arc::clone(child)).collect();
+            let listings: Vec<_> = of.iter().map(|(_, listing)| (*listing).clone()).collect();
+            let members = group.iter().map(|name| (*name).into()).collect();
+            let sources = Sources {
+                children: &children,
+                listings: &listings,
+                groups: &[("g".into(), members)],
+                max_name_length: 42,
+                merge: self.number,
+            };
+            let (views, changed) = Views::merge(&self.now, sources);
+            self.now = Snapshot {
+                children,
+                catalog: Catalog::merge(&[], 42),
+                listings,
+                generations: Generations::default(),
+                changed: 0,
+                views,
+            };
+            changed
+        }
+
+        fn tools(&self, view: &View) -> (u64, *const Catalog) {
+            let shown = self.now.view(view).unwrap();
+            (shown.generations.of(Family::Tools), shown.catalog)
+        }
+    }
+
+    fn child(name: &str) -> View {
+        View::Child(name.into())
+    }
+
+    #[tokio::test]
+    async fn a_merge_makes_only_those_views_anew_that_show_what_has_changed() {
+        let both = children(&["a", "b"]);
+        let (a, b) = (&both[0], &both[1]);
+        let (old, new, other) = (listing("old"), listing("new"), listing("other"));
+        let group = View::Group("g".into());
+        let mut merges = Merges::new();
+        merges.next(&[(a, &old), (b, &other)], &["b"]);
+        let before = [&child("a"), &child("b"), &group].map(|view| merges.tools(view));
+
+        assert!(merges.next(&[(a, &new), (b, &other)], &["b"]));
+
+        let after = [&child("a"), &child("b"), &group].map(|view| merges.tools(view));
+        assert!(after[0].0 > before[0].0);
+        assert_eq!(after[1..], before[1..], "nothing of it was made again");
+        // Another place in the file, and a listing that says the same.
+        let again = listing("other");
+        assert!(!merges.next(&[(b, &again), (a, &new)], &["b"]));
+        let shown = merges.now.view(&group).unwrap();
+        assert_eq!(shown.child(0).unwrap().name(), b.name());
+        assert_eq!(shown.position(b.name()), Some(0));
+        assert_eq!(shown.position(a.name()), None);
+
+        assert!(merges.next(&[(b, &again), (a, &new)], &["a", "b"]));
+        assert!(merges.tools(&group).0 > after[2].0);
+    }
+
+    #[tokio::test]
+    async fn a_view_that_comes_again_is_newer_than_it_was() {
+        let both = children(&["a", "b"]);
+        let (a, b) = (&both[0], &both[1]);
+        let tools = listing("tool");
+        let mut merges = Merges::new();
+        merges.next(&[(a, &None), (b, &tools)], &["a"]);
+        merges.next(&[(a, &tools), (b, &tools)], &["a"]);
+        let before = merges.tools(&child("a")).0;
+        merges.next(&[(b, &tools)], &[]);
+        let gone = merges.now.view(&child("a")).map(|_| ());
+        assert_eq!(gone, Err(NoView::Unknown));
+        merges.next(&[(a, &tools), (b, &tools)], &["a"]);
+        assert!(merges.tools(&child("a")).0 > before);
     }
 }

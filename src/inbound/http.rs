@@ -28,6 +28,7 @@ use crate::{
     fleet::NoView,
     protocol::{
         Caller, Era, Frame, Kind, View,
+        answer::error_code,
         error::{RpcError, code},
         headers,
         request::Params,
@@ -175,9 +176,6 @@ impl Door {
 
     async fn request(self, all: &HeaderMap, frame: Frame, admitted: Admitted) -> Answered {
         let method = frame.method().unwrap_or_default().into_owned();
-        if method == "initialize" {
-            return self.initialize(&frame);
-        }
         let refuse = |status| {
             let frame = &frame;
             move |error: RpcError| Refused::rpc(status, &error, frame.id())
@@ -186,16 +184,22 @@ impl Door {
         // the memory, or nobody else would be let in any more.
         let admitted = (method != "subscriptions/listen").then_some(admitted);
         let speaks_modern = negotiate::is_modern(all);
-        let params = Params::read(&frame, &method).map_err(|error| match error.code {
+        let mut params = Params::read(&frame, &method).map_err(|error| match error.code {
             code::INVALID_REQUEST => refuse(StatusCode::BAD_REQUEST)(error),
+            code::METHOD_NOT_FOUND => refuse(StatusCode::NOT_FOUND)(error),
+            _ if speaks_modern => refuse(StatusCode::BAD_REQUEST)(error),
             _ => refuse(StatusCode::OK)(error),
         })?;
         let sender = match params.era() {
+            Era::Legacy if method == "initialize" => return self.initialize(&frame),
             Era::Modern => {
+                // What the headers contradict is not believed in anything.
+                negotiate::version(all, &params).map_err(refuse(StatusCode::BAD_REQUEST))?;
                 let requester = Requester::modern(&params, self.view.clone())
                     .map_err(refuse(StatusCode::BAD_REQUEST))?;
                 negotiate::standard_headers(all, &method, &params)
                     .map_err(refuse(StatusCode::BAD_REQUEST))?;
+                params.headers = Some(negotiate::param_headers(all));
                 Sender::Stateless(requester.caller)
             }
             Era::Legacy if speaks_modern => {
@@ -393,13 +397,8 @@ fn status_of(answer: &Bytes, era: Era) -> StatusCode {
     {
         return StatusCode::OK;
     }
-    let error = Frame::read(answer.clone()).ok();
-    let body = error
-        .as_ref()
-        .filter(|f| f.kind() == Kind::Error)
-        .and_then(Frame::body_object);
-    let told = body.and_then(|body| body.get("code")?.parse::<i64>().ok());
-    match told {
+    let told = Frame::read(answer.clone()).ok();
+    match told.and_then(|error| error_code(&error)) {
         Some(code::UNSUPPORTED_VERSION | code::MISSING_CAPABILITY | code::HEADER_MISMATCH) => {
             StatusCode::BAD_REQUEST
         }

@@ -52,38 +52,47 @@ pub(super) fn accepts(all: &HeaderMap, wanted: &str) -> bool {
             })
 }
 
-/// The standard headers of a modern request must say what its body says (MCP
-/// 2026-07-28, SEP-2243).
+/// The version that the headers of a modern request name must be the one in its body.
+pub(super) fn version(all: &HeaderMap, params: &Params) -> Result<(), RpcError> {
+    let version = params.version.as_deref().unwrap_or_default();
+    says(all, &headers::PROTOCOL_VERSION, version)
+}
+
+/// The other standard headers must say what the body says (MCP 2026-07-28, SEP-2243).
 pub(super) fn standard_headers(
     all: &HeaderMap,
     method: &str,
     params: &Params,
 ) -> Result<(), RpcError> {
-    let says = |name: &HeaderName, expected: &str| {
-        let mut values = all.get_all(name).iter();
-        match (values.next().and_then(headers::decode), values.next()) {
-            (Some(value), None) if value == expected => Ok(()),
-            (None, _) => Err(mismatch(format!(
-                "the header {name} is missing or cannot be read"
-            ))),
-            _ => Err(mismatch(format!(
-                "the header {name} does not say what the body says"
-            ))),
-        }
-    };
-    says(
-        &headers::PROTOCOL_VERSION,
-        params.version.as_deref().unwrap_or_default(),
-    )?;
-    says(&headers::METHOD, method)?;
+    says(all, &headers::METHOD, method)?;
     match (name_key(method), &params.name) {
-        (Some(_), Some(name)) => says(&headers::NAME, name),
+        (Some(_), Some(name)) => says(all, &headers::NAME, name),
         _ => Ok(()),
     }
 }
 
-fn mismatch(message: String) -> RpcError {
-    RpcError::new(code::HEADER_MISMATCH, message)
+fn says(all: &HeaderMap, name: &HeaderName, expected: &str) -> Result<(), RpcError> {
+    let mut values = all.get_all(name).iter();
+    let how = match (values.next().and_then(headers::decode), values.next()) {
+        (Some(value), None) if value == expected => return Ok(()),
+        (None, _) => "is missing or cannot be read",
+        _ => "does not say what the body says",
+    };
+    let message = format!("the header {name} {how}");
+    Err(RpcError::new(code::HEADER_MISMATCH, message))
+}
+
+/// The headers that repeat arguments of a call. Whether they are right, only the
+/// called tool's schema says.
+pub(super) fn param_headers(all: &HeaderMap) -> HeaderMap {
+    let repeated = all
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with(headers::PARAM_PREFIX));
+    let mut param = HeaderMap::new();
+    for (name, value) in repeated {
+        param.append(name, value.clone());
+    }
+    param
 }
 
 /// Whether the headers say that the request is a modern one.
@@ -124,12 +133,16 @@ mod tests {
                 .to_owned(),
         );
         let params = Params::read(&frame, "tools/list").unwrap();
+        let standard_headers = |all: &HeaderMap| {
+            version(all, &params)?;
+            standard_headers(all, "tools/list", &params)
+        };
         let mut all = HeaderMap::new();
         all.insert(headers::PROTOCOL_VERSION, headers::encode(MODERN.as_str()));
         all.insert(headers::METHOD, headers::encode("tools/list"));
-        assert_eq!(standard_headers(&all, "tools/list", &params), Ok(()));
+        assert_eq!(standard_headers(&all), Ok(()));
         all.append(headers::METHOD, headers::encode("tools/list"));
-        let refused = standard_headers(&all, "tools/list", &params).unwrap_err();
+        let refused = standard_headers(&all).unwrap_err();
         assert_eq!(refused.code, code::HEADER_MISMATCH);
     }
 }

@@ -54,6 +54,8 @@ pub struct Child {
     pub(super) changed: Arc<Notify>,
     /// Told when an answer suggests that the child speaks another era by now.
     pub(super) doubted: Notify,
+    /// Told when that has been looked into and the connection stays.
+    pub(super) doubt_settled: watch::Sender<()>,
     pub(super) lost: mpsc::UnboundedSender<Loss>,
     pub(super) mask: Mask,
     /// The calls that keep it running, if it does not run all the time.
@@ -97,6 +99,7 @@ impl Child {
             listing: ArcSwapOption::empty(),
             changed: Arc::default(),
             doubted: Notify::new(),
+            doubt_settled: watch::Sender::new(()),
             lost,
             mask: Mask::of(&settings),
             demand: (settings.lazy || session.is_some()).then(Demand::default),
@@ -309,12 +312,25 @@ impl Child {
         }
     }
 
-    /// A request on `connection` was answered as if it had been asked in the wrong
-    /// protocol: the child is asked anew what it speaks.
-    pub fn doubt(&self, connection: &Connection) {
+    /// A request on `connection` was refused as if it had been asked in the wrong
+    /// protocol: the child is asked anew what it speaks. Whether that is another era now.
+    pub async fn has_changed_era(&self, connection: &Connection) -> bool {
+        let patience = self.settings.timeout;
         if self.is_current(connection) {
+            let mut settled = self.doubt_settled.subscribe();
             self.doubted.notify_one();
+            tokio::select! {
+                _ = settled.changed() => {}
+                () = self.given_up(connection, patience) => {}
+            }
         }
+        let now = self.callable_soon(patience).await;
+        now.is_ok_and(|now| now.era() != connection.era())
+    }
+
+    /// It shows that its list is no longer what was listed: it is asked for it again.
+    pub fn list_again(&self) {
+        self.changed.notify_one();
     }
 
     /// A request on `connection` has failed. A child that has lost our session, or

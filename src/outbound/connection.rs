@@ -77,6 +77,11 @@ impl Connection {
     /// Whether one id may be used by two clients at once: where each request is a
     /// world of its own. Then ids and progress tokens pass as they are.
     pub fn keeps_ids(&self) -> bool {
+        self.reads_headers()
+    }
+
+    /// Whether the child reads in headers what stands in requests.
+    pub fn reads_headers(&self) -> bool {
         self.era == Era::Modern && matches!(self.link, Link::Http(_))
     }
 
@@ -114,7 +119,10 @@ impl Connection {
                     self.pages(primitive, &mut listing).await?;
                 }
             }
-            Ok(listing)
+            Ok(match self.reads_headers() {
+                true => listing.fit_for_headers(),
+                false => listing,
+            })
         };
         tokio::time::timeout(patience, listed)
             .await
@@ -194,6 +202,7 @@ impl Connection {
             number,
             method,
             name: None,
+            mirrored: &[],
             may_stream: false,
         };
         let mut exchange = self.call(&request, None).await?;
@@ -215,7 +224,7 @@ impl Connection {
     }
 
     /// Follows what the child says outside of any request, for as long as the
-    /// connection lasts. Over a pipe the reader does that already; a modern child
+    /// connection lasts. Over one stream the reader does that already; a modern child
     /// has to be asked. Whenever following begins, or begins again, `changed` is
     /// told: what was announced before was not heard.
     ///
@@ -231,7 +240,7 @@ impl Connection {
             (Era::Legacy, Link::Http(http)) => {
                 super::http::follow(http.clone(), changed, clocks).await
             }
-            (Era::Legacy, Link::Pipe(_)) => Ok(()),
+            (Era::Legacy, Link::Pipe(_) | Link::Sse(_)) => Ok(()),
             (Era::Modern, _) => {
                 let families: Vec<_> = Family::ALL
                     .into_iter()
@@ -270,6 +279,11 @@ impl Connection {
     /// Resolves when the connection is gone, from either end.
     pub(super) async fn closed(&self) {
         self.link.closed().cancelled().await;
+    }
+
+    /// Why it is of no more use, once it is gone.
+    pub(super) fn loss(&self) -> Failure {
+        self.link.loss()
     }
 
     /// Ends the connection, and the child's session with it.

@@ -258,6 +258,7 @@ impl Transport<RoleClient> for ControlTransport {
             let frame = Frame::made(text);
             match link {
                 Link::Http(http) => post(http, frame).await,
+                Link::Sse(sse) => sse.post(frame.into_bytes()).await,
                 Link::Pipe(pipe) => {
                     if pipe.send(frame.into_bytes()) {
                         Ok(())

@@ -1,8 +1,9 @@
 //! One request on its way to a child, and what comes back for it.
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 
-use super::{Failure, http::HttpExchange, slots::Slot, stdio::PipeExchange};
+use super::{Failure, http::HttpExchange, slots::Slot, sse::SseExchange, stdio::PipeExchange};
 use crate::protocol::Frame;
 
 /// One request to send.
@@ -18,6 +19,8 @@ pub struct Outgoing<'a> {
     pub method: &'a str,
     /// The child's own name for the thing it is about, if it is about one.
     pub name: Option<&'a str>,
+    /// The headers that repeat arguments, for a child that reads them.
+    pub mirrored: &'a [(HeaderName, HeaderValue)],
     /// Whether the client can take an answer that is still arriving: it must be
     /// fit to be passed on as it is.
     pub may_stream: bool,
@@ -53,6 +56,8 @@ pub enum Exchange {
     Pipe(PipeExchange),
     /// Over HTTP.
     Http(HttpExchange),
+    /// Over HTTP, answered on the one stream.
+    Sse(SseExchange),
 }
 
 impl Exchange {
@@ -60,7 +65,7 @@ impl Exchange {
     /// the protocol, not the call.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Pipe(_) => false,
+            Self::Pipe(_) | Self::Sse(_) => false,
             Self::Http(exchange) => exchange.is_refusal(),
         }
     }
@@ -74,6 +79,7 @@ impl Exchange {
         match self {
             Self::Pipe(exchange) => exchange.next().await,
             Self::Http(exchange) => exchange.next().await,
+            Self::Sse(exchange) => exchange.next().await,
         }
     }
 }

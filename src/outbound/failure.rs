@@ -32,6 +32,9 @@ pub struct Failure {
     pub not_executed: bool,
     /// Whether the child has lost the session the request was sent in.
     pub session_lost: bool,
+    /// Whether an HTTP server refused the request itself (4xx): it may speak another
+    /// protocol than was agreed.
+    pub refused: bool,
     /// Whether the child refused a request that went without a token, since none could
     /// be had.
     pub without_token: bool,
@@ -49,6 +52,7 @@ impl Failure {
             retry_after: None,
             not_executed: false,
             session_lost: false,
+            refused: false,
             without_token: false,
         }
     }

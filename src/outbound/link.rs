@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, stdio::Pipe};
+use super::{Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, sse::SseLink, stdio::Pipe};
 use crate::protocol::{Frame, model::ProtocolVersion};
 
 /// The way to a child for as long as one handshake holds; clones are the same one.
@@ -14,6 +14,8 @@ pub(super) enum Link {
     Pipe(Pipe),
     /// HTTP requests.
     Http(HttpLink),
+    /// HTTP requests one way, one event stream the other.
+    Sse(SseLink),
 }
 
 impl Link {
@@ -30,6 +32,7 @@ impl Link {
         match self {
             Self::Pipe(pipe) => pipe.call(request, slot).map(Exchange::Pipe),
             Self::Http(http) => http.call(request, slot).await.map(Exchange::Http),
+            Self::Sse(sse) => sse.call(request, slot).map(Exchange::Sse),
         }
     }
 
@@ -42,6 +45,7 @@ impl Link {
                 http.post_aside(notification);
                 true
             }
+            Self::Sse(sse) => sse.tell(notification.into_bytes()),
         }
     }
 
@@ -58,6 +62,13 @@ impl Link {
         match self {
             Self::Pipe(pipe) if pipe.has_heard_junk() => Failure {
                 reason: format!("printed lines that are not JSON, and {}", failure.reason),
+                ..failure
+            },
+            Self::Sse(sse) if !sse.is_open() => Failure {
+                reason: format!(
+                    "named no endpoint on an event stream, and {}",
+                    failure.reason
+                ),
                 ..failure
             },
             _ => failure,
@@ -82,11 +93,24 @@ impl Link {
         }
     }
 
+    /// Why a way that is closed is of no more use. What stands between ends long streams
+    /// as it likes: that says nothing of the child, and a new one is made at once.
+    pub(super) fn loss(&self) -> Failure {
+        match self {
+            Self::Sse(_) => Failure {
+                reason: "ended its event stream".to_owned(),
+                ..Failure::session_lost()
+            },
+            Self::Pipe(_) | Self::Http(_) => Failure::transport("closed its connection"),
+        }
+    }
+
     /// Cancelled when the way is closed, from either end.
     pub(super) fn closed(&self) -> &CancellationToken {
         match self {
             Self::Pipe(pipe) => pipe.closed(),
             Self::Http(http) => http.closed(),
+            Self::Sse(sse) => sse.closed(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod link;
 mod mask;
 mod pause;
 mod slots;
+mod sse;
 mod state;
 mod stdio;
 mod supervisor;

@@ -84,6 +84,14 @@ pub fn is_tool_error(answer: &Frame) -> bool {
             .is_some_and(|body| body.get("isError") == Some("true"))
 }
 
+/// The code of an error.
+pub fn error_code(answer: &Frame) -> Option<i64> {
+    let error = answer
+        .body_object()
+        .filter(|_| answer.kind() == Kind::Error);
+    error?.get("code")?.parse().ok()
+}
+
 /// A progress notification with the client's own token given back; `None` if it
 /// has none to replace.
 pub fn with_progress_token(progress: &Frame, token: &str) -> Option<Bytes> {

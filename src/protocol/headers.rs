@@ -13,6 +13,8 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The one name in a modern request (SEP-2243).
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// What the headers begin with that repeat arguments of a call (SEP-2243).
+pub const PARAM_PREFIX: &str = "mcp-param-";
 
 const BASE64_PREFIX: &str = "=?base64?";
 const BASE64_SUFFIX: &str = "?=";

@@ -1,7 +1,7 @@
 //! The methods that the specification names, and its own extension for tasks.
 
-/// Requests and notifications of any version, in either direction. What other extensions
-/// add is none of them.
+/// Requests and notifications of any version, in either direction. What extensions add is
+/// none of them; but what becomes of a task is for nobody but who began it.
 const SPECIFIED: &[&str] = &[
     "completion/complete",
     "elicitation/create",

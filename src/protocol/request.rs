@@ -34,6 +34,15 @@ pub mod meta_key {
 
 const COMPLETE: &str = "completion/complete";
 
+/// What the modern era has no more, whatever its params (MCP 2026-07-28, changelog).
+const REMOVED: [&str; 5] = [
+    "initialize",
+    "ping",
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+];
+
 const ERA_KEYS: [&str; 4] = [
     meta_key::PROTOCOL_VERSION,
     meta_key::CLIENT_CAPABILITIES,
@@ -73,6 +82,9 @@ pub struct Params {
     pub has_capabilities: bool,
     /// The modern era's log level.
     pub log_level: Option<String>,
+    /// The headers of a modern request over HTTP: what they repeat of its arguments
+    /// is to be what the arguments say.
+    pub headers: Option<http::HeaderMap>,
     at: Places,
 }
 
@@ -127,7 +139,8 @@ impl Params {
     /// # Errors
     ///
     /// A key that is read here and stands twice (escapes undone): `-32600`, for two
-    /// readers could see two requests. One that has the wrong type: `-32602`.
+    /// readers could see two requests. One that has the wrong type: `-32602`. A method
+    /// that the era of the request has no more: `-32601`.
     pub fn read(frame: &Frame, method: &str) -> Result<Self, RpcError> {
         let mut read = Self::default();
         let Some(params) = frame.body_object() else {
@@ -142,6 +155,18 @@ impl Params {
         read.at.params = frame.body_range();
         read.at.params_is_empty = params.members().is_empty();
 
+        if let Some(raw) = single(&params, "_meta")? {
+            let meta = Object::read(raw).map_err(|_| invalid("params._meta must be an object"))?;
+            read.at.meta = Some(frame.range_of(raw));
+            read.at.meta_is_empty = meta.members().is_empty();
+            read.read_meta(frame, &meta)?;
+        }
+        if read.era() == Era::Modern && REMOVED.contains(&method) {
+            return Err(RpcError::new(
+                code::METHOD_NOT_FOUND,
+                format!("Method not found: {method} (protocol version 2026-07-28 has it no more)"),
+            ));
+        }
         if let Some(key) = name_key(method).or(legacy_name_key(method)) {
             let raw = single(&params, key)?
                 .filter(|raw| json::is_string(raw))
@@ -154,12 +179,6 @@ impl Params {
         }
         if name_key(method).is_none() && !is_specified(method) {
             read.read_subject(frame, &params)?;
-        }
-        if let Some(raw) = single(&params, "_meta")? {
-            let meta = Object::read(raw).map_err(|_| invalid("params._meta must be an object"))?;
-            read.at.meta = Some(frame.range_of(raw));
-            read.at.meta_is_empty = meta.members().is_empty();
-            read.read_meta(frame, &meta)?;
         }
         Ok(read)
     }
@@ -429,6 +448,16 @@ mod tests {
             let error = Params::read(&call(params), "tools/call").unwrap_err();
             assert_eq!(error.code, code::INVALID_REQUEST, "{params}");
         }
+    }
+
+    #[test]
+    fn what_an_era_has_no_more_is_unknown_whatever_its_params() {
+        let modern = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+        for method in REMOVED {
+            let error = Params::read(&call(modern), method).unwrap_err();
+            assert_eq!(error.code, code::METHOD_NOT_FOUND, "{method}");
+        }
+        assert!(Params::read(&call("{}"), "ping").is_ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Method, deadline::Deadline, settle::Settlement};
 use crate::{
+    catalog::Mirrored,
     outbound::{
         Child, Connection, Failure, LongAnswer, Outgoing, Part, call_id, era_keys, next_number,
     },
@@ -31,6 +32,8 @@ pub(super) struct Call<'a> {
     pub(super) child: &'a Child,
     pub(super) own_name: &'a str,
     pub(super) repeatable: bool,
+    /// What the headers repeat of its arguments, if they do.
+    pub(super) mirrored: Option<&'a Mirrored>,
     pub(super) asides: &'a mpsc::Sender<Bytes>,
     /// Runs from the first time it is sent.
     pub(super) deadline: Option<Deadline>,
@@ -43,6 +46,9 @@ pub(super) struct Answered {
     pub(super) answer: Answer,
     /// What it was sent on.
     pub(super) connection: Arc<Connection>,
+    /// Whether an HTTP server refused the request itself: it may speak another protocol
+    /// than was agreed.
+    refused: bool,
 }
 
 /// What a call came to.
@@ -59,7 +65,18 @@ impl Call<'_> {
     ///
     /// Why there is no answer.
     pub(super) async fn carry(&mut self, settlement: &mut Settlement) -> Result<Answered, Failure> {
-        let failure = match self.send(settlement).await {
+        let first = self.send(settlement).await;
+        let refused = match &first {
+            Ok(answered) => answered.refused,
+            Err(failure) => failure.refused,
+        };
+        if refused && let Some(used) = self.used.clone() {
+            let changed = self.child.has_changed_era(&used);
+            if settlement.waiting(changed).await {
+                return self.send(settlement).await;
+            }
+        }
+        let failure = match first {
             Err(failure) if may_repeat(&failure, self.repeatable) => failure,
             decided => return decided,
         };
@@ -102,12 +119,15 @@ impl Call<'_> {
             meta: self.era_edit(connection.era()),
         };
         let method = self.frame.method().unwrap_or_default();
+        let mirrored = self.mirrored.filter(|_| connection.reads_headers());
+        let mirrored = mirrored.map(Mirrored::headers).unwrap_or_default();
         let outgoing = Outgoing {
             frame: self.params.edit(self.frame, &edit),
             id: id.or(self.frame.id()).unwrap_or("null"),
             number,
             method: &method,
             name: name_key(&method).map(|_| self.own_name),
+            mirrored: &mirrored,
             may_stream: keeps_ids
                 && self.caller.era == connection.era()
                 && !self.method.is_of_tasks(),
@@ -142,19 +162,22 @@ impl Call<'_> {
                         }
                     }
                     Part::Answer(answer) => {
+                        let answer = self.answered(answer, connection.era())?;
                         // A method that it does not know says nothing of its era.
-                        if exchange.is_refusal() && self.method != Method::Other {
-                            self.child.doubt(&connection);
-                        }
-                        return self.answered(answer, connection.era());
+                        let refused = exchange.is_refusal() && self.method != Method::Other;
+                        return Ok((answer, refused));
                     }
-                    Part::Long(long) => return Ok(Answer::Long(long, deadline.last())),
+                    Part::Long(long) => return Ok((Answer::Long(long, deadline.last()), false)),
                 }
             }
         }
         .await;
         self.deadline = Some(deadline);
-        answer.map(|answer| Answered { answer, connection })
+        answer.map(|(answer, refused)| Answered {
+            answer,
+            connection,
+            refused,
+        })
     }
 
     /// How long it waits for a child that is being connected: that ends at the child's

@@ -17,9 +17,15 @@ use super::{
     settle::Settlement,
 };
 use crate::{
+    catalog::{Mirrored, Route},
     fleet::Fleet,
     outbound::{Child, Failure, Need},
-    protocol::{Caller, Era, Frame, request::Params},
+    protocol::{
+        Caller, Era, Frame, answer,
+        error::{RpcError, code},
+        request::Params,
+    },
+    telemetry::Outcome,
 };
 
 /// Carries requests between clients and children.
@@ -65,6 +71,17 @@ impl Relay {
                 return unlisted(method, id, caller.era, &child, began, waited);
             }
         };
+        // Made for what the client saw listed: only with that are its headers compared.
+        let mut mirrored = match mirrored_by(frame, &routed.route) {
+            Ok(mirrored) => mirrored,
+            Err(error) => return Reply::Whole(error.answer(Some(id)).into_bytes()),
+        };
+        if let (Some(mirrored), Some(headers)) = (&mirrored, &params.headers)
+            && let Err(error) = mirrored.check(headers)
+        {
+            return Reply::Whole(error.answer(Some(id)).into_bytes());
+        }
+        let mut listed_anew = false;
         loop {
             let Routed {
                 child: entry,
@@ -77,6 +94,7 @@ impl Relay {
                 Ok(one) => one,
                 Err(failure) => {
                     if let Some(next) = wanted.successor(&self.fleet, &entry) {
+                        mirrored = mirrored_by(frame, &next.route).unwrap_or_default();
                         routed = next;
                         continue;
                     }
@@ -95,6 +113,7 @@ impl Relay {
                 child: &child,
                 own_name: route.own.as_str(),
                 repeatable: route.repeatable,
+                mirrored: mirrored.as_ref(),
                 asides,
                 deadline: None,
                 used: None,
@@ -103,13 +122,29 @@ impl Relay {
                 Ok(Answered {
                     answer: Answer::Whole(answer, outcome),
                     connection,
+                    ..
                 }) => {
+                    let refused = outcome == Outcome::RpcError && connection.reads_headers();
+                    if refused && !std::mem::replace(&mut listed_anew, true) && mismatch(&answer) {
+                        let anew = wanted.listed_anew(&self.fleet, &entry, &route);
+                        if let Some(next) = settlement.waiting(anew).await
+                            && let Ok(other) = mirrored_by(frame, &next.route)
+                        {
+                            mirrored = other;
+                            routed = Routed {
+                                waited: settlement.passed_on(),
+                                ..next
+                            };
+                            continue;
+                        }
+                    }
                     settlement.answered(&connection, outcome);
                     return Reply::Whole(answer);
                 }
                 Ok(Answered {
                     answer: Answer::Long(answer, last),
                     connection,
+                    ..
                 }) => {
                     let patience = Patience {
                         pause: child.settings.call_timeout,
@@ -124,6 +159,7 @@ impl Relay {
             if used.is_none()
                 && let Some(next) = wanted.successor(&self.fleet, &entry)
             {
+                mirrored = mirrored_by(frame, &next.route).unwrap_or_default();
                 routed = Routed {
                     waited: settlement.passed_on(),
                     ..next
@@ -137,7 +173,8 @@ impl Relay {
     }
 
     /// Passes on a notification that the specification does not know, to the child whose
-    /// it is. Nobody waits for it: where that child is not connected, it is lost.
+    /// it is. Nobody waits for it: where that child is not connected, it is dropped and
+    /// counted.
     pub fn notify(&self, frame: &Frame, caller: &Caller) {
         let method = frame.method().unwrap_or_default();
         let Ok(params) = Params::read(frame, &method) else {
@@ -147,10 +184,12 @@ impl Relay {
         let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot()) else {
             return;
         };
-        let Ok((child, _need)) = child.for_session(caller.session.as_ref()) else {
-            return;
-        };
-        let told = child.callable().is_ok_and(|connection| {
+        // First: a child that is idle is not started for it.
+        let callable = child.callable().and_then(|_| {
+            let (own, need) = child.for_session(caller.session.as_ref())?;
+            Ok((own.callable()?, need))
+        });
+        let told = callable.is_ok_and(|(connection, _need)| {
             let renamed = Frame::read(params.renamed(frame, route.own.as_str()));
             renamed.is_ok_and(|notification| connection.tell(notification))
         });
@@ -158,6 +197,18 @@ impl Relay {
             child.metrics.message_dropped();
         }
     }
+}
+
+/// What the headers of a call must say, for a tool that wants it said there.
+fn mirrored_by(frame: &Frame, route: &Route) -> Result<Option<Mirrored>, RpcError> {
+    let mirrors = route.mirrors.as_ref();
+    mirrors.map(|mirrors| mirrors.of(frame)).transpose()
+}
+
+/// Whether the child says that our headers are not those its tool asks for.
+fn mismatch(answer: &Bytes) -> bool {
+    let frame = Frame::read(answer.clone()).ok();
+    frame.and_then(|frame| answer::error_code(&frame)) == Some(code::HEADER_MISMATCH)
 }
 
 /// A child that has never been listed: whether it has such a thing, nobody knows.

@@ -7,7 +7,7 @@ use std::{
 
 use super::Method;
 use crate::{
-    catalog::{Primitive, Route, Taker},
+    catalog::{Listing, Primitive, Route, Taker},
     fleet::{Fleet, Shown, Snapshot},
     outbound::Child,
     protocol::{
@@ -20,6 +20,9 @@ use crate::{
 
 /// A merge takes milliseconds at most; this is for a machine that is busy.
 const MERGE_TAKES: Duration = Duration::from_millis(500);
+
+/// How long a refused call waits for the child to list its tools again.
+const LISTING_TAKES: Duration = Duration::from_secs(5);
 
 /// The child a request belongs to, and what it calls the thing.
 pub(super) struct Routed {
@@ -119,6 +122,36 @@ impl<'a> Wanted<'a> {
             .filter(|now| !Arc::ptr_eq(&now.child, before))
     }
 
+    /// Has the child list its tools again, since it refused a call that went by its list,
+    /// and gives the way to the name, if that is another one now.
+    pub(super) async fn listed_anew(
+        &self,
+        fleet: &Fleet,
+        child: &Arc<Child>,
+        before: &Route,
+    ) -> Option<Routed> {
+        let other = |snapshot: &Snapshot| {
+            self.look_up(snapshot)
+                .filter(|now| Arc::ptr_eq(&now.child, child) && now.route.mirrors != before.mirrors)
+        };
+        let mut merges = fleet.merges();
+        let snapshot = fleet.snapshot();
+        if let Some(routed) = other(&snapshot) {
+            return Some(routed);
+        }
+        let listing = listing_of(&snapshot, child)?;
+        child.list_again();
+        let listed = async {
+            let same = || {
+                let now = listing_of(&fleet.snapshot(), child);
+                now.is_some_and(|now| Arc::ptr_eq(&now, &listing))
+            };
+            while same() && merges.changed().await.is_ok() {}
+        };
+        let _ = tokio::time::timeout(LISTING_TAKES, listed).await;
+        other(&fleet.snapshot())
+    }
+
     /// Who has it at this moment.
     pub(super) fn look_up(&self, snapshot: &Snapshot) -> Option<Routed> {
         let shown = snapshot.view(self.view).ok()?;
@@ -186,6 +219,7 @@ impl<'a> Wanted<'a> {
                 child,
                 own: own.into(),
                 repeatable: false,
+                mirrors: None,
             },
             waited: Duration::ZERO,
         })
@@ -202,6 +236,7 @@ impl<'a> Wanted<'a> {
             child,
             own: self.name.into(),
             repeatable: false,
+            mirrors: None,
         })
     }
 
@@ -266,4 +301,10 @@ impl<'a> Wanted<'a> {
             }
         }
     }
+}
+
+fn listing_of(snapshot: &Snapshot, child: &Arc<Child>) -> Option<Arc<Listing>> {
+    let mut all = snapshot.children.iter().zip(&snapshot.listings);
+    let (_, listing) = all.find(|(one, _)| Arc::ptr_eq(one, child))?;
+    listing.clone()
 }

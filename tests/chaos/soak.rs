@@ -214,11 +214,8 @@ impl Troublemaker<'_> {
         match trouble {
             Trouble::Killed => self.end(victim, pid, Signal::SIGKILL, random).await,
             Trouble::Restarted => self.end(victim, pid, Signal::SIGTERM, random).await,
-            // One process of several is not an upgrade, and over HTTP a session's own
-            // connection may meet the other era after the entry's has got over it.
-            Trouble::Upgraded
-                if name.starts_with(DEDICATED_LOCAL) || name.starts_with(DEDICATED_REMOTE) =>
-            {
+            // One process of several is not an upgrade.
+            Trouble::Upgraded if name.starts_with(DEDICATED_LOCAL) => {
                 self.end(victim, pid, Signal::SIGKILL, random).await;
             }
             Trouble::Upgraded => {

@@ -99,7 +99,7 @@ pub struct Server {
     origin: String,
     out: Log,
     err: Log,
-    _process: Process,
+    process: Process,
 }
 
 impl Server {
@@ -112,7 +112,7 @@ impl Server {
             origin: String::new(),
             out,
             err,
-            _process: process,
+            process,
         };
         let told = |line: &str| line.starts_with("PORT=");
         let line = server.out.until("PORT= of a peer", told).await;
@@ -123,6 +123,21 @@ impl Server {
     /// Where it serves MCP.
     pub fn mcp(&self) -> String {
         format!("{}/mcp", self.origin)
+    }
+
+    /// Where it serves MCP over HTTP+SSE.
+    pub fn sse(&self) -> String {
+        format!("{}/sse", self.origin)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> &str {
+        self.origin.rsplit(':').next().unwrap_or_default()
+    }
+
+    /// Ends it without asking.
+    pub async fn stop(&mut self) {
+        self.process.kill().await.expect("a peer can be ended");
     }
 }
 
@@ -276,6 +291,28 @@ pub fn eunomia_server(verifier: &Value, policy: &Path) -> Command {
     let mut server = Command::new(installed("venv-eunomia/bin/python"));
     server.arg(ours("jwt_server.py"));
     server.arg(verifier.to_string()).arg(policy);
+    server
+}
+
+/// A FastMCP server over HTTP+SSE on this port, of the SDK before protocol 2026-07-28.
+pub fn sse_server(port: &str) -> Command {
+    let mut server = Command::new(installed("venv-eunomia/bin/python"));
+    server.arg(ours("sse_server.py")).arg(port);
+    server
+}
+
+/// The same, of the newest SDK.
+pub fn newest_sse_server() -> Command {
+    let mut server = python("sse_server.py");
+    server.arg("0");
+    server
+}
+
+/// server-everything over HTTP+SSE.
+pub fn everything_by_sse() -> Command {
+    let mut server = Command::new("node");
+    server.arg("--import").arg(ours("loopback.mjs"));
+    server.arg(server_everything()).arg("sse");
     server
 }
 

@@ -36,6 +36,14 @@ pub enum Era {
 impl Era {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Legacy, Self::Modern];
+
+    /// The word for it in `/status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
 }
 
 /// How one side reaches the other.

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::BoxStream};
 use http::{Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use sse_stream::SseStream;
+use sse_stream::{Sse, SseStream};
 
 use crate::{
     outbound::{Failure, MESSAGE_LIMIT},
@@ -143,9 +143,23 @@ pub(in crate::outbound) fn frame(bytes: Bytes) -> Result<Frame, Failure> {
         .map_err(|error| Failure::protocol(format!("sent what is no MCP message: {error}")))
 }
 
-/// The messages of an event stream. The parser has no limit of its own: an event
-/// that grows beyond ours ends the stream.
+/// The messages of an event stream.
 pub(in crate::outbound) fn events(body: Incoming) -> Events {
+    raw_events(body)
+        .map(|event| {
+            let event = event?;
+            let data = event.data.filter(|data| !data.trim().is_empty());
+            Ok(Event {
+                frame: data.map(|data| frame(data.into())),
+                id: event.id,
+            })
+        })
+        .boxed()
+}
+
+/// The events of a stream, whatever they are. The parser has no limit of its own: one
+/// that grows beyond ours ends the stream.
+pub(in crate::outbound) fn raw_events(body: Incoming) -> BoxStream<'static, Result<Sse, Failure>> {
     let since_event = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&since_event);
     let data = body.into_data_stream().map(move |chunk| {
@@ -160,16 +174,11 @@ pub(in crate::outbound) fn events(body: Incoming) -> Events {
     SseStream::from_bytes_stream(data)
         .map(move |event| {
             let read = since_event.swap(0, Ordering::Relaxed);
-            let event = event.map_err(|error| match read > MESSAGE_LIMIT {
+            event.map_err(|error| match read > MESSAGE_LIMIT {
                 true => too_long(),
                 false => {
                     Failure::transport("broke its event stream").with_detail(&error.to_string())
                 }
-            })?;
-            let data = event.data.filter(|data| !data.trim().is_empty());
-            Ok(Event {
-                frame: data.map(|data| frame(data.into())),
-                id: event.id,
             })
         })
         .boxed()

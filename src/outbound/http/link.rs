@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long the child may take over a notification or a refusal: nobody waits for it.
-const ASIDE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(in crate::outbound) const ASIDE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many of these may be on their way. A child that asks and asks is not answered
 /// for ever.
 const ASIDES: usize = 8;
@@ -48,6 +48,7 @@ struct Inner {
 }
 
 /// Where a child is, and what is sent with every request.
+#[derive(Clone)]
 pub(in crate::outbound) struct Remote {
     /// The process's connections.
     pub(in crate::outbound) client: HttpClient,
@@ -130,6 +131,7 @@ impl HttpLink {
             if let Some(name) = request.name {
                 extra.insert(headers::NAME, headers::encode(name));
             }
+            extra.extend(request.mirrored.iter().cloned());
         }
         let mut sent = HttpExchange::new(self.clone(), request, slot);
         match self.post(request.frame.clone(), extra).await {
@@ -163,12 +165,17 @@ impl HttpLink {
         self.send(request).await
     }
 
+    /// Where requests go.
+    pub(in crate::outbound) fn uri(&self) -> &Uri {
+        self.0.moved.get().unwrap_or(&self.0.remote.uri)
+    }
+
     /// Opens the legacy stream for messages outside of any request.
     ///
     /// # Errors
     ///
     /// When no response came, or a second 401.
-    pub(super) async fn open_events(
+    pub(in crate::outbound) async fn open_events(
         &self,
         last_event: Option<&str>,
     ) -> Result<Response<Incoming>, Failure> {
@@ -218,7 +225,7 @@ impl HttpLink {
     fn request(&self, method: Method, body: Full<Bytes>) -> Request<Full<Bytes>> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.0.moved.get().unwrap_or(&self.0.remote.uri).clone();
+        *request.uri_mut() = self.uri().clone();
         let all = request.headers_mut();
         all.clone_from(&self.0.remote.headers);
         if let Some(session) = self.0.session.get() {
@@ -294,10 +301,13 @@ impl HttpLink {
             _ if status.is_server_error() => {
                 Failure::transport(format!("answered HTTP {}", status.as_u16()))
             }
-            _ => Failure::protocol(format!(
-                "answered HTTP {}, which is no MCP",
-                status.as_u16()
-            )),
+            _ => Failure {
+                refused: status.is_client_error(),
+                ..Failure::protocol(format!(
+                    "answered HTTP {}, which is no MCP",
+                    status.as_u16()
+                ))
+            },
         }
     }
 }

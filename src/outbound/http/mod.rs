@@ -11,4 +11,4 @@ pub(super) use challenge::denies;
 pub use client::{HttpClient, TlsError};
 pub(super) use events::follow;
 pub use exchange::HttpExchange;
-pub(super) use link::{HttpLink, Remote};
+pub(super) use link::{ASIDE_TIMEOUT, HttpLink, Remote};

@@ -4,6 +4,6 @@ mod pipe;
 mod process;
 pub mod watchdog;
 
-pub(super) use pipe::Pipe;
 pub use pipe::PipeExchange;
+pub(super) use pipe::{Pipe, Reader};
 pub(super) use process::Process;

@@ -74,6 +74,16 @@ impl Pipe {
         stdout: impl AsyncRead + Send + Unpin + 'static,
         unasked: Unasked,
     ) -> Self {
+        let (reader, outgoing) = Self::open(unasked);
+        let pipe = reader.pipe.clone();
+        tokio::spawn(write(stdin, outgoing, pipe.closed.clone()));
+        tokio::spawn(reader.run(stdout));
+        pipe
+    }
+
+    /// A pipe whose ends are elsewhere: what hears the child, and what is to be carried
+    /// to it.
+    pub(in crate::outbound) fn open(unasked: Unasked) -> (Reader, mpsc::Receiver<Bytes>) {
         let (out, outgoing) = mpsc::channel(OUTGOING);
         let pipe = Self {
             out,
@@ -81,15 +91,7 @@ impl Pipe {
             closed: CancellationToken::new(),
             junk: Arc::default(),
         };
-        tokio::spawn(write(stdin, outgoing, pipe.closed.clone()));
-        tokio::spawn(
-            Reader {
-                pipe: pipe.clone(),
-                unasked,
-            }
-            .run(stdout),
-        );
-        pipe
+        (Reader { pipe, unasked }, outgoing)
     }
 
     /// Sends a request. `slot` is held until the child is done with it.
@@ -102,6 +104,22 @@ impl Pipe {
         request: &Outgoing<'_>,
         slot: Option<Slot>,
     ) -> Result<PipeExchange, Failure> {
+        let exchange = self.expect(request.number, slot);
+        // After that: the closing reader empties the table once.
+        let refused = match self.out.try_send(on_one_line(request.frame.clone())) {
+            Ok(()) if !self.closed.is_cancelled() => return Ok(exchange),
+            // It was taken, and may have been written before the end.
+            Ok(()) => Failure::transport("has closed its connection"),
+            Err(TrySendError::Full(_)) => Failure::busy("does not read what it is sent"),
+            _ => Failure::not_sent("has closed its connection"),
+        };
+        exchange.forget();
+        Err(refused)
+    }
+
+    /// Expects the answer to a request that is to be sent. `slot` is held until the
+    /// child is done with it.
+    pub(in crate::outbound) fn expect(&self, number: u64, slot: Option<Slot>) -> PipeExchange {
         let (answer_to, answer) = oneshot::channel();
         let (asides_to, asides) = mpsc::channel(ASIDES);
         let waiter = Waiter {
@@ -112,25 +130,15 @@ impl Pipe {
             waiter: Some(waiter),
             _slot: slot,
         };
-        self.pending.insert(request.number, pending);
-        let exchange = PipeExchange {
+        self.pending.insert(number, pending);
+        PipeExchange {
             pipe: self.clone(),
-            number: request.number,
+            number,
             answer,
             asides,
             answered: None,
             done: false,
-        };
-        // After the insert: the closing reader empties the table once.
-        let refused = match self.out.try_send(on_one_line(request.frame.clone())) {
-            Ok(()) if !self.closed.is_cancelled() => return Ok(exchange),
-            // It was taken, and may have been written before the end.
-            Ok(()) => Failure::transport("has closed its connection"),
-            Err(TrySendError::Full(_)) => Failure::busy("does not read what it is sent"),
-            _ => Failure::not_sent("has closed its connection"),
-        };
-        self.pending.remove(&request.number);
-        Err(refused)
+        }
     }
 
     /// Queues a message, without waiting; whether the pipe still takes any.
@@ -187,6 +195,11 @@ pub struct PipeExchange {
 }
 
 impl PipeExchange {
+    /// The child has not taken the request: there is nothing to wait for, or to cancel.
+    pub(in crate::outbound) fn forget(&self) {
+        self.pipe.pending.remove(&self.number);
+    }
+
     /// The next part; asides before the answer they preceded.
     pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
         if self.answered.is_none() {
@@ -220,8 +233,10 @@ impl Drop for PipeExchange {
     }
 }
 
-struct Reader {
-    pipe: Pipe,
+/// What sorts the messages of a child.
+pub(in crate::outbound) struct Reader {
+    /// The pipe by which they come.
+    pub(in crate::outbound) pipe: Pipe,
     unasked: Unasked,
 }
 
@@ -239,21 +254,30 @@ impl Reader {
                 Ok(None) | Err(_) => break,
             }
         }
+        self.end();
+    }
+
+    /// Nothing more comes by this pipe.
+    pub(in crate::outbound) fn end(&self) {
         self.pipe.closed.cancel();
         // Dropping the waiters tells every request that waits.
         self.pipe.pending.clear();
     }
 
     fn take(&self, line: Bytes) {
-        let frame = match Frame::read(line) {
-            Ok(frame) => frame,
+        match Frame::read(line) {
+            Ok(frame) => self.sort(frame),
             Err(error) => {
                 // Servers that print to stdout are common: not worth a warning each.
                 debug!(%error, "a line that is no message was ignored");
                 self.pipe.junk.store(true, Ordering::Relaxed);
-                return self.unasked.dropped();
+                self.unasked.dropped();
             }
-        };
+        }
+    }
+
+    /// Sorts one message. Never waits.
+    pub(in crate::outbound) fn sort(&self, frame: Frame) {
         match frame.kind() {
             Kind::Result | Kind::Error => self.answered(frame),
             Kind::Notification => match frame.method().as_deref() {
@@ -384,6 +408,7 @@ mod tests {
             number,
             method: "tools/call",
             name: None,
+            mirrored: &[],
             may_stream: false,
         };
         pipe.call(&request, None).unwrap()

@@ -18,7 +18,7 @@ use crate::{
     telemetry::Outcome,
 };
 
-/// Between two looks whether a child has changed its era.
+/// Between two looks whether a child has changed its era, if it had not.
 const DOUBT_EVERY: Duration = Duration::from_secs(10);
 
 /// A new connection that is made beside the one there is.
@@ -64,6 +64,8 @@ impl Supervisor {
         if remote && due && self.beside.is_none() {
             self.last_doubt = Some(Instant::now());
             self.connect_beside(Why::Doubt, Handshake::Either);
+        } else {
+            self.child.doubt_settled.send_replace(());
         }
     }
 
@@ -89,6 +91,7 @@ impl Supervisor {
             Ok(same) if why == Why::Doubt && same.connection.era() == there.connection.era() => {
                 self.odd_pings = true;
                 self.leaves(same.stop());
+                self.child.doubt_settled.send_replace(());
                 None
             }
             Ok(fresh) => Some(End::Replaced {
@@ -106,6 +109,7 @@ impl Supervisor {
             Err(failure) => {
                 let ours = failure.outcome == Outcome::Busy;
                 self.replaceable = ours || why == Why::Doubt || there.process.is_none();
+                self.child.doubt_settled.send_replace(());
                 None
             }
         }

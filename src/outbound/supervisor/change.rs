@@ -57,6 +57,7 @@ impl Supervisor {
             process,
         } = live;
         if self.child.is_listed() {
+            self.warn_of_unfit(listing);
             self.child.listing.store(Some(Arc::clone(listing)));
         }
         self.enter(Phase::Ready, |state| {

@@ -21,6 +21,7 @@ use crate::{
         control::Handshake,
         http::{HttpLink, Remote},
         link::Link,
+        sse::SseLink,
         stdio::{Pipe, Process},
         unasked::Unasked,
     },
@@ -152,8 +153,13 @@ impl Attempt {
         let (link, inbox, process) = self.open()?;
         let patience = self.child.settings.timeout;
         let established = async {
+            let how = match link {
+                // Servers of this kind are older than any other handshake.
+                Link::Sse(_) => Handshake::Legacy,
+                _ => self.how,
+            };
             let connection =
-                Connection::establish(link.clone(), inbox, self.how, self.generation).await?;
+                Connection::establish(link.clone(), inbox, how, self.generation).await?;
             let listing = match self.child.is_listed() {
                 true => connection.list(patience).await?,
                 false => Listing::default(),
@@ -220,7 +226,7 @@ impl Attempt {
                 let pipe = Pipe::new(stdin, stdout, unasked);
                 Ok((Link::Pipe(pipe), inbox, Some(process)))
             }
-            TransportSettings::Http(remote) => {
+            TransportSettings::Http(remote) | TransportSettings::Sse(remote) => {
                 let (uri, headers) = target(remote)?;
                 let identity = self.identity(remote)?;
                 let remote = Remote {
@@ -232,10 +238,13 @@ impl Attempt {
                     identity,
                     metrics: metrics.clone(),
                 };
-                let link = HttpLink::new(remote, unasked);
-                Ok((Link::Http(link), inbox, None))
+                let link = match settings.transport {
+                    TransportSettings::Sse(_) => Link::Sse(SseLink::open(remote, unasked)),
+                    _ => Link::Http(HttpLink::new(remote, unasked)),
+                };
+                Ok((link, inbox, None))
             }
-            TransportSettings::Sse(_) | TransportSettings::Unusable => {
+            TransportSettings::Unusable => {
                 Err(Failure::not_sent("has a transport that is not supported"))
             }
         }

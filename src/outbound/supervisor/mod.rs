@@ -271,11 +271,13 @@ impl Supervisor {
                     return self.child.is_listed().then_some(Duration::ZERO);
                 }
                 End::Lost(failure) => {
+                    self.last_doubt = None;
                     self.give_up_beside();
                     return Some(self.lost(live, failure, ready.elapsed()).await);
                 }
                 End::Replaced { fresh, why, began } => {
                     let old = std::mem::replace(&mut live, *fresh);
+                    self.last_doubt = None;
                     self.backoff.lived(ready.elapsed());
                     self.replaced(&live, why, began);
                     self.retire(old);

@@ -77,7 +77,7 @@ impl Supervisor {
                     return End::Lost(Failure::transport(reason));
                 }
                 () = connection.closed() => {
-                    return End::Lost(Failure::transport("closed its connection"));
+                    return End::Lost(connection.loss());
                 }
                 () = &mut idle, if job.is_none() => {
                     // What it has changed is listed before, but once only: it may go on
@@ -181,8 +181,20 @@ impl Supervisor {
     fn listed(&self, listing: Listing) {
         debug!(child = %self.child.name(), tools = listing.tools().len(), "listed again");
         let listing = self.child.filtered(listing);
+        self.warn_of_unfit(&listing);
         self.child.listing.store(Some(Arc::new(listing)));
         self.tell();
+    }
+
+    /// Tells of tools that are left out, once.
+    pub(super) fn warn_of_unfit(&self, listing: &Listing) {
+        let before = self.child.listing();
+        for unfit in &listing.unfit {
+            if !before.as_ref().is_some_and(|it| it.unfit.contains(unfit)) {
+                let (child, tool, why) = (self.child.name(), unfit.own.as_str(), &unfit.why);
+                warn!(%child, tool, why, "a tool is left out: it cannot be called over HTTP");
+            }
+        }
     }
 
     fn not_listed(&self, failure: &Failure, again: Duration) {

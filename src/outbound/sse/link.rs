@@ -1,0 +1,136 @@
+//! One handshake's worth of HTTP+SSE.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{exchange::SseExchange, stream};
+use crate::outbound::{
+    Failure, Outgoing,
+    http::{ASIDE_TIMEOUT, HttpLink, Remote, body},
+    slots::Slot,
+    stdio::Pipe,
+    unasked::Unasked,
+};
+
+/// The way to a child over one event stream; clones are the same one.
+#[derive(Clone, Debug)]
+pub(in crate::outbound) struct SseLink {
+    pipe: Pipe,
+    endpoint: watch::Receiver<Endpoint>,
+    /// Whether any message has come by the stream.
+    pub(super) spoken: Arc<AtomicBool>,
+}
+
+/// Where messages to the child go.
+#[derive(Debug)]
+pub(super) enum Endpoint {
+    /// The stream has not named it yet.
+    Unnamed,
+    /// There.
+    Named(HttpLink),
+    /// Nowhere: there is no stream.
+    None(Failure),
+}
+
+impl SseLink {
+    /// Opens the stream; what is sent meanwhile waits for the endpoint.
+    pub(in crate::outbound) fn open(remote: Remote, unasked: Unasked) -> Self {
+        let (reader, outgoing) = Pipe::open(unasked.clone());
+        let (named, endpoint) = watch::channel(Endpoint::Unnamed);
+        let link = Self {
+            pipe: reader.pipe.clone(),
+            endpoint,
+            spoken: Arc::default(),
+        };
+        let spoken = Arc::clone(&link.spoken);
+        tokio::spawn(stream::read(remote, unasked, reader, named, spoken));
+        tokio::spawn(link.clone().carry(outgoing));
+        link
+    }
+
+    /// Begins a request of a client. `slot` is held until the child is done with it.
+    ///
+    /// # Errors
+    ///
+    /// When the stream is closed already.
+    pub(in crate::outbound) fn call(
+        &self,
+        request: &Outgoing<'_>,
+        slot: Option<Slot>,
+    ) -> Result<SseExchange, Failure> {
+        let expected = self.pipe.expect(request.number, slot);
+        // After that: the closing reader empties the table once.
+        if self.closed().is_cancelled() {
+            expected.forget();
+            return Err(Failure::not_sent("has closed its connection"));
+        }
+        let (link, message) = (self.clone(), request.frame.clone());
+        let posting = async move { link.post(message).await };
+        Ok(SseExchange::new(expected, Box::pin(posting)))
+    }
+
+    /// Queues a message that nobody waits for; whether it was taken.
+    pub(in crate::outbound) fn tell(&self, message: Bytes) -> bool {
+        self.pipe.send(message)
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    ///
+    /// When the child did not take it.
+    pub(in crate::outbound) async fn post(&self, message: Bytes) -> Result<(), Failure> {
+        let endpoint = self.endpoint().await?;
+        let mut response = endpoint.post(message, HeaderMap::new()).await?;
+        match response.status() {
+            status if status.is_success() => {
+                // Read to its end, so that the connection is free again.
+                body::error_body(response.body_mut()).await;
+                Ok(())
+            }
+            // The endpoint stands for a session: one that was there is there no more.
+            StatusCode::NOT_FOUND if self.spoken.load(Ordering::Relaxed) => {
+                Err(Failure::session_lost())
+            }
+            _ => Err(endpoint.refused(&response)),
+        }
+    }
+
+    /// Whether the stream has named an endpoint.
+    pub(in crate::outbound) fn is_open(&self) -> bool {
+        matches!(*self.endpoint.borrow(), Endpoint::Named(_))
+    }
+
+    /// Cancelled when the stream is closed, from either end.
+    pub(in crate::outbound) fn closed(&self) -> &CancellationToken {
+        self.pipe.closed()
+    }
+
+    async fn endpoint(&self) -> Result<HttpLink, Failure> {
+        let mut endpoint = self.endpoint.clone();
+        let named = endpoint.wait_for(|endpoint| !matches!(endpoint, Endpoint::Unnamed));
+        match named.await.as_deref() {
+            Ok(Endpoint::Named(link)) if !self.closed().is_cancelled() => Ok(link.clone()),
+            Ok(Endpoint::None(failure)) => Err(failure.clone()),
+            _ => Err(Failure::not_sent("has closed its connection")),
+        }
+    }
+
+    /// Sends what nobody waits for, one after the other.
+    async fn carry(self, mut outgoing: mpsc::Receiver<Bytes>) {
+        let sent = async {
+            while let Some(message) = outgoing.recv().await {
+                // The child's loss: it is cleaned up when the connection ends.
+                let _ = tokio::time::timeout(ASIDE_TIMEOUT, self.post(message)).await;
+            }
+        };
+        self.closed().run_until_cancelled(sent).await;
+    }
+}
