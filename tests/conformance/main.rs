@@ -6,6 +6,7 @@ mod peers;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
 mod identity;
 mod known;
 mod servers;

@@ -41,13 +41,17 @@ impl Suite {
     /// Runs one scenario for clients against the multiplexer, with these words at the
     /// end of the suite's command line.
     pub async fn client(self, scenario: &str, words: &[&str]) -> Checks {
+        let client = match scenario.starts_with("auth/") {
+            true => "conformance_client.mjs",
+            false => "conformance_uses.mjs",
+        };
         let results = TempDir::with_prefix("conformance-").expect("a folder");
         let mut suite = self.alone(results.path());
         // The suite hands this to a shell after it has cut it at every space.
         suite.arg("client").arg("--command");
         suite.arg(r#""$CLIENT_NODE" "$CLIENT" "$PEERS" "$MULTIPLEXER""#);
         suite.env("CLIENT_NODE", node::program());
-        suite.env("CLIENT", ours("conformance_client.mjs"));
+        suite.env("CLIENT", ours(client));
         suite.env("PEERS", folder());
         suite.env("MULTIPLEXER", env!("CARGO_BIN_EXE_mcp-multiplexer"));
         suite.args(["--scenario", scenario, "--timeout", "60000"]);

@@ -78,18 +78,27 @@ function calls(tools) {
   });
 }
 
+/** Waits until the one child is ready: lists wait for it only so long. */
+async function ready(stderr) {
+  for await (const line of createInterface({ input: stderr })) {
+    console.error(line);
+    const [, origin] = /admin listening.*(http:\/\/[\w.:]+)/.exec(line) ?? [];
+    if (!origin) continue;
+    for (;;) {
+      const { children } = await (await fetch(`${origin}/status`)).json();
+      if (children[0].state === "ready") return;
+      await pause(50);
+    }
+  }
+}
+
 async function use(client) {
   if (!modern) {
     const protocolVersion = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION ?? "2025-11-25";
     await client.ask("initialize", { protocolVersion, capabilities, clientInfo });
     client.tell("notifications/initialized");
   }
-  // Listing waits for a child only so long.
-  let { tools } = await client.ask("tools/list");
-  while (tools.length === 0) {
-    await pause(100);
-    ({ tools } = await client.ask("tools/list"));
-  }
+  const { tools } = await client.ask("tools/list");
   for (const call of context.toolCalls ?? calls(tools)) {
     const { isError, content } = await client.ask("tools/call", call);
     if (isError) throw new Error(`${call.name}: ${JSON.stringify(content)}`);
@@ -103,9 +112,11 @@ try {
   const config = join(work, "mcp_config.json");
   writeFileSync(config, JSON.stringify({ mcpServers: { child: { url, prefix: "" } } }));
   const env = { PATH: process.env.PATH, HOME: work };
-  const stdio = ["pipe", "pipe", "inherit"];
-  const child = spawn(multiplexer, ["serve", "--config", config], { env, stdio });
+  const words = ["serve", "--config", config, "--admin-addr", "127.0.0.1:0"];
+  const child = spawn(multiplexer, words, { env });
   const ended = once(child, "exit");
+  await ready(child.stderr);
+  child.stderr.resume();
   await use(new Client(child));
   child.stdin.end();
   await ended;
