@@ -16,7 +16,7 @@ use super::{bare, folder, installed, node, ours};
 use crate::support::wait::{soon, within};
 
 /// How long all scenarios of one run may take together, on a machine that is busy.
-const RUN: Duration = Duration::from_mins(10);
+const RUN: Duration = Duration::from_secs(600);
 
 /// A release of the suite, which is a package of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
