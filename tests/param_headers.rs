@@ -247,6 +247,7 @@ struct Desk {
     listed: Mutex<&'static str>,
     calls: AtomicUsize,
     lists: AtomicUsize,
+    discoveries: AtomicUsize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -299,12 +300,15 @@ async fn receive(
             .into_response()
     };
     match message["method"].as_str().unwrap_or_default() {
-        "server/discover" => result(json!({
-            "supportedVersions": ["2026-07-28"],
-            "capabilities": {"tools": {}},
-            "ttlMs": 0,
-            "cacheScope": "private",
-        })),
+        "server/discover" => {
+            desk.discoveries.fetch_add(1, Ordering::Relaxed);
+            result(json!({
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {}},
+                "ttlMs": 0,
+                "cacheScope": "private",
+            }))
+        }
         "tools/list" => {
             desk.lists.fetch_add(1, Ordering::Relaxed);
             let listed = *lock(&desk.listed);
@@ -413,6 +417,26 @@ async fn a_childs_error_has_the_status_of_the_clients_era() {
             assert_eq!(reply.status, 200, "{code} with {from}");
         }
     }
+}
+
+/// Whoever gives such an error speaks the modern era: that need not be asked.
+#[tokio::test]
+async fn an_error_of_the_modern_era_is_no_doubt_about_the_childs_era() {
+    let picky = Picky::start().await;
+    let mut mux = picky.behind().await;
+    let mut client = mux.client(Era::Legacy).await;
+    for code in [-32020, -32021] {
+        let arguments = json!({"code": code, "status": 400}).to_string();
+        let answer = client.call("picky__go", &arguments).await;
+        assert_eq!(answer.error_code(), code);
+    }
+    assert_eq!(picky.desk.discoveries.load(Ordering::Relaxed), 1);
+
+    let answer = client
+        .call("picky__go", r#"{"code":-32600,"status":400}"#)
+        .await;
+    assert_eq!(answer.error_code(), -32600);
+    assert_eq!(picky.desk.discoveries.load(Ordering::Relaxed), 2);
 }
 
 /// As the conformance suite has it (`server-stateless`).

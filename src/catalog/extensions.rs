@@ -75,12 +75,27 @@ impl Extensions {
     pub fn taker(&self, method: &str) -> Taker {
         let method = method.strip_prefix("notifications/").unwrap_or(method);
         let subject = method.split('/').next().unwrap_or_default();
-        let is_named = |id: &String| id.rsplit('/').next() == Some(subject);
-        let named = |(_, ids): &&(usize, HashSet<String>)| ids.iter().any(is_named);
-        match one(self.declared.iter().filter(named)) {
+        match self.named(|name| name == subject) {
             Taker::Nobody => one(self.declared.iter()),
             taker => taker,
         }
+    }
+
+    /// Whose a URI of this scheme is that nobody lists: of the child that declares an
+    /// extension of that name (`ui:`), or of its plural (`skill:`).
+    pub(super) fn brings(&self, scheme: &str) -> Option<usize> {
+        let brings = |name: &str| name.strip_suffix('s').unwrap_or(name) == scheme;
+        match self.named(|name| name == scheme || brings(name)) {
+            Taker::Child(child) => Some(child),
+            Taker::Nobody | Taker::Several => None,
+        }
+    }
+
+    /// The child that declares an extension of such a name, its vendor left out.
+    fn named(&self, wanted: impl Fn(&str) -> bool) -> Taker {
+        let is_wanted = |id: &String| id.rsplit('/').next().is_some_and(&wanted);
+        let declares = |(_, ids): &&(usize, HashSet<String>)| ids.iter().any(is_wanted);
+        one(self.declared.iter().filter(declares))
     }
 }
 
@@ -114,6 +129,7 @@ mod tests {
             .map(|listing| Offer {
                 child: &child,
                 prefix: "",
+                enabled: true,
                 listing: Some(listing),
             })
             .collect();

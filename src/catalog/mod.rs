@@ -7,6 +7,7 @@
 mod entry;
 mod extensions;
 mod filter;
+mod instructions;
 mod listing;
 mod mirrors;
 mod naming;

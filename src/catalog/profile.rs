@@ -19,6 +19,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Whether it tells when a resource has changed that was subscribed to.
+    pub fn subscribes(&self) -> bool {
+        let resources = self.capabilities.get("resources");
+        resources.is_some_and(|resources| resources["subscribe"] == Value::Bool(true))
+    }
+
     /// The extensions it declares, with their settings.
     pub(super) fn extensions(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.declared("extensions")
@@ -27,11 +33,6 @@ impl Profile {
     /// What it declares as experimental.
     pub(super) fn experimental(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.declared("experimental")
-    }
-
-    /// Whether it declares any extension.
-    pub(super) fn is_extended(&self) -> bool {
-        self.extensions().next().is_some()
     }
 
     fn declared(&self, key: &str) -> impl Iterator<Item = (&String, &Value)> {

@@ -130,7 +130,7 @@ impl Resources {
     }
 }
 
-fn route(own: &OwnName, child: usize) -> Route {
+pub(super) fn route(own: &OwnName, child: usize) -> Route {
     Route {
         child,
         own: own.clone(),
@@ -139,23 +139,18 @@ fn route(own: &OwnName, child: usize) -> Route {
     }
 }
 
-/// The one child that has resources at all; among several the one that declares an
-/// extension, as these bring URIs of their own.
+/// The one child that has resources at all.
 fn only(offers: &[Offer<'_>]) -> Option<usize> {
-    let offering = |extended: bool| {
-        let offers = offers.iter().enumerate();
-        let children = offers.filter(move |(_, offer)| {
-            offer.listing.is_some_and(|listing| {
-                listing.offers(Family::Resources) && (!extended || listing.profile.is_extended())
-            })
-        });
-        let mut children = children.map(|(child, _)| child);
-        children.next().filter(|_| children.next().is_none())
-    };
-    offering(false).or_else(|| offering(true))
+    let offers = offers.iter().enumerate();
+    let mut offering = offers.filter(|(_, offer)| {
+        let listing = offer.listing;
+        listing.is_some_and(|listing| listing.offers(Family::Resources))
+    });
+    let (child, _) = offering.next()?;
+    offering.next().is_none().then_some(child)
 }
 
-fn scheme(uri: &str) -> Option<&str> {
+pub(super) fn scheme(uri: &str) -> Option<&str> {
     uri.split_once(':').map(|(scheme, _)| scheme)
 }
 

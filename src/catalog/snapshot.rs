@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Extensions, Family, Listing, Mirrors, Primitive, naming::public_name, resources::Resources,
+    Extensions, Family, Listing, Mirrors, Primitive, instructions,
+    naming::public_name,
+    resources::{self, Resources, scheme},
 };
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
@@ -20,6 +22,8 @@ pub struct Offer<'a> {
     pub child: &'a ChildName,
     /// Its prefix; empty leaves its names as they are.
     pub prefix: &'a str,
+    /// Whether it is to be used.
+    pub enabled: bool,
     /// What it offers, filtered; `None` while it has never been listed.
     pub listing: Option<&'a Listing>,
 }
@@ -57,7 +61,9 @@ pub struct Catalog {
     collisions: Vec<Collision>,
     offered: [bool; Family::ALL.len()],
     completes: bool,
+    subscribes: bool,
     extensions: Extensions,
+    instructions: Option<String>,
     lists: Lists,
 }
 
@@ -90,6 +96,7 @@ impl Catalog {
         let offer = Offer {
             child,
             prefix: "",
+            enabled: true,
             listing: Some(&listing),
         };
         Self {
@@ -99,6 +106,8 @@ impl Catalog {
             collisions: Vec::new(),
             offered: Family::ALL.map(|family| listing.offers(family)),
             completes: listing.completes,
+            subscribes: listing.profile.subscribes(),
+            instructions: None,
             extensions: Extensions::merge(&[offer]),
             lists: Lists::AsListed(listing),
         }
@@ -147,6 +156,7 @@ impl Catalog {
         let listings = || offers.iter().filter_map(|offer| offer.listing);
         let offered = Family::ALL.map(|family| listings().any(|it| it.offers(family)));
         let completes = listings().any(|listing| listing.completes);
+        let subscribes = listings().any(|listing| listing.profile.subscribes());
         let [resource_list, template_list] = std::mem::take(&mut resources.lists);
         Self {
             tools,
@@ -155,7 +165,9 @@ impl Catalog {
             collisions,
             offered,
             completes,
+            subscribes,
             extensions: Extensions::merge(offers),
+            instructions: instructions::merged(offers),
             lists: Lists::Joined([
                 tool_list,
                 prompt_list,
@@ -170,7 +182,13 @@ impl Catalog {
         match primitive {
             Primitive::Tool => self.tools.get(name).cloned(),
             Primitive::Prompt => self.prompts.get(name).cloned(),
-            Primitive::Resource | Primitive::Template => self.resources.owner(name),
+            Primitive::Resource | Primitive::Template => {
+                let brought = || {
+                    let child = self.extensions.brings(scheme(name)?)?;
+                    Some(resources::route(&name.into(), child))
+                };
+                self.resources.owner(name).or_else(brought)
+            }
         }
     }
 
@@ -220,6 +238,16 @@ impl Catalog {
     /// What children declare beyond the specification.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
+    }
+
+    /// Whether any child tells when a resource has changed that was subscribed to.
+    pub fn subscribes(&self) -> bool {
+        self.subscribes
+    }
+
+    /// What clients are told of how to use all this.
+    pub fn instructions(&self) -> Option<&str> {
+        self.instructions.as_deref()
     }
 
     /// What is left out because its name was taken.
@@ -301,6 +329,7 @@ mod tests {
             .map(|((_, prefix, listing), child)| Offer {
                 child,
                 prefix,
+                enabled: true,
                 listing: Some(listing),
             })
             .collect();
@@ -414,11 +443,13 @@ mod tests {
     fn what_nobody_lists_is_of_the_one_child_that_can_have_it() {
         let listed = || with(Primitive::Resource, r#"[{"uri":"file:///a","name":"a"}]"#);
         let (one, mut two) = (listed(), listed());
-        let owner = |offers: &[(&str, &str, &Listing)]| {
-            let catalog = merge(offers);
-            let route = catalog.route(Primitive::Resource, "skill://x")?;
+        fn owner_of(uri: &str, offers: &[(&str, &str, &Listing)]) -> Option<usize> {
+            let route = merge(offers).route(Primitive::Resource, uri)?;
             Some(route.child)
-        };
+        }
+        fn owner(offers: &[(&str, &str, &Listing)]) -> Option<usize> {
+            owner_of("skill://x", offers)
+        }
         let tools = listing(r#"[{"name":"x"}]"#);
         assert_eq!(owner(&[("t", "t", &tools), ("one", "one", &one)]), Some(1));
         assert_eq!(owner(&[("one", "one", &one), ("two", "two", &two)]), None);
@@ -426,10 +457,9 @@ mod tests {
         two.profile
             .capabilities
             .insert("extensions".to_owned(), extensions);
-        assert_eq!(
-            owner(&[("one", "one", &one), ("two", "two", &two)]),
-            Some(1)
-        );
+        let both = [("one", "one", &one), ("two", "two", &two)];
+        assert_eq!(owner(&both), Some(1));
+        assert_eq!(owner_of("nobody://x", &both), None);
     }
 
     #[test]

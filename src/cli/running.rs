@@ -113,7 +113,7 @@ impl Running {
         let dispatch = Dispatch::new(Arc::clone(&fleet), shutdown.clone());
         let door = match listener {
             Some(listener) => {
-                let sessions = Sessions::default();
+                let sessions = Sessions::new(settings.session_keys.as_ref());
                 tokio::spawn(
                     shutdown
                         .clone()

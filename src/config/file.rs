@@ -16,6 +16,7 @@ use super::{
     reader::Reader,
     scalars::one_of,
     self_reference,
+    session_keys::SessionKeys,
     settings::{Mode, Settings},
     transport::web_url,
     warning::Warning,
@@ -63,6 +64,7 @@ pub(super) fn read(
         meta_tools: top.flag("metaTools").unwrap_or(false),
         always_load: layer::read_globs(&mut top, "alwaysLoad").unwrap_or_default(),
         identity,
+        session_keys: SessionKeys::read(env)?,
         children,
         warnings: Vec::new(),
     };

@@ -37,6 +37,7 @@ mod reach;
 mod reader;
 mod scalars;
 mod self_reference;
+mod session_keys;
 mod settings;
 mod shown;
 mod status;
@@ -56,6 +57,7 @@ pub use identity::{
 };
 pub use locate::locate;
 pub use reach::Reach;
+pub use session_keys::SessionKeys;
 pub use settings::{Mode, Settings};
 pub use shown::ShownUrl;
 pub use status::{ConfigStatus, LastReload};

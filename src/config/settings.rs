@@ -9,7 +9,8 @@ use url::Url;
 
 use super::{
     child::ChildSettings, document, environment::Environment, error::ConfigError, file,
-    identity::IdentitySettings, self_reference, shown::ShownUrl, warning::Warning,
+    identity::IdentitySettings, self_reference, session_keys::SessionKeys, shown::ShownUrl,
+    warning::Warning,
 };
 use crate::protocol::names::ChildName;
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub always_load: Vec<String>,
     /// The service identity.
     pub identity: IdentitySettings,
+    /// The keys that replicas have in common.
+    pub session_keys: Option<SessionKeys>,
     /// What the operator should look at, one sentence each.
     pub warnings: Vec<Warning>,
 }
@@ -93,6 +96,7 @@ impl Settings {
             ("metaTools", self.meta_tools != started.meta_tools),
             ("alwaysLoad", self.always_load != started.always_load),
             ("auth", self.auth != started.auth),
+            ("MCP_SESSION_KEY", self.session_keys != started.session_keys),
         ];
         let differs = keys.into_iter().filter(|(_, differs)| *differs);
         differs.map(|(key, _)| key).collect()
@@ -118,6 +122,7 @@ impl fmt::Debug for Settings {
             .field("meta_tools", &self.meta_tools)
             .field("always_load", &self.always_load)
             .field("identity", &self.identity)
+            .field("session_keys", &self.session_keys)
             .field("warnings", &self.warnings)
             .finish()
     }

@@ -279,6 +279,7 @@ mod tests {
             messages: broadcast::Sender::new(1),
             news: mpsc::unbounded_channel().0,
             cache: None,
+            subscriptions: Default::default(),
             log_level: watch::channel(None).1,
         };
         Members::new(surroundings, TaskTracker::new(), shutdown)

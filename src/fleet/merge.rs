@@ -15,8 +15,9 @@ use super::{
     views::{Sources, Views, offer},
 };
 use crate::{
-    catalog::{Catalog, Collision},
+    catalog::{Catalog, Collision, Listing},
     config::Settings,
+    outbound::Child,
     protocol::ChildName,
 };
 
@@ -111,12 +112,7 @@ impl Merging {
         let before = fleet.snapshot();
         let children = self.members.serving();
         let listings: Vec<_> = children.iter().map(|child| child.listing()).collect();
-        let offers: Vec<_> = children
-            .iter()
-            .zip(&listings)
-            .map(|(child, listing)| offer(child, listing.as_deref()))
-            .collect();
-        let catalog = Catalog::merge(&offers, self.max_name_length);
+        let catalog = catalog(&children, &listings, self.max_name_length);
         for collision in catalog.collisions() {
             if !before.catalog.collisions().contains(collision) {
                 warn_of(collision);
@@ -147,6 +143,20 @@ impl Merging {
         fleet.merges.send_replace(());
         changed
     }
+}
+
+/// What these children offer together.
+pub(super) fn catalog(
+    children: &[Arc<Child>],
+    listings: &[Option<Arc<Listing>>],
+    max_name_length: usize,
+) -> Catalog {
+    let offers: Vec<_> = children
+        .iter()
+        .zip(listings)
+        .map(|(child, listing)| offer(child, listing.as_deref()))
+        .collect();
+    Catalog::merge(&offers, max_name_length)
 }
 
 async fn until(at: Option<Instant>) {

@@ -31,7 +31,7 @@ use crate::{
     catalog::{Catalog, Family, Listing},
     config::Settings,
     identity::Identities,
-    outbound::{CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
+    outbound::{AllSubscriptions, CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
     protocol::{ChildName, LogLevel},
 };
 
@@ -129,6 +129,7 @@ impl Fleet {
             messages: messages.clone(),
             news,
             cache,
+            subscriptions: AllSubscriptions::default(),
             log_level: log_level.subscribe(),
         };
         let mut members = Members::new(surroundings, tasks.clone(), shutdown.clone());
@@ -143,11 +144,13 @@ impl Fleet {
             reloads,
         };
         let children = merging.members.serving();
+        let listings = vec![None; children.len()];
         let fleet = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot {
-                listings: vec![None; children.len()],
+                // Whoever comes first is told their names at least.
+                catalog: merge::catalog(&children, &listings, settings.max_name_length),
+                listings,
                 children,
-                catalog: Catalog::merge(&[], settings.max_name_length),
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),

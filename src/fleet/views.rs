@@ -182,6 +182,7 @@ pub(super) fn offer<'a>(child: &'a Child, listing: Option<&'a Listing>) -> Offer
     Offer {
         child: child.name(),
         prefix: &child.settings.prefix,
+        enabled: child.settings.disabled.is_none(),
         listing,
     }
 }
@@ -329,7 +330,7 @@ mod tests {
         catalog::{Page, Primitive},
         config::Settings,
         identity::Identities,
-        outbound::{HttpClient, Surroundings},
+        outbound::{AllSubscriptions, HttpClient, Surroundings},
         protocol::Frame,
     };
 
@@ -349,6 +350,7 @@ mod tests {
             messages: broadcast::Sender::new(1),
             news: mpsc::unbounded_channel().0,
             cache: None,
+            subscriptions: AllSubscriptions::default(),
             log_level: watch::channel(None).1,
         };
         let entries = settings.children.into_iter();

@@ -9,7 +9,7 @@ use super::introduction::Introduction;
 use crate::{
     catalog::{Catalog, Primitive},
     protocol::{
-        Era, Frame,
+        Abilities, Era, Frame,
         error::{RpcError, code, result_answer},
         json::{is_string, unquote},
         version::{MODERN, negotiate_legacy},
@@ -45,6 +45,15 @@ fn with_tasks(result: &InitializeResult, version: &ProtocolVersion) -> serde_jso
             json!({"cancel": {}, "requests": {"tools": {"call": {}}}});
     }
     result
+}
+
+/// What the client may be asked, as it says in its `initialize`.
+pub(super) fn abilities(initialize: &Frame) -> Abilities {
+    let params = initialize.body_object();
+    let declared = params
+        .as_ref()
+        .and_then(|params| params.get("capabilities"));
+    declared.map(Abilities::read).unwrap_or_default()
 }
 
 /// The answer to `server/discover`.

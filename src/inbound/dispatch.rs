@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     pub(super) fleet: Arc<Fleet>,
-    relay: Relay,
+    pub(super) relay: Relay,
     shutdown: CancellationToken,
 }
 
@@ -54,15 +54,16 @@ impl Requester<'_> {
                 "requested": version,
             })));
         }
-        if !params.has_capabilities {
+        let Some(abilities) = params.abilities else {
             return Err(missing_meta());
-        }
+        };
         Ok(Self {
             caller: Caller {
                 era: Era::Modern,
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
                 session: None,
                 view,
+                abilities,
             },
             session: None,
         })
@@ -116,6 +117,9 @@ impl Dispatch {
     ) -> Reply {
         let method = frame.method().unwrap_or_default();
         let era = requester.caller.era;
+        if let (Era::Modern, Some(level)) = (era, requester.caller.log_level) {
+            self.fleet.want_log_level(level);
+        }
         if let Some(method) = Method::of(&method, era) {
             return self
                 .relay
@@ -135,13 +139,23 @@ impl Dispatch {
         let answered = match (&*method, era) {
             ("ping", Era::Legacy) => Ok(answers::empty(frame)),
             ("logging/setLevel", Era::Legacy) => self.set_log_level(frame, requester.session),
+            ("resources/subscribe", Era::Legacy) => {
+                return Reply::Whole(self.subscribe(frame, params, requester).await);
+            }
+            ("resources/unsubscribe", Era::Legacy) => {
+                if let Some(session) = requester.session {
+                    let uri = params.name.as_deref().unwrap_or_default();
+                    session.subscribed.unsubscribe(uri);
+                }
+                Ok(answers::empty(frame))
+            }
             ("server/discover", Era::Modern) => {
                 let snapshot = self.fleet.snapshot();
                 let shown = snapshot.view(view).map_err(no_view);
                 shown.map(|shown| answers::discover(frame, Introduction::of_now(&shown)))
             }
             ("subscriptions/listen", Era::Modern) => {
-                listen::subscription(frame, &self.fleet, view, &self.shutdown, asides).await
+                listen::subscription(frame, self, &requester.caller, asides).await
             }
             _ => Err(RpcError::new(
                 code::METHOD_NOT_FOUND,
@@ -166,6 +180,28 @@ impl Dispatch {
         listed.unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
     }
 
+    /// Subscribes a legacy client to a resource, for as long as its session lasts.
+    async fn subscribe(
+        &self,
+        frame: &Frame,
+        params: &Params,
+        Requester { caller, session }: &Requester<'_>,
+    ) -> Bytes {
+        let id = frame.id().unwrap_or("null");
+        let uri = params.name.as_deref().unwrap_or_default();
+        let Some(session) = session else {
+            return answers::empty(frame);
+        };
+        match session
+            .subscribed
+            .subscribe(&self.relay, uri, id, caller)
+            .await
+        {
+            Ok(()) => answers::empty(frame),
+            Err(answer) => answer.into_bytes(),
+        }
+    }
+
     /// Takes a notification. What the specification does not know is a child's.
     pub(super) fn notification(&self, frame: &Frame, caller: &Caller, session: Option<&Session>) {
         match frame.method().as_deref() {
@@ -175,6 +211,13 @@ impl Dispatch {
                     && let Some(id) = params.as_ref().and_then(|params| params.get("requestId"))
                 {
                     session.in_flight.cancel(id);
+                }
+            }
+            Some("notifications/roots/list_changed") => {
+                for child in &self.fleet.snapshot().children {
+                    if let Some(session) = &caller.session {
+                        child.tell_dedicated(session, frame);
+                    }
                 }
             }
             Some(method) if !is_specified(method) => self.relay.notify(frame, caller),

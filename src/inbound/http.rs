@@ -1,7 +1,11 @@
 //! The HTTP door: `/mcp` and the views below it, for sessions and for stateless requests
 //! alike.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -16,18 +20,20 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    ASIDES, BODY_LIMIT, Entrance, Sessions, accept,
+    ASIDES, BODY_LIMIT, Entrance, Sessions, accept, answers,
     dispatch::{Dispatch, Requester, missing_meta},
     listen, negotiate,
     overload::{Admitted, Overload},
     refused::Refused,
+    resume::{Beginning, Purpose, Resumed, Streams},
     session::Session,
+    session_id::Begun,
     stream,
 };
 use crate::{
     fleet::NoView,
     protocol::{
-        Caller, Era, Frame, Kind, View,
+        Abilities, Caller, Era, Frame, Kind, View,
         answer::error_code,
         error::{RpcError, code},
         headers,
@@ -147,6 +153,51 @@ enum Sender {
     Session(Arc<Session>),
 }
 
+/// How a client is told of more than one message.
+struct Telling {
+    /// Where it can come back to a stream that it has lost.
+    resumable: Option<Streams>,
+    purpose: Purpose,
+    primed: bool,
+}
+
+impl Telling {
+    fn to(sender: &Sender, all: &HeaderMap) -> Self {
+        let resumable = match sender {
+            Sender::Stateless(_) => None,
+            Sender::Session(session) => Some(session.resumable.clone()),
+        };
+        Self {
+            resumable,
+            purpose: Purpose::Request,
+            primed: negotiate::takes_priming(all),
+        }
+    }
+
+    /// An event stream of what has been said, of what comes, and of the answer.
+    fn events<F>(
+        self,
+        said: Option<Bytes>,
+        work: Pin<Box<F>>,
+        asides: mpsc::Receiver<Bytes>,
+    ) -> Response
+    where
+        F: Future<Output = Option<Reply>> + Send + 'static,
+    {
+        event_stream(match self.resumable {
+            Some(streams) => {
+                let beginning = Beginning {
+                    purpose: self.purpose,
+                    primed: self.primed,
+                    said,
+                };
+                streams.begin(beginning, work, asides)
+            }
+            None => stream::events(said, work, asides),
+        })
+    }
+}
+
 /// A request that was let in, or the refusal.
 type Answered = Result<Response, Refused>;
 
@@ -169,8 +220,7 @@ impl Door {
                 Err(short) => Ok(accept::refusal(short)),
             },
             Kind::Notification => self.notification(&parts.headers, &frame),
-            // No request of ours is open to be answered.
-            Kind::Result | Kind::Error => Ok(StatusCode::ACCEPTED.into_response()),
+            Kind::Result | Kind::Error => Ok(self.answered(&parts.headers, frame)),
         }
     }
 
@@ -208,18 +258,15 @@ impl Door {
             Era::Legacy => Sender::Session(self.session(all, frame.id())?),
         };
         let era = params.era();
+        let telling = Telling::to(&sender, all);
         let (asides, mut heard) = mpsc::channel(ASIDES);
         let mut work = Box::pin(self.work(frame, params, sender, asides, admitted));
         // The answer is plain JSON if it is the first thing to come.
         tokio::select! {
             biased;
-            reply = &mut work => Ok(plain(reply, heard, era)),
-            Some(first) = heard.recv() => {
-                Ok(event_stream(stream::events(Some(first), work, heard)))
-            }
-            () = tokio::time::sleep(PATIENCE) => {
-                Ok(event_stream(stream::events(None, work, heard)))
-            }
+            reply = &mut work => Ok(plain(reply, heard, era, telling)),
+            Some(first) = heard.recv() => Ok(telling.events(Some(first), work, heard)),
+            () = tokio::time::sleep(PATIENCE) => Ok(telling.events(None, work, heard)),
         }
     }
 
@@ -254,7 +301,11 @@ impl Door {
     fn initialize(&self, frame: &Frame) -> Answered {
         let answer = self.dispatch.initialize(frame, &self.view);
         let answer = answer.map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
-        let Some((id, _)) = self.sessions.begin(self.view.clone()) else {
+        let begun = Begun {
+            abilities: answers::abilities(frame),
+            view: self.view.clone(),
+        };
+        let Some(id) = self.sessions.begin(begun) else {
             let full = "too many sessions are open: try again later";
             return Err(Refused::plainly(StatusCode::SERVICE_UNAVAILABLE, full));
         };
@@ -273,6 +324,7 @@ impl Door {
                 log_level: None,
                 session: None,
                 view: self.view.clone(),
+                abilities: Abilities::default(),
             };
             self.dispatch.notification(frame, &caller, None);
         } else {
@@ -283,7 +335,17 @@ impl Door {
         Ok(StatusCode::ACCEPTED.into_response())
     }
 
-    /// The stream on which a legacy client hears of what belongs to no request.
+    /// Takes an answer to a request of ours. Nobody waits to be told that it answers
+    /// nothing.
+    fn answered(&self, all: &HeaderMap, frame: Frame) -> Response {
+        if let Ok(session) = self.session(all, None) {
+            session.key().asked().answered(frame);
+        }
+        StatusCode::ACCEPTED.into_response()
+    }
+
+    /// The stream on which a legacy client hears of what belongs to no request; or the
+    /// rest of one that it has lost.
     fn get(&self, all: &HeaderMap) -> Answered {
         if negotiate::is_modern(all) {
             return Err(Refused::method("POST"));
@@ -294,7 +356,19 @@ impl Door {
                 "Accept must include text/event-stream",
             ));
         }
-        let mut open = self.session(all, None)?.open_stream();
+        let session = self.session(all, None)?;
+        let last_event = negotiate::last_event(all);
+        match last_event.map(|id| session.resumable.resume(id)) {
+            Some(Resumed::Rest(body)) => return Ok(event_stream(body)),
+            // Who reads event streams does not ask again after this.
+            Some(Resumed::Nothing) => return Ok(StatusCode::NO_CONTENT.into_response()),
+            Some(Resumed::Anew) | None => {}
+        }
+        let mut open = session.open_stream();
+        let telling = Telling {
+            purpose: Purpose::Session,
+            ..Telling::to(&Sender::Session(session), all)
+        };
         let (asides, heard) = mpsc::channel(ASIDES);
         let Dispatch { fleet, .. } = self.dispatch.clone();
         let shutdown = self.dispatch.shutdown().clone();
@@ -307,7 +381,7 @@ impl Door {
             }
             None
         });
-        Ok(event_stream(stream::events(None, work, heard)))
+        Ok(telling.events(None, work, heard))
     }
 
     fn delete(&self, all: &HeaderMap) -> Answered {
@@ -370,10 +444,15 @@ async fn read(body: Body) -> Result<Bytes, Refused> {
 
 /// A whole answer as JSON; what was said before it, if it came in the same moment,
 /// makes an event stream of it.
-fn plain(reply: Option<Reply>, heard: mpsc::Receiver<Bytes>, era: Era) -> Response {
-    if !heard.is_empty() {
+fn plain(
+    reply: Option<Reply>,
+    mut heard: mpsc::Receiver<Bytes>,
+    era: Era,
+    telling: Telling,
+) -> Response {
+    if let Ok(first) = heard.try_recv() {
         let work = Box::pin(std::future::ready(reply));
-        return event_stream(stream::events(None, work, heard));
+        return telling.events(Some(first), work, heard);
     }
     match reply {
         // Taken back: there is nothing to say (MCP, "Cancellation").

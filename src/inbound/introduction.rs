@@ -41,8 +41,9 @@ impl Introduction {
     fn ours(capabilities: ServerCapabilities, catalog: &Catalog) -> Self {
         Self {
             capabilities: extended(capabilities, catalog.extensions()),
-            server_info: Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
-            instructions: None,
+            server_info: Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+                .with_title("MCP Multiplexer"),
+            instructions: catalog.instructions().map(str::to_owned),
         }
     }
 
@@ -75,6 +76,7 @@ fn everything() -> ServerCapabilities {
     prompts.list_changed = Some(true);
     let mut resources = ResourcesCapability::default();
     resources.list_changed = Some(true);
+    resources.subscribe = Some(true);
     let mut capabilities = ServerCapabilities::default();
     capabilities.tools = Some(tools);
     capabilities.prompts = Some(prompts);
@@ -90,8 +92,11 @@ fn offered(catalog: &Catalog) -> ServerCapabilities {
     if !catalog.offers(Family::Prompts) {
         capabilities.prompts = None;
     }
-    if !catalog.offers(Family::Resources) {
-        capabilities.resources = None;
+    match &mut capabilities.resources {
+        Some(resources) if catalog.offers(Family::Resources) => {
+            resources.subscribe = catalog.subscribes().then_some(true);
+        }
+        resources => *resources = None,
     }
     if !catalog.completes() {
         capabilities.completions = None;

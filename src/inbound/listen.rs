@@ -1,21 +1,31 @@
-//! What clients are told outside of any request: changed lists, log messages.
+//! What clients are told outside of any request: changed lists and resources, log
+//! messages.
+
+use std::time::Duration;
 
 use bytes::Bytes;
+use rmcp::model::SubscriptionFilter;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast::error::RecvError, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{
+    broadcast::error::RecvError,
+    mpsc::{self, error::SendError},
+};
 
-use super::session::Session;
+use super::{dispatch::Dispatch, session::Session, subscribed::Subscribed};
 use crate::{
     catalog::Family,
     fleet::{Fleet, Snapshot},
-    outbound::ChildMessage,
+    outbound::{ChildMessage, Update},
     protocol::{
-        Frame, View, answer,
+        Caller, Frame, answer,
         error::{RpcError, code, notification, result_answer},
         request::meta_key,
     },
 };
+
+/// How long children may take to say whether they tell of a resource: the client waits
+/// for the acknowledgement.
+const SUBSCRIBING: Duration = Duration::from_secs(10);
 
 /// Serves a modern `subscriptions/listen` (MCP 2026-07-28, "Subscriptions"): the
 /// acknowledgement first, then what was asked for, each tagged with the request's
@@ -23,68 +33,108 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `-32602` when the filter cannot be read.
+/// `-32602` when the filter cannot be read, or asks for too much.
 pub(super) async fn subscription(
     request: &Frame,
-    fleet: &Fleet,
-    view: &View,
-    shutdown: &CancellationToken,
+    dispatch: &Dispatch,
+    caller: &Caller,
     asides: &mpsc::Sender<Bytes>,
 ) -> Result<Bytes, RpcError> {
     let id = request.id().unwrap_or("null");
-    let mut changes = fleet.changes();
-    let wanted = wanted(request)?;
+    let mut changes = dispatch.fleet.changes();
+    let filter = filter(request)?;
+    let wanted = families(&filter);
     let tag: Value = serde_json::from_str(id).unwrap_or_default();
     let meta = json!({meta_key::SUBSCRIPTION_ID: tag});
+    let generations = || {
+        let snapshot = dispatch.fleet.snapshot();
+        Some(snapshot.view(&caller.view).ok()?.generations)
+    };
+    changes.mark_unchanged();
+    let mut told_of = generations().unwrap_or_default();
 
-    // What is not offered yet is left out of what is acknowledged.
+    // What is not offered is left out of what is acknowledged.
     let accepted = wanted
         .iter()
         .map(|family| (filter_key(*family).to_owned(), Value::Bool(true)));
-    let accepted: serde_json::Map<String, Value> = accepted.collect();
+    let mut accepted: serde_json::Map<String, Value> = accepted.collect();
+    // Ends with the request: the drop of what is held here is the end of it.
+    let subscribed = Subscribed::default();
+    if let Some(uris) = &filter.resource_subscriptions {
+        let held = subscribed.subscribe_all(&dispatch.relay, uris, caller, SUBSCRIBING);
+        let held = dispatch.shutdown().run_until_cancelled(held).await;
+        let held = held.unwrap_or_else(|| Ok(Vec::new()))?;
+        if !held.is_empty() {
+            accepted.insert("resourceSubscriptions".to_owned(), held.into());
+        }
+    }
     let acknowledged = json!({"_meta": meta, "notifications": accepted}).to_string();
     let acknowledged = notification(
         "notifications/subscriptions/acknowledged",
         Some(&acknowledged),
     );
     let tagged = json!({"_meta": meta}).to_string();
-    let generations = || Some(fleet.snapshot().view(view).ok()?.generations);
-    changes.mark_unchanged();
-    let mut told_of = generations().unwrap_or_default();
 
     let told = async {
-        asides.send(acknowledged.into_bytes()).await?;
-        while !wanted.is_empty() && changes.changed().await.is_ok() {
-            let Some(now) = generations() else {
-                // What it shows is gone.
-                return Ok(());
-            };
-            for family in &wanted {
-                if now.of(*family) > told_of.of(*family) {
-                    let changed = notification(family.list_changed(), Some(&tagged));
-                    asides.send(changed.into_bytes()).await?;
+        asides.reserve().await?.send(acknowledged.into_bytes());
+        let lists = async {
+            while !wanted.is_empty() && changes.changed().await.is_ok() {
+                let Some(now) = generations() else {
+                    // What it shows is gone.
+                    return Ok(());
+                };
+                for family in &wanted {
+                    if now.of(*family) > told_of.of(*family) {
+                        let changed = notification(family.list_changed(), Some(&tagged));
+                        asides.reserve().await?.send(changed.into_bytes());
+                    }
                 }
+                told_of = now;
             }
-            told_of = now;
+            std::future::pending::<Result<(), SendError<()>>>().await
+        };
+        // Whichever ends ends the whole.
+        tokio::select! {
+            ended = lists => ended,
+            ended = updates(&subscribed, Some(id), asides) => ended,
         }
-        std::future::pending::<Result<(), mpsc::error::SendError<Bytes>>>().await
     };
     // A client that is gone drops this future; until then it listens.
-    shutdown.run_until_cancelled(told).await;
+    dispatch.shutdown().run_until_cancelled(told).await;
     let result = json!({"resultType": "complete", "_meta": meta}).to_string();
     Ok(result_answer(id, &result).into_bytes())
 }
 
-/// The families of lists whose changes the filter asks for.
-fn wanted(request: &Frame) -> Result<Vec<Family>, RpcError> {
+/// Tells a client of resources that have changed, until it is gone. An update is taken
+/// only when there is room for it.
+async fn updates(
+    subscribed: &Subscribed,
+    subscription: Option<&str>,
+    asides: &mpsc::Sender<Bytes>,
+) -> Result<(), SendError<()>> {
+    loop {
+        subscribed.listener.ready().await;
+        let room = asides.reserve().await?;
+        if let Some(Update { uri, frame }) = subscribed.listener.take() {
+            room.send(answer::updated(&frame, &uri, subscription));
+        }
+    }
+}
+
+/// What a request asks to be told of.
+fn filter(request: &Frame) -> Result<SubscriptionFilter, RpcError> {
     let invalid = |message| RpcError::new(code::INVALID_PARAMS, message);
     let params = request.body_object();
     let filter = params
         .as_ref()
         .and_then(|params| params.get("notifications"))
         .ok_or_else(|| invalid("params.notifications is missing"))?;
-    let filter: rmcp::model::SubscriptionFilter = serde_json::from_str(filter)
-        .map_err(|_| invalid("params.notifications must be a filter of notifications"))?;
+    serde_json::from_str(filter)
+        .map_err(|_| invalid("params.notifications must be a filter of notifications"))
+}
+
+/// The families of lists whose changes a filter asks for.
+fn families(filter: &SubscriptionFilter) -> Vec<Family> {
     let asked = |family: &Family| {
         let wish = match family {
             Family::Tools => filter.tools_list_changed,
@@ -93,7 +143,7 @@ fn wanted(request: &Frame) -> Result<Vec<Family>, RpcError> {
         };
         wish == Some(true)
     };
-    Ok(Family::ALL.into_iter().filter(asked).collect())
+    Family::ALL.into_iter().filter(asked).collect()
 }
 
 /// The key of the filter that asks for changes of these lists.
@@ -105,9 +155,18 @@ fn filter_key(family: Family) -> &'static str {
     }
 }
 
-/// Tells a legacy client of changed lists, and of log messages at its level, until
-/// it is gone.
+/// Tells a legacy client of changed lists and resources, and of log messages at its
+/// level, until it is gone.
 pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
+    let _listening = session.key().asked().listens(asides.clone());
+    let updates = updates(&session.subscribed, None, asides);
+    tokio::select! {
+        () = lists_and_messages(fleet, session, asides) => {}
+        _ = updates => {}
+    }
+}
+
+async fn lists_and_messages(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
     let generations = || Some(fleet.snapshot().view(session.view()).ok()?.generations);
     let mut changes = fleet.changes();
     session.listens_from(generations().unwrap_or_default());
@@ -167,5 +226,5 @@ fn for_session(snapshot: &Snapshot, session: &Session, message: ChildMessage) ->
     caller.log_level?;
     caller
         .wants_log(answer::log_level(&message.frame))
-        .then(|| message.frame.into_bytes())
+        .then(|| answer::logged(message.frame, &message.child, session.view()))
 }

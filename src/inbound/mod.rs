@@ -16,9 +16,12 @@ mod listen;
 mod negotiate;
 mod overload;
 mod refused;
+mod resume;
 mod session;
+mod session_id;
 mod stdio;
 mod stream;
+mod subscribed;
 
 pub use admin::{About, Admin};
 pub use dispatch::Dispatch;

@@ -9,6 +9,7 @@ use super::refused::Refused;
 use crate::protocol::{
     error::{RpcError, code},
     headers,
+    model::ProtocolVersion,
     request::{Params, name_key},
     version::MODERN,
 };
@@ -99,6 +100,18 @@ pub(super) fn param_headers(all: &HeaderMap) -> HeaderMap {
 pub(super) fn is_modern(all: &HeaderMap) -> bool {
     all.get(headers::PROTOCOL_VERSION)
         .is_some_and(|version| version == MODERN.as_str())
+}
+
+/// Whether an event stream may begin with an event that holds nothing but its id: older
+/// clients than that of 2025-11-25 take it for a message.
+pub(super) fn takes_priming(all: &HeaderMap) -> bool {
+    let version = all.get(headers::PROTOCOL_VERSION);
+    version.is_some_and(|version| version == ProtocolVersion::V_2025_11_25.as_str())
+}
+
+/// The event after which a legacy client wants to go on.
+pub(super) fn last_event(all: &HeaderMap) -> Option<&str> {
+    all.get(headers::LAST_EVENT_ID)?.to_str().ok()
 }
 
 /// The session that a legacy request names.

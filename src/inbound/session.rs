@@ -11,11 +11,16 @@ use std::{
 use dashmap::DashMap;
 use tokio::{sync::watch, time::Instant};
 use tracing::debug;
-use uuid::Uuid;
 
-use super::in_flight::InFlight;
+use super::{
+    in_flight::InFlight,
+    resume::Streams,
+    session_id::{Begun, SessionIds},
+    subscribed::Subscribed,
+};
 use crate::{
     catalog::Family,
+    config::SessionKeys,
     fleet::Generations,
     protocol::{Caller, Era, LogLevel, SessionKey, View},
     telemetry::set_sessions,
@@ -33,6 +38,10 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub struct Session {
     /// Its requests that are being worked on.
     pub(super) in_flight: InFlight,
+    /// Its streams that it can come back to.
+    pub(super) resumable: Streams,
+    /// The resources it has subscribed to.
+    pub(super) subscribed: Subscribed,
     /// What the rest of the program knows it by.
     key: SessionKey,
     /// Where it was begun, and is used.
@@ -56,6 +65,8 @@ impl Session {
         Self {
             view,
             in_flight: InFlight::default(),
+            resumable: Streams::default(),
+            subscribed: Subscribed::default(),
             key: SessionKey::begin(),
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),
@@ -77,6 +88,7 @@ impl Session {
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
             view: self.view.clone(),
+            abilities: self.key.asked().abilities(),
         }
     }
 
@@ -174,24 +186,43 @@ impl Drop for OpenStream {
 
 /// The sessions of all HTTP clients; clones are the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Sessions(Arc<DashMap<String, Arc<Session>>>);
+pub struct Sessions(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: DashMap<String, Arc<Session>>,
+    ids: SessionIds,
+}
 
 impl Sessions {
-    /// A new session, and its id: 122 random bits. `None` when too many are open.
-    pub(super) fn begin(&self, view: View) -> Option<(String, Arc<Session>)> {
-        if self.0.len() >= MOST {
-            return None;
-        }
-        let id = Uuid::new_v4().simple().to_string();
-        let session = Arc::new(Session::new(view));
-        self.0.insert(id.clone(), Arc::clone(&session));
-        self.count();
-        Some((id, session))
+    /// No sessions yet. With keys, those that another process with one of them has begun
+    /// are gone on with here.
+    pub fn new(keys: Option<&SessionKeys>) -> Self {
+        Self(Arc::new(Inner {
+            open: DashMap::new(),
+            ids: SessionIds::new(keys),
+        }))
+    }
+
+    /// The id of a new session. `None` when too many are open.
+    pub(super) fn begin(&self, begun: Begun) -> Option<String> {
+        let id = self.0.ids.make(&begun);
+        self.enter(&id, begun)?;
+        Some(id)
     }
 
     /// The session of this id, if it was begun on this view.
     pub(super) fn get(&self, id: &str, view: &View) -> Option<Arc<Session>> {
-        let session = Arc::clone(&*self.0.get(id)?);
+        let known = self.0.open.get(id).map(|session| Arc::clone(&session));
+        let session = match known {
+            Some(session) => session,
+            None => {
+                let begun = self.0.ids.open(id).filter(|begun| begun.view == *view)?;
+                let session = self.enter(id, begun)?;
+                debug!("a session goes on here");
+                session
+            }
+        };
         if session.view != *view {
             return None;
         }
@@ -199,12 +230,30 @@ impl Sessions {
         Some(session)
     }
 
+    fn enter(&self, id: &str, begun: Begun) -> Option<Arc<Session>> {
+        if self.0.open.len() >= MOST {
+            return None;
+        }
+        let begin = || {
+            let session = Session::new(begun.view);
+            session.key().asked().introduce(begun.abilities);
+            Arc::new(session)
+        };
+        // Two requests may meet here.
+        let session = Arc::clone(&self.0.open.entry(id.to_owned()).or_insert_with(begin));
+        self.count();
+        Some(session)
+    }
+
     /// Ends a session; whether there was one.
     pub(super) fn end(&self, id: &str) -> bool {
-        let ended = self.0.remove(id);
+        self.0.ids.end(id);
+        let ended = self.0.open.remove(id);
         if let Some((_, session)) = &ended {
             session.in_flight.cancel_all();
+            session.resumable.end();
             session.key.end();
+            session.subscribed.end_all();
             session.newest_stream.send_modify(|newest| *newest += 1);
         }
         self.count();
@@ -216,9 +265,10 @@ impl Sessions {
         let mut every = tokio::time::interval(SWEEP);
         loop {
             every.tick().await;
-            let before = self.0.len();
-            self.0.retain(|_, session| !session.is_idle());
-            let forgotten = before.saturating_sub(self.0.len());
+            self.0.ids.sweep();
+            let before = self.0.open.len();
+            self.0.open.retain(|_, session| !session.is_idle());
+            let forgotten = before.saturating_sub(self.0.open.len());
             if forgotten > 0 {
                 debug!(forgotten, "idle sessions");
                 self.count();
@@ -227,7 +277,7 @@ impl Sessions {
     }
 
     fn count(&self) {
-        set_sessions("http", Era::Legacy.as_str(), self.0.len());
+        set_sessions("http", Era::Legacy.as_str(), self.0.open.len());
     }
 }
 
@@ -244,9 +294,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_session_is_forgotten_and_one_with_a_stream_is_not() {
         let sessions = Sessions::default();
-        let (idle, _) = sessions.begin(View::All).unwrap();
-        let (streaming, session) = sessions.begin(View::All).unwrap();
-        let stream = session.open_stream();
+        let idle = sessions.begin(Begun::default()).unwrap();
+        let streaming = sessions.begin(Begun::default()).unwrap();
+        let stream = sessions.get(&streaming, &View::All).unwrap().open_stream();
         tokio::spawn(sessions.clone().sweep());
         tokio::time::sleep(IDLE + SWEEP).await;
         let get = |id| sessions.get(id, &View::All);
@@ -261,7 +311,11 @@ mod tests {
     fn a_session_is_known_where_it_was_begun() {
         let sessions = Sessions::default();
         let child = View::Child("a".into());
-        let (id, _) = sessions.begin(child.clone()).unwrap();
+        let begun = Begun {
+            view: child.clone(),
+            ..Begun::default()
+        };
+        let id = sessions.begin(begun).unwrap();
         assert!(sessions.get(&id, &child).is_some());
         for other in [View::All, View::Child("b".into()), View::Group("a".into())] {
             assert!(sessions.get(&id, &other).is_none(), "{other:?}");

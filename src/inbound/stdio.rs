@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ASIDES, BODY_LIMIT,
+    ASIDES, BODY_LIMIT, answers,
     dispatch::{Dispatch, Requester},
     listen,
     session::Session,
@@ -117,6 +117,10 @@ impl Door {
             (Kind::Request, Some("initialize")) => {
                 // Never cancelled, and answered before anything that comes after it.
                 let answer = self.dispatch.initialize(&frame, self.session.view());
+                self.session
+                    .key()
+                    .asked()
+                    .introduce(answers::abilities(&frame));
                 self.say(answer.unwrap_or_else(|error| error.answer(frame.id()).into_bytes()))
                     .await;
                 None
@@ -136,8 +140,10 @@ impl Door {
                     .notification(&frame, &caller, Some(&self.session));
                 None
             }
-            // No request of ours is open to be answered.
-            (Kind::Result | Kind::Error, _) => None,
+            (Kind::Result | Kind::Error, _) => {
+                self.session.key().asked().answered(frame);
+                None
+            }
         }
     }
 

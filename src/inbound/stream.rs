@@ -21,14 +21,14 @@ use crate::{
 
 /// Between two comments on a stream on which nothing else is said: balancers cut
 /// what is silent.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client may take to read what is there for it.
-const STALL: Duration = Duration::from_secs(30);
+pub(super) const STALL: Duration = Duration::from_secs(30);
 /// Pieces that may wait for the client.
 const PIECES: usize = 16;
 const EVENT: &[u8] = b"event: message\ndata: ";
-const EVENT_END: Bytes = Bytes::from_static(b"\n\n");
-const COMMENT: Bytes = Bytes::from_static(b":\n\n");
+pub(super) const EVENT_END: Bytes = Bytes::from_static(b"\n\n");
+pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 /// An event stream of what comes before the answer, and the answer, if there is one.
 /// The client's going drops the work.
@@ -88,8 +88,10 @@ async fn say<F>(
 where
     F: Future<Output = Option<Reply>>,
 {
-    if let Some(first) = first {
-        out.event(first).await?;
+    match first {
+        Some(first) => out.event(first).await?,
+        // Some proxies pass nothing on, not even the head, before the first byte.
+        None => out.send(Ok(COMMENT)).await?,
     }
     let reply = loop {
         tokio::select! {
@@ -118,18 +120,21 @@ where
 
 /// The sending end of a body. If it is dropped before its end was said, the body is
 /// cut, for the client to see.
-struct Out(mpsc::Sender<Piece>);
+#[derive(Debug)]
+pub(super) struct Out(mpsc::Sender<Piece>);
 
+#[derive(Debug)]
 enum Piece {
     Data(io::Result<Bytes>),
     End,
 }
 
 /// The client has gone, or does not read.
-struct Gone;
+#[derive(Debug)]
+pub(super) struct Gone;
 
 impl Out {
-    fn new() -> (Self, Body) {
+    pub(super) fn new() -> (Self, Body) {
         let (out, pieces) = mpsc::channel(PIECES);
         let body = stream::unfold(
             Some(pieces),
@@ -146,11 +151,11 @@ impl Out {
         (Self(out), Body::from_stream(body))
     }
 
-    async fn send(&self, data: io::Result<Bytes>) -> Result<(), Gone> {
+    pub(super) async fn send(&self, data: io::Result<Bytes>) -> Result<(), Gone> {
         self.piece(Piece::Data(data)).await
     }
 
-    async fn end(&self) -> Result<(), Gone> {
+    pub(super) async fn end(&self) -> Result<(), Gone> {
         self.piece(Piece::End).await
     }
 
@@ -170,7 +175,46 @@ impl Out {
         self.send(Ok(event.freeze())).await
     }
 
-    async fn gone(&self) {
+    /// Resolves when there is room for one more piece.
+    pub(super) async fn ready(&self) {
+        // A client that is gone has none: see `gone`.
+        if self.0.reserve().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Sends what there is room for at once.
+    pub(super) fn send_now(&self, data: Bytes) -> Result<(), Gone> {
+        self.0.try_send(Piece::Data(Ok(data))).map_err(|_| Gone)
+    }
+
+    pub(super) async fn gone(&self) {
         self.0.closed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_comes_when_nothing_else_has_for_fifteen_seconds() {
+        let (asides, heard) = mpsc::channel(1);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let _ = asides.send("x".into()).await;
+            std::future::pending::<()>().await;
+        });
+        let mut body = events(None, Box::pin(std::future::pending()), heard);
+        let began = Instant::now();
+        let mut came = Vec::new();
+        for _ in 0..4 {
+            let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            came.push((began.elapsed().as_secs(), piece == COMMENT));
+        }
+        assert_eq!(came, [(0, true), (10, false), (25, true), (40, true)]);
     }
 }

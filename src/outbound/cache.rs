@@ -205,7 +205,8 @@ mod tests {
     use super::*;
     use crate::config::Settings;
 
-    const OFFERS: &str = r#"{"completes":true,"tools":[{"x" : 1.10,"name":"a"},
+    const OFFERS: &str = r#"{"completes":true,"subscribes":true,"instructions":"\"Wake\" me.",
+        "tools":[{"x" : 1.10,"name":"a"},
         {"name":"b","n":1e400, "big":12345678901234567890123}],"prompts":[],
         "resources":[{"uri" : "a:b","name":"n"}],"resourceTemplates":[]}"#;
 

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     BreakerState, Connection, Failure, Need, Phase, Slot, State, breaker::Breaker,
     dedicated::Dedicated, demand::Demand, keeping::Keeping, mask::Mask, slots::Slots,
-    supervisor::Backoff,
+    subscriptions::Subscriptions, supervisor::Backoff,
 };
 use crate::{
     catalog::{Filter, Listing},
@@ -38,6 +38,7 @@ pub(super) struct Role {
     pub(super) keeping: Keeping,
     pub(super) dedicated: Option<Dedicated>,
     pub(super) session: Option<SessionKey>,
+    pub(super) subscriptions: Arc<Subscriptions>,
 }
 
 /// One entry of the configuration, or one session's own connection to it, supervised
@@ -68,6 +69,8 @@ pub struct Child {
     pub(super) session: Option<SessionKey>,
     /// What the session's next connection is to know, if this one ends in failure.
     pub(super) backoff: Mutex<Option<Backoff>>,
+    /// The resources of it that clients have subscribed to.
+    pub subscriptions: Arc<Subscriptions>,
     slots: Slots,
 }
 
@@ -82,6 +85,7 @@ impl Child {
             keeping,
             dedicated,
             session,
+            subscriptions,
         } = role;
         let mut first = State::first(settings.disabled.clone());
         // The call for which it is made waits for it.
@@ -107,6 +111,7 @@ impl Child {
             dedicated,
             session,
             backoff: Mutex::default(),
+            subscriptions,
             slots: Slots::new(
                 settings.max_concurrency,
                 settings.max_queue,

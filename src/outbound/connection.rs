@@ -7,7 +7,7 @@ use std::{
 
 use rmcp::{Peer, RoleClient, model::ServerPeerInfo};
 use serde_json::{Map, Value, json};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,11 +15,13 @@ use super::{
     control::{self, Control, Handshake},
     link::Link,
     slots::Slot,
+    subscribing,
+    subscriptions::Subscriptions,
 };
 use crate::{
     catalog::{Family, Listing, ListingError, Page, Primitive, Profile},
     config::RestartSettings,
-    protocol::{Era, Frame, LogLevel, request::meta_key, version::MODERN},
+    protocol::{Abilities, Era, Frame, LogLevel, request::meta_key, version::MODERN},
 };
 
 /// Pages of one list. A child that never stops would otherwise be read for ever.
@@ -36,8 +38,24 @@ pub struct Connection {
     info: ServerPeerInfo,
     link: Link,
     peer: Peer<RoleClient>,
+    /// The least severe log messages the child has been asked for, once it has been.
+    log_level: watch::Sender<Option<LogLevel>>,
     /// Ends the control plane with the connection.
     _control: Control,
+}
+
+/// What is followed on a connection.
+pub(super) struct Follow<'a> {
+    /// Told when a list may have changed.
+    pub(super) changed: &'a Notify,
+    /// The resources whose updates are wanted.
+    pub(super) subscriptions: &'a Subscriptions,
+    /// Whether anybody lists the child.
+    pub(super) listed: bool,
+    /// How long one request may take.
+    pub(super) patience: Duration,
+    /// The pauses before what failed is tried again.
+    pub(super) clocks: &'a RestartSettings,
 }
 
 /// The next number for a request of ours, unique in this process.
@@ -65,6 +83,7 @@ impl Connection {
             info,
             peer: control.peer().clone(),
             link,
+            log_level: watch::Sender::new(None),
             _control: control,
         })
     }
@@ -184,13 +203,29 @@ impl Connection {
     }
 
     async fn page(&self, primitive: Primitive, cursor: Option<&str>) -> Result<Frame, Failure> {
+        let cursor = cursor.map(|cursor| format!(r#""cursor":{cursor}"#));
+        self.ask(primitive.list_method(), Vec::from_iter(cursor))
+            .await
+    }
+
+    /// Sends a request of our own, with these members in its `params` (JSON text), and
+    /// gives its answer.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        mut params: Vec<String>,
+    ) -> Result<Frame, Failure> {
         let number = next_number();
         let id = super::call_id(number);
-        let method = primitive.list_method();
-        let mut params = Vec::new();
-        params.extend(cursor.map(|cursor| format!(r#""cursor":{cursor}"#)));
         if self.era == Era::Modern {
-            params.push(format!(r#""_meta":{{{}}}"#, era_keys(None)));
+            params.push(format!(
+                r#""_meta":{{{}}}"#,
+                era_keys(None, Abilities::default())
+            ));
         }
         let params = params.join(",");
         let request = Outgoing {
@@ -209,6 +244,7 @@ impl Connection {
         loop {
             match exchange.next().await? {
                 Part::Answer(answer) => return Ok(answer),
+                Part::Request(question) => question.refuse_unclear(),
                 Part::Aside(_) | Part::Long(_) => {}
             }
         }
@@ -231,27 +267,47 @@ impl Connection {
     /// # Errors
     ///
     /// `session_lost` when the connection has to be made anew.
-    pub(super) async fn follow(
-        &self,
-        changed: &Notify,
-        clocks: &RestartSettings,
-    ) -> Result<(), Failure> {
-        match (self.era, &self.link) {
-            (Era::Legacy, Link::Http(http)) => {
-                super::http::follow(http.clone(), changed, clocks).await
+    pub(super) async fn follow(&self, what: Follow<'_>) -> Result<(), Failure> {
+        let Follow {
+            changed,
+            subscriptions,
+            listed,
+            patience,
+            clocks,
+        } = what;
+        let subscriptions = self.tells_of_updates().then_some(subscriptions);
+        match self.era {
+            Era::Legacy => {
+                let streamed = async {
+                    match &self.link {
+                        Link::Http(http) => {
+                            super::http::follow(http.clone(), changed, clocks).await
+                        }
+                        Link::Pipe(_) | Link::Sse(_) => Ok(()),
+                    }
+                };
+                let subscribed = async {
+                    match subscriptions {
+                        Some(all) => subscribing::keep(self, all, patience, clocks).await,
+                        None => Ok(()),
+                    }
+                };
+                tokio::try_join!(streamed, subscribed).map(|_| ())
             }
-            (Era::Legacy, Link::Pipe(_) | Link::Sse(_)) => Ok(()),
-            (Era::Modern, _) => {
-                let families: Vec<_> = Family::ALL
+            Era::Modern => {
+                let families = Family::ALL
                     .into_iter()
-                    .filter(|family| self.announces(*family))
-                    .collect();
-                if families.is_empty() {
-                    return Ok(());
-                }
-                control::follow(&self.peer, &families, changed, clocks).await
+                    .filter(|family| listed && self.announces(*family));
+                let families = families.collect();
+                control::follow(&self.peer, families, subscriptions, changed, clocks).await
             }
         }
+    }
+
+    /// Whether the child tells when a resource has changed that was subscribed to.
+    pub fn tells_of_updates(&self) -> bool {
+        let resources = self.info.capabilities.resources.as_ref();
+        resources.is_some_and(|resources| resources.subscribe == Some(true))
     }
 
     /// Whether the child tells of changes of these lists.
@@ -267,13 +323,29 @@ impl Connection {
 
     /// Asks a legacy child for log messages of this level and above.
     pub(super) async fn set_log_level(&self, level: LogLevel, patience: Duration) {
-        let logs = self.info.capabilities.logging.is_some();
-        if self.era == Era::Legacy && logs {
+        if self.has_log_level() {
             let set = control::set_log_level(&self.peer, level);
             if !matches!(tokio::time::timeout(patience, set).await, Ok(Ok(()))) {
                 tracing::debug!("a child did not take a log level");
             }
         }
+        self.log_level.send_replace(Some(level));
+    }
+
+    /// Waits until the child has been asked for log messages of this level, at most
+    /// `patience`. A modern child is asked by the request itself.
+    pub async fn logs_from(&self, level: LogLevel, patience: Duration) {
+        if self.has_log_level() {
+            let mut asked = self.log_level.subscribe();
+            let low_enough = asked.wait_for(|asked| asked.is_some_and(|asked| asked <= level));
+            // Messages that are missed are no reason to hold up the call.
+            let _ = tokio::time::timeout(patience, low_enough).await;
+        }
+    }
+
+    /// Whether the child keeps one level for all that it sends.
+    fn has_log_level(&self) -> bool {
+        self.era == Era::Legacy && self.info.capabilities.logging.is_some()
     }
 
     /// Resolves when the connection is gone, from either end.
@@ -322,14 +394,15 @@ fn profile(info: &ServerPeerInfo) -> Profile {
 }
 
 /// The members of `_meta` that a modern child requires of a request that came
-/// without them (JSON text without braces). No capability is declared: what needs
-/// a client's help cannot be asked of a client that did not offer it. What clients
-/// only show is: see [`control::declared`].
-pub fn era_keys(log_level: Option<LogLevel>) -> String {
+/// without them (JSON text without braces): what its client may be asked is what that
+/// has declared; what clients only show is declared for all.
+pub fn era_keys(log_level: Option<LogLevel>, abilities: Abilities) -> String {
+    let mut capabilities = abilities.to_json();
+    capabilities["extensions"] = json!(control::extensions());
     let mut keys = json!({
         meta_key::PROTOCOL_VERSION: MODERN.as_str(),
         meta_key::CLIENT_INFO: control::client_info(),
-        meta_key::CLIENT_CAPABILITIES: control::declared(),
+        meta_key::CLIENT_CAPABILITIES: capabilities,
     });
     if let Some(level) = log_level {
         keys[meta_key::LOG_LEVEL] = Value::from(level.as_str());

@@ -5,7 +5,7 @@
 //! carries the clients' requests, so there is one connection, one set of headers
 //! and one reader per child, and nothing of rmcp's is in the way of a frame.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
 use http::HeaderMap;
@@ -13,15 +13,18 @@ use rmcp::{
     RoleClient,
     handler::client::ClientHandler,
     model::{
-        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ErrorCode, ErrorData,
-        Implementation, ProtocolVersion, ServerJsonRpcMessage, ServerPeerInfo, SubscriptionFilter,
+        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ElicitationCapability, ErrorCode,
+        ErrorData, FormElicitationCapability, Implementation, JsonObject, ProtocolVersion,
+        RootsCapabilities, SamplingCapability, ServerJsonRpcMessage, ServerPeerInfo,
+        SubscriptionFilter, UrlElicitationCapability,
     },
     service::{
         ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError,
+        Subscription,
     },
     transport::{DynamicTransportError, Transport},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     Failure,
@@ -32,12 +35,13 @@ use super::{
     },
     link::Link,
     pause::Pause,
+    subscriptions::{Subscriptions, Verdict},
 };
 use crate::{
     catalog::Family,
     config::RestartSettings,
     protocol::{
-        Era, Frame, Kind, LogLevel,
+        Era, Frame, Kind, LogLevel, OwnName,
         error::{RpcError, code},
         headers, json,
         request::Params,
@@ -65,15 +69,12 @@ pub(super) fn client_info() -> Implementation {
     Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
 
-/// What is declared to children. Nothing that needs a client's help; but what a client
-/// may show or leave, since some servers offer it to nobody else: MCP Apps.
-pub(super) fn declared() -> ClientCapabilities {
+/// The extensions that are declared to children: what a client may show or leave, since
+/// some servers offer it to nobody else: MCP Apps.
+pub(super) fn extensions() -> BTreeMap<String, JsonObject> {
     let settings = serde_json::json!({"mimeTypes": ["text/html;profile=mcp-app"]});
-    let mut declared = ClientCapabilities::default();
-    declared.extensions = settings
-        .as_object()
-        .map(|apps| [("io.modelcontextprotocol/ui".to_owned(), apps.clone())].into());
-    declared
+    let apps = settings.as_object().cloned().unwrap_or_default();
+    [("io.modelcontextprotocol/ui".to_owned(), apps)].into()
 }
 
 /// Shakes hands over `link`; what arrives for the control plane comes by `inbox`.
@@ -117,48 +118,74 @@ pub(super) async fn shake_hands(
     Ok((control, info))
 }
 
-/// Keeps asking a modern child to tell when its tools change, for as long as the
-/// connection lasts. List changes themselves are seen by whoever reads the
-/// connection; `changed` is told of each new beginning. Returns early when the child
-/// does not know how to tell.
+/// Keeps asking a modern child to tell when its lists change, and the resources that
+/// are subscribed to, for as long as the connection lasts. What it tells is seen by
+/// whoever reads the connection; `changed` is told of each new beginning. Another set of
+/// subscriptions is asked for before the request for the old one is ended, so that nothing
+/// is missed. Returns early when the child does not know how to tell.
 ///
 /// # Errors
 ///
 /// When the connection is found gone.
 pub(super) async fn follow(
     control: &rmcp::Peer<RoleClient>,
-    families: &[Family],
+    families: Vec<Family>,
+    subscriptions: Option<&Subscriptions>,
     changed: &Notify,
     clocks: &RestartSettings,
 ) -> Result<(), Failure> {
     let mut pause = Pause::new(clocks);
     let mut offered = false;
+    let mut open: Option<Subscription> = None;
+    let mut wishes = subscriptions.map(Subscriptions::changes);
     loop {
-        let filter =
-            families.iter().fold(
-                SubscriptionFilter::builder(),
-                |filter, family| match family {
-                    Family::Tools => filter.tools_list_changed(),
-                    Family::Prompts => filter.prompts_list_changed(),
-                    Family::Resources => filter.resources_list_changed(),
-                },
-            );
-        match control.listen(filter.build()).await {
-            Ok(mut subscription) => {
+        if let Some(wishes) = &mut wishes {
+            wishes.mark_unchanged();
+        }
+        let wanted = subscriptions.map(Subscriptions::all).unwrap_or_default();
+        if families.is_empty() && wanted.is_empty() {
+            open = None;
+            if !another(&mut wishes).await {
+                return Ok(());
+            }
+            continue;
+        }
+        let decide = |verdict: &dyn Fn(&str) -> Verdict| {
+            for (own, wish) in &wanted {
+                if let Some(all) = subscriptions {
+                    all.decided(own, *wish, verdict(own.as_str()));
+                }
+            }
+        };
+        match control.listen(filter(&families, &wanted)).await {
+            Ok(subscription) => {
                 offered = true;
-                changed.notify_one();
-                pause.begins();
-                while let Ok(Some(_)) = subscription.next().await {}
+                let told = subscription.acknowledged().resource_subscriptions.as_ref();
+                decide(
+                    &|own| match told.is_some_and(|it| it.iter().any(|it| it == own)) {
+                        true => Verdict::Held,
+                        false => Verdict::Refused(NOT_HELD.into()),
+                    },
+                );
+                if open.is_none() {
+                    changed.notify_one();
+                    pause.begins();
+                }
+                open = Some(subscription);
             }
             Err(ServiceError::McpError(error))
-                if offered && error.code != ErrorCode::INTERNAL_ERROR =>
+                if offered && open.is_none() && error.code != ErrorCode::INTERNAL_ERROR =>
             {
                 // It told before and knows nothing of it now: it is another program,
                 // and may speak another era.
                 return Err(Failure::session_lost());
             }
-            Err(ServiceError::McpError(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => {
-                return Ok(());
+            Err(ServiceError::McpError(error)) => {
+                let refused = serde_json::to_string(&error).unwrap_or_default();
+                decide(&|_| Verdict::Refused(refused.as_str().into()));
+                if error.code == ErrorCode::METHOD_NOT_FOUND && wanted.is_empty() {
+                    return Ok(());
+                }
             }
             Err(ServiceError::TransportSend(error)) => {
                 let failure = sent(error);
@@ -167,11 +194,55 @@ pub(super) async fn follow(
                 if failure.loses_connection() && !refused {
                     return Err(failure);
                 }
+                decide(&|_| Verdict::Failed(failure.clone()));
             }
-            Err(_) => {}
+            Err(error) => {
+                decide(&|_| Verdict::Failed(Failure::transport(error.to_string())));
+            }
+        }
+        if let Some(subscription) = &mut open {
+            tokio::select! {
+                () = ended(subscription) => {}
+                true = another(&mut wishes) => continue,
+            }
+            open = None;
         }
         pause.wait().await;
     }
+}
+
+/// The error, as JSON text, of a subscription that a child has left out of what it
+/// acknowledged.
+const NOT_HELD: &str =
+    r#"{"code":-32602,"message":"The server does not tell of updates of this resource"}"#;
+
+fn filter(families: &[Family], wanted: &[(OwnName, u64)]) -> SubscriptionFilter {
+    let lists = families.iter().fold(
+        SubscriptionFilter::builder(),
+        |filter, family| match family {
+            Family::Tools => filter.tools_list_changed(),
+            Family::Prompts => filter.prompts_list_changed(),
+            Family::Resources => filter.resources_list_changed(),
+        },
+    );
+    let uris = wanted.iter().map(|(own, _)| own.as_str());
+    let filter = match wanted {
+        [] => lists,
+        _ => lists.resource_subscriptions(uris),
+    };
+    filter.build()
+}
+
+/// Waits for another set of subscriptions; `false` where there never is one.
+async fn another(wishes: &mut Option<watch::Receiver<()>>) -> bool {
+    match wishes {
+        Some(wishes) => wishes.changed().await.is_ok(),
+        None => false,
+    }
+}
+
+async fn ended(subscription: &mut Subscription) {
+    while let Ok(Some(_)) = subscription.next().await {}
 }
 
 /// Asks a legacy child for log messages of this level and above.
@@ -233,6 +304,22 @@ impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
         ClientConfig::new(declared(), client_info()).with_protocol_version(NEWEST_LEGACY)
     }
+}
+
+/// What a legacy child is told that it may ask: whatever a client may be able to answer.
+/// Whether the one whose call it is has declared it is seen when the child asks.
+fn declared() -> ClientCapabilities {
+    let mut roots = RootsCapabilities::default();
+    roots.list_changed = Some(true);
+    let mut elicitation = ElicitationCapability::default();
+    elicitation.form = Some(FormElicitationCapability::default());
+    elicitation.url = Some(UrlElicitationCapability::default());
+    let mut capabilities = ClientCapabilities::default();
+    capabilities.roots = Some(roots);
+    capabilities.sampling = Some(SamplingCapability::default());
+    capabilities.elicitation = Some(elicitation);
+    capabilities.extensions = Some(extensions());
+    capabilities
 }
 
 struct ControlTransport {
@@ -316,6 +403,10 @@ fn negotiated(initialized: &Frame) -> Option<crate::protocol::model::ProtocolVer
 /// Sends one message of rmcp's over HTTP; its answers go to the inbox.
 async fn post(link: HttpLink, message: Frame) -> Result<(), Failure> {
     let method = message.method().unwrap_or_default().into_owned();
+    if method == "notifications/cancelled" && link.is_modern() {
+        link.streams().end(&message);
+        return Ok(());
+    }
     let response = link
         .post(message.bytes().clone(), modern_headers(&message, &method))
         .await?;
@@ -343,22 +434,28 @@ async fn post(link: HttpLink, message: Frame) -> Result<(), Failure> {
 /// with an error, so that rmcp does not wait for it.
 async fn pump(link: HttpLink, mut events: body::Events, request: Frame) {
     let closed = link.closed().clone();
+    let way = Link::Http(link.clone());
+    let cancelled = link.streams().begin(request.id().unwrap_or_default());
     let passed = async {
         while let Some(Ok(event)) = events.next().await {
             let Some(Ok(frame)) = event.frame else {
                 continue;
             };
             let answered = matches!(frame.kind(), Kind::Result | Kind::Error);
-            if let Some(refusal) = link.unasked().sort(frame) {
-                link.post_aside(refusal);
-            }
+            link.unasked().sort(frame, &way);
             if answered {
                 return true;
             }
         }
         false
     };
-    let answered = closed.run_until_cancelled(passed).await.unwrap_or(true);
+    let passed = cancelled.run_until_cancelled(passed);
+    let answered = match closed.run_until_cancelled(passed).await {
+        Some(Some(answered)) => answered,
+        // Nobody waits for it.
+        _ => true,
+    };
+    link.streams().ended(request.id().unwrap_or_default());
     if !answered && request.kind() == Kind::Request {
         let error = RpcError::new(code::INTERNAL, "the stream ended before the answer");
         link.unasked().to_control(error.answer(request.id()));

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Child, Failure, Need, Phase, Surroundings, supervisor::Backoff};
 use crate::{
     config::{ChildSettings, SessionMode},
-    protocol::SessionKey,
+    protocol::{Era, Frame, SessionKey},
 };
 
 /// The sessions' own connections to one child.
@@ -57,6 +57,20 @@ impl Child {
     pub fn sessions(&self) -> Vec<Arc<Self>> {
         let dedicated = self.dedicated.as_ref();
         dedicated.map_or_else(Vec::new, |it| it.all().values().map(Arc::clone).collect())
+    }
+
+    /// Tells the session's own connection, if it has one and a legacy child at its end.
+    /// A connection that all share knows nothing of one client.
+    pub fn tell_dedicated(&self, session: &SessionKey, notification: &Frame) {
+        let Some(dedicated) = &self.dedicated else {
+            return;
+        };
+        let own = dedicated.all().get(&session.number()).map(Arc::clone);
+        if let Some(connection) = own.and_then(|own| own.state().connection.clone())
+            && connection.era() == Era::Legacy
+        {
+            connection.tell(notification.clone());
+        }
     }
 
     /// Whether it is there for lists, and not for one session.

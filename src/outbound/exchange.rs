@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::{Failure, http::HttpExchange, slots::Slot, sse::SseExchange, stdio::PipeExchange};
+use super::{
+    Failure, Question, http::HttpExchange, slots::Slot, sse::SseExchange, stdio::PipeExchange,
+};
 use crate::protocol::Frame;
 
 /// One request to send.
@@ -29,8 +31,10 @@ pub struct Outgoing<'a> {
 /// One thing that came back.
 #[derive(Debug)]
 pub enum Part {
-    /// A notification or request of the child for this request.
+    /// A notification of the child for this request.
     Aside(Frame),
+    /// A request of the child's to whoever sent this one.
+    Request(Question),
     /// The answer: the last part.
     Answer(Frame),
     /// The answer, too long to be gathered: its first bytes, and the rest.

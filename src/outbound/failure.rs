@@ -109,6 +109,31 @@ impl Failure {
         }
     }
 
+    /// The client was asked for the child, and did not answer.
+    pub fn unanswered(after: Duration) -> Self {
+        Self {
+            blameless: true,
+            ..Self::new(
+                Outcome::Timeout,
+                format!(
+                    "was stopped: what it asked the client was not answered within {}",
+                    seconds(after)
+                ),
+            )
+        }
+    }
+
+    /// The client that was asked for the child has gone.
+    pub fn asked_nobody() -> Self {
+        Self {
+            blameless: true,
+            ..Self::new(
+                Outcome::Cancelled,
+                "was stopped: the client that it asked has gone",
+            )
+        }
+    }
+
     /// 401, also to a fresh token.
     pub fn unauthorized(reason: impl Into<String>) -> Self {
         Self {

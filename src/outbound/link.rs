@@ -49,6 +49,15 @@ impl Link {
         }
     }
 
+    /// Gives the child an answer to a request of its own. Never waits.
+    pub(super) fn reply(&self, answer: Frame) {
+        match self {
+            Self::Pipe(pipe) => pipe.reply(answer),
+            Self::Http(http) => http.reply(answer),
+            Self::Sse(sse) => sse.reply(answer),
+        }
+    }
+
     /// What the handshake settled on.
     pub(super) fn negotiated(&self, version: ProtocolVersion) {
         if let Self::Http(http) = self {

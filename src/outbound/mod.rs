@@ -19,11 +19,15 @@ mod http;
 mod keeping;
 mod link;
 mod mask;
+mod outside;
 mod pause;
+mod question;
 mod slots;
 mod sse;
 mod state;
 mod stdio;
+mod subscribing;
+mod subscriptions;
 mod supervisor;
 mod unasked;
 
@@ -35,9 +39,11 @@ pub use demand::Need;
 pub use exchange::{Exchange, LongAnswer, Outgoing, Part};
 pub use failure::Failure;
 pub use http::{HttpClient, TlsError};
+pub use question::{Question, taken_back};
 pub use slots::Slot;
 pub use state::{Phase, State};
 pub use stdio::watchdog;
+pub use subscriptions::{AllSubscriptions, Listener, Subscription, Subscriptions, Update, Verdict};
 pub use supervisor::Surroundings;
 pub use unasked::ChildMessage;
 

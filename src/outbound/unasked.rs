@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::{Notify, broadcast, mpsc};
-use tracing::warn;
+use tracing::{debug, warn};
 
+use super::{link::Link, outside::Outside, subscriptions::Subscriptions, taken_back};
 use crate::{
     catalog::Family,
-    protocol::{
-        ChildName, Frame, Kind,
-        error::{RpcError, code},
-        is_specified,
-    },
+    protocol::{ChildName, Frame, Kind, SessionKey, is_specified},
     telemetry::ChildMetrics,
 };
 
@@ -35,11 +32,14 @@ pub struct ChildMessage {
 #[derive(Clone, Debug)]
 pub(super) struct Unasked {
     child: ChildName,
-    session: Option<u64>,
+    session: Option<SessionKey>,
     /// Wakes the child's task; many changes before it looks are one.
     changed: Arc<Notify>,
     messages: broadcast::Sender<ChildMessage>,
+    /// Who is told of resources that have changed.
+    subscriptions: Arc<Subscriptions>,
     control: mpsc::Sender<Frame>,
+    outside: Outside,
     metrics: ChildMetrics,
 }
 
@@ -57,20 +57,29 @@ impl Unasked {
             session: None,
             changed,
             messages,
+            subscriptions: Arc::default(),
             control,
+            outside: Outside::default(),
             metrics,
         };
         (unasked, receiver)
     }
 
     /// The same, on a connection that is one session's own.
-    pub(super) fn of_session(self, session: Option<u64>) -> Self {
+    pub(super) fn of_session(self, session: Option<SessionKey>) -> Self {
         Self { session, ..self }
     }
 
-    /// Sorts one message by its kind. Never waits. Gives back the answer to a
-    /// request that cannot be served.
-    pub(super) fn sort(&self, frame: Frame) -> Option<Frame> {
+    /// The same, where updates go to those who have subscribed here.
+    pub(super) fn tells(self, subscriptions: Arc<Subscriptions>) -> Self {
+        Self {
+            subscriptions,
+            ..self
+        }
+    }
+
+    /// Sorts one message, which came by `link`, by its kind. Never waits.
+    pub(super) fn sort(&self, frame: Frame, link: &Link) {
         match (frame.kind(), frame.method().as_deref()) {
             (Kind::Notification, Some(method)) if is_list_changed(method) => {
                 self.changed.notify_one();
@@ -82,10 +91,12 @@ impl Unasked {
                 // Without a receiver nobody listens: not an error.
                 let _ = self.messages.send(ChildMessage {
                     child,
-                    session: self.session,
+                    session: self.session.as_ref().map(SessionKey::number),
                     frame,
                 });
             }
+            (Kind::Notification, Some("notifications/resources/updated"))
+                if self.subscriptions.updated(&frame) => {}
             (Kind::Result | Kind::Error, _) => self.to_control(frame),
             (Kind::Request, Some("ping"))
             | (Kind::Notification, Some("notifications/subscriptions/acknowledged"))
@@ -95,11 +106,15 @@ impl Unasked {
                 self.to_control(frame);
             }
             (Kind::Request, Some(method)) if method != "ping" => {
-                return Some(refusal(&frame, method));
+                self.outside.take(frame, self.session.as_ref(), link);
+            }
+            (Kind::Notification, Some("notifications/cancelled")) => {
+                if let Some(id) = taken_back(&frame) {
+                    self.outside.withdraw(id);
+                }
             }
             _ => self.dropped(),
         }
-        None
     }
 
     /// Hands a message to rmcp: an answer to one of its requests, mostly.
@@ -115,6 +130,12 @@ impl Unasked {
         self.dropped();
     }
 
+    /// A request of the child's was answered, and the answer did not reach it.
+    pub(super) fn unanswered(&self, reason: &str) {
+        debug!(child = %self.child, reason, "a child's request stays unanswered");
+        self.dropped();
+    }
+
     /// A message nobody could take.
     pub(super) fn dropped(&self) {
         self.metrics.message_dropped();
@@ -125,13 +146,4 @@ fn is_list_changed(method: &str) -> bool {
     Family::ALL
         .iter()
         .any(|family| family.list_changed() == method)
-}
-
-/// The answer to a child's request that no client is there for.
-pub(super) fn refusal(request: &Frame, method: &str) -> Frame {
-    RpcError::new(
-        code::METHOD_NOT_FOUND,
-        format!("{method} was not declared as a capability of this client"),
-    )
-    .answer(request.id())
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Era, SessionKey, View};
+use super::{Abilities, Era, SessionKey, View};
 
 /// The few facts of a client that decide how its requests are carried.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Caller {
     pub session: Option<SessionKey>,
     /// The part of the fleet it sees.
     pub view: View,
+    /// What it may be asked.
+    pub abilities: Abilities,
 }
 
 /// The severity of a log message (RFC 5424), the least severe first.
@@ -76,6 +78,7 @@ mod tests {
             log_level,
             session: None,
             view: View::All,
+            abilities: Abilities::default(),
         };
         assert!(!caller(Era::Modern, None).wants_log(Some(LogLevel::Emergency)));
         assert!(caller(Era::Legacy, None).wants_log(Some(LogLevel::Debug)));

@@ -9,6 +9,8 @@ use http::{HeaderName, HeaderValue};
 pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// The session of a legacy connection.
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The last event that a legacy client has got of a stream.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The method of a modern request (SEP-2243).
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The one name in a modern request (SEP-2243).

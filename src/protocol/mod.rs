@@ -3,7 +3,9 @@
 //! Owns: how a message is read, spliced and answered, versions and eras, the
 //! types of the names. Must never know who sends a message or where it goes.
 
+pub mod abilities;
 pub mod answer;
+pub mod asked;
 pub mod caller;
 pub mod error;
 pub mod frame;
@@ -14,16 +16,20 @@ pub mod methods;
 pub mod names;
 pub mod request;
 pub mod session;
+pub mod signed;
 pub mod splice;
 pub mod task;
 pub mod version;
 pub mod view;
 
+pub use abilities::Abilities;
+pub use asked::Asked;
 pub use caller::{Caller, LogLevel};
 pub use frame::{Frame, Kind};
 pub use methods::is_specified;
 pub use names::{ChildName, OwnName, PublicName};
 pub use rmcp::model;
 pub use session::SessionKey;
+pub use signed::Signer;
 pub use version::Era;
 pub use view::View;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
+    abilities::Abilities,
     error::{RpcError, code},
     frame::Frame,
     is_specified,
@@ -31,6 +32,11 @@ pub mod meta_key {
     /// Ties progress notifications to a request; in both eras.
     pub const PROGRESS_TOKEN: &str = "progressToken";
 }
+
+/// The params key of what an unfinished answer gave along.
+pub const REQUEST_STATE: &str = "requestState";
+/// The params key of the answers to what an unfinished answer asked.
+pub const INPUT_RESPONSES: &str = "inputResponses";
 
 const COMPLETE: &str = "completion/complete";
 
@@ -78,13 +84,18 @@ pub struct Params {
     pub progress_token: Option<String>,
     /// The modern era's protocol version. Its presence makes a request modern.
     pub version: Option<String>,
-    /// Whether the modern era's client capabilities are there.
-    pub has_capabilities: bool,
+    /// What the modern era's client capabilities let servers ask, where they are there.
+    pub abilities: Option<Abilities>,
     /// The modern era's log level.
     pub log_level: Option<String>,
     /// The headers of a modern request over HTTP: what they repeat of its arguments
     /// is to be what the arguments say.
     pub headers: Option<http::HeaderMap>,
+    /// What an unfinished answer gave along, to be given back with its retry (MCP
+    /// 2026-07-28, "Multi Round-Trip Requests").
+    pub request_state: Option<String>,
+    /// The answers to what it asked, as they stand.
+    pub input_responses: Option<String>,
     at: Places,
 }
 
@@ -120,6 +131,8 @@ pub struct RequestEdit<'a> {
     pub progress_token: Option<&'a str>,
     /// The era keys of `_meta`.
     pub meta: MetaEdit<'a>,
+    /// Further members of `params` (JSON text, each with a comma after it).
+    pub members: &'a str,
 }
 
 /// What happens to the era keys of `_meta`.
@@ -180,6 +193,10 @@ impl Params {
         if name_key(method).is_none() && !is_specified(method) {
             read.read_subject(frame, &params)?;
         }
+        read.request_state = single(&params, REQUEST_STATE)?
+            .filter(|raw| json::is_string(raw))
+            .map(|raw| json::unquote(raw).into_owned());
+        read.input_responses = single(&params, INPUT_RESPONSES)?.map(str::to_owned);
         Ok(read)
     }
 
@@ -235,8 +252,9 @@ impl Params {
         self.version = text(meta_key::PROTOCOL_VERSION)?;
         self.log_level = text(meta_key::LOG_LEVEL)?;
         single(meta, meta_key::CLIENT_INFO)?;
-        self.has_capabilities =
-            single(meta, meta_key::CLIENT_CAPABILITIES)?.is_some_and(json::is_object);
+        self.abilities = single(meta, meta_key::CLIENT_CAPABILITIES)?
+            .filter(|raw| json::is_object(raw))
+            .map(Abilities::read);
         Ok(())
     }
 
@@ -248,6 +266,11 @@ impl Params {
         }
     }
 
+    /// Whether it is the retry of a request whose answer was unfinished.
+    pub fn is_retry(&self) -> bool {
+        self.request_state.is_some() || self.input_responses.is_some()
+    }
+
     /// `frame`, whose params these are, as a child is to read it.
     pub fn edit(&self, frame: &Frame, edit: &RequestEdit<'_>) -> Bytes {
         let original = frame.id().unwrap_or("null").to_owned();
@@ -256,6 +279,11 @@ impl Params {
             && self.name.as_deref() != Some(edit.name)
         {
             splice.replace(at, quote(edit.name));
+        }
+        if let Some(at) = self.at.params.clone()
+            && !edit.members.is_empty()
+        {
+            splice.insert(at.start + 1, edit.members);
         }
         let token = self.at.progress_token.clone().zip(edit.progress_token);
         match (&edit.meta, &self.at.meta) {
@@ -351,6 +379,7 @@ mod tests {
                 name: "own",
                 progress_token: Some("\"m1\""),
                 meta,
+                members: "",
             },
         );
         String::from_utf8(bytes.to_vec()).unwrap()
@@ -411,6 +440,7 @@ mod tests {
                 name: "own",
                 progress_token: None,
                 meta: MetaEdit::Keep,
+                members: "",
             };
             let edited = params.edit(&frame, &edit);
             Ok::<_, RpcError>((

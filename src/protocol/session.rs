@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use super::Asked;
+
 /// Which session a request belongs to, and when that is over; clones are the same one.
 ///
 /// Not the id that the client shows: that stays at its door. Says nothing of who the
@@ -12,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub struct SessionKey {
     number: u64,
     over: CancellationToken,
+    asked: Asked,
 }
 
 impl SessionKey {
@@ -21,7 +24,13 @@ impl SessionKey {
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             over: CancellationToken::new(),
+            asked: Asked::default(),
         }
+    }
+
+    /// What its client has been asked.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Its number, unique in this process. Not a secret.
@@ -32,6 +41,7 @@ impl SessionKey {
     /// The session is over, and with it what was made for it alone.
     pub fn end(&self) {
         self.over.cancel();
+        self.asked.end();
     }
 
     /// Whether it is over.

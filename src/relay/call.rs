@@ -9,19 +9,33 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Method, deadline::Deadline, settle::Settlement};
+use super::{
+    Method,
+    asking::{self, Asking, Unanswered},
+    deadline::Deadline,
+    held::{self, HeldCalls},
+    running::Running,
+    settle::Settlement,
+};
 use crate::{
     catalog::Mirrored,
     outbound::{
-        Child, Connection, Failure, LongAnswer, Outgoing, Part, call_id, era_keys, next_number,
+        Child, Connection, Failure, LongAnswer, Outgoing, Part, Question, call_id, era_keys,
+        next_number,
     },
     protocol::{
-        Caller, Era, Frame, Kind, View, answer,
+        Abilities, Caller, Era, Frame, Kind, View, answer,
         request::{MetaEdit, Params, RequestEdit, name_key},
         task,
     },
     telemetry::Outcome,
 };
+
+/// How often a child may ask for more before it answers a call.
+const MOST_ROUNDS: usize = 32;
+/// How long a call waits until its child has been asked for the log messages that the
+/// client wants of it.
+const LOG_LEVEL_TAKES: Duration = Duration::from_secs(2);
 
 /// One call, with what is needed to send it again.
 pub(super) struct Call<'a> {
@@ -35,10 +49,13 @@ pub(super) struct Call<'a> {
     /// What the headers repeat of its arguments, if they do.
     pub(super) mirrored: Option<&'a Mirrored>,
     pub(super) asides: &'a mpsc::Sender<Bytes>,
+    pub(super) held: &'a HeldCalls,
     /// Runs from the first time it is sent.
     pub(super) deadline: Option<Deadline>,
     /// What it was last sent on, if it was sent.
     pub(super) used: Option<Arc<Connection>>,
+    /// Whether its client was asked something: that is not asked twice.
+    pub(super) asked: bool,
 }
 
 /// An answered call.
@@ -56,9 +73,21 @@ pub(super) enum Answer {
     Whole(Bytes, Outcome),
     /// With the moment by which all of it must have come.
     Long(LongAnswer, Option<Instant>),
+    /// The client has to be asked, and to come back.
+    Asks(Box<Running>),
+    /// Refused here: the child has not seen it.
+    Refused(Bytes),
 }
 
-impl Call<'_> {
+/// What a child has said to the end.
+enum Said {
+    Answer(Frame),
+    Long(LongAnswer),
+    /// Nothing yet: a modern client is to be asked.
+    Asks,
+}
+
+impl<'a> Call<'a> {
     /// Sends it; and once more, if that is allowed.
     ///
     /// # Errors
@@ -77,7 +106,7 @@ impl Call<'_> {
             }
         }
         let failure = match first {
-            Err(failure) if may_repeat(&failure, self.repeatable) => failure,
+            Err(failure) if !self.asked && may_repeat(&failure, self.repeatable) => failure,
             decided => return decided,
         };
         let Some(lost) = self.used.take() else {
@@ -98,8 +127,70 @@ impl Call<'_> {
         }
     }
 
+    /// Sends it; and again, with what the client has given, as often as a modern child
+    /// asks a legacy client for more.
     async fn send(&mut self, settlement: &mut Settlement) -> Result<Answered, Failure> {
-        let patience = self.patience();
+        if let Some(refused) = self.resumes_nothing(settlement).await? {
+            return Ok(refused);
+        }
+        let mut given = String::new();
+        for _ in 0..MOST_ROUNDS {
+            let (said, mut running) = self.round(&given, settlement).await?;
+            let unfinished = match said {
+                Said::Answer(answer) if self.asks_for_more(&answer, &running) => answer,
+                said => return self.answered(said, running),
+            };
+            self.asked = true;
+            running.deadline.pause();
+            let input = {
+                let input = asking::input(&unfinished, self.caller, self.asides);
+                let input = pin!(async { Ok(input.await) });
+                settlement.waiting(running.deadline.bounds(input)).await?
+            };
+            running.deadline.go_on();
+            given = match input {
+                Ok(given) => given,
+                Err(Unanswered::Refused(error)) => {
+                    let error = error.with_id(self.id()).finish();
+                    return Ok(Answered {
+                        answer: Answer::Whole(error, Outcome::RpcError),
+                        connection: running.connection,
+                        refused: false,
+                    });
+                }
+                Err(Unanswered::Unaskable(what)) => return Err(unaskable(&what)),
+                Err(Unanswered::Gone) => return Err(Failure::asked_nobody()),
+            };
+            self.deadline = Some(running.deadline);
+        }
+        Err(Failure::protocol("asks the client again and again"))
+    }
+
+    /// A modern client's retry for a legacy child is a held call's, or nothing: the child
+    /// would do everything again.
+    async fn resumes_nothing(
+        &self,
+        settlement: &mut Settlement,
+    ) -> Result<Option<Answered>, Failure> {
+        if self.caller.era == Era::Legacy || !self.params.is_retry() {
+            return Ok(None);
+        }
+        let connection = self.child.callable_soon(patience(self.child));
+        let connection = settlement.waiting(connection).await?;
+        Ok((connection.era() == Era::Legacy).then(|| Answered {
+            answer: Answer::Refused(held::foreign().answer(self.frame.id()).into_bytes()),
+            connection,
+            refused: false,
+        }))
+    }
+
+    /// Sends it once, with `given` in its params, and hears the child to the end.
+    async fn round(
+        &mut self,
+        given: &str,
+        settlement: &mut Settlement,
+    ) -> Result<(Said, Running), Failure> {
+        let patience = patience(self.child);
         settlement
             .waiting(self.child.callable_soon(patience))
             .await?;
@@ -108,15 +199,22 @@ impl Call<'_> {
         let connection = settlement
             .waiting(self.child.callable_soon(patience))
             .await?;
+        if let Some(level) = self.caller.log_level {
+            settlement
+                .waiting(connection.logs_from(level, LOG_LEVEL_TAKES))
+                .await;
+        }
         let number = next_number();
         let own_id = call_id(number);
-        let keeps_ids = connection.keeps_ids();
+        // What is sent again is another request.
+        let keeps_ids = connection.keeps_ids() && given.is_empty();
         let id = (!keeps_ids).then_some(own_id.as_str());
         let edit = RequestEdit {
             id,
             name: self.own_name,
             progress_token: id,
             meta: self.era_edit(connection.era()),
+            members: given,
         };
         let method = self.frame.method().unwrap_or_default();
         let mirrored = self.mirrored.filter(|_| connection.reads_headers());
@@ -133,71 +231,128 @@ impl Call<'_> {
                 && !self.method.is_of_tasks(),
         };
         let settings = &self.child.settings;
-        let mut deadline = self
+        let deadline = self
             .deadline
-            .take()
             .unwrap_or_else(|| Deadline::new(settings.call_timeout, settings.max_call_timeout));
-        let connection = Arc::clone(self.used.insert(connection));
-        let answer = async {
-            let mut exchange = {
-                let sent = pin!(connection.call(&outgoing, Some(slot)));
-                settlement.waiting(deadline.bounds(sent)).await?
-            };
-            loop {
-                let part = {
-                    let next = pin!(exchange.next());
-                    settlement.waiting(deadline.bounds(next)).await?
-                };
-                match part {
-                    Part::Aside(aside) => {
-                        if aside.method().as_deref() == Some("notifications/progress") {
-                            deadline.progressed();
-                        }
-                        if let Some(message) = self.aside(aside, keeps_ids) {
-                            let taken = pin!(async {
-                                // A client that is gone drops this whole call.
-                                let _ = self.asides.send(message).await;
-                            });
-                            settlement.waiting(deadline.bounds_client(taken)).await?;
-                        }
-                    }
-                    Part::Answer(answer) => {
-                        let answer = self.answered(answer, connection.era())?;
-                        // A method that it does not know says nothing of its era.
-                        let refused = exchange.is_refusal() && self.method != Method::Other;
-                        return Ok((answer, refused));
-                    }
-                    Part::Long(long) => return Ok((Answer::Long(long, deadline.last()), false)),
-                }
-            }
-        }
-        .await;
         self.deadline = Some(deadline);
-        answer.map(|(answer, refused)| Answered {
-            answer,
-            connection,
-            refused,
-        })
+        let connection = Arc::clone(self.used.insert(connection));
+        let exchange = {
+            let sent = pin!(connection.call(&outgoing, Some(slot)));
+            settlement.waiting(deadline.bounds(sent)).await?
+        };
+        let mut running = Running::new(exchange, connection, deadline);
+        let said = self.hear(&mut running, keeps_ids, settlement).await;
+        self.deadline = Some(running.deadline);
+        Ok((said?, running))
     }
 
-    /// How long it waits for a child that is being connected: that ends at the child's
-    /// own limit, and the reason is worth a moment more.
-    fn patience(&self) -> Duration {
-        const REASON_SHOWS: Duration = Duration::from_secs(1);
-        let Child { settings, .. } = self.child;
-        let connecting = settings.timeout + REASON_SHOWS;
-        settings
-            .call_timeout
-            .map_or(connecting, |limit| limit.min(connecting))
+    /// Goes on with a call whose client has come back with answers.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub(super) async fn go_on(
+        &mut self,
+        mut running: Running,
+        settlement: &mut Settlement,
+    ) -> Result<Answered, Failure> {
+        self.used = Some(Arc::clone(&running.connection));
+        let said = self.hear(&mut running, false, settlement).await?;
+        self.answered(said, running)
+    }
+
+    /// Hears a child to the end: what comes before goes to the client.
+    async fn hear(
+        &mut self,
+        running: &mut Running,
+        keeps_ids: bool,
+        settlement: &mut Settlement,
+    ) -> Result<Said, Failure> {
+        let asides = self.asides;
+        let mut asking = Asking::default();
+        loop {
+            // Of this moment: what comes may move it.
+            let deadline = running.deadline;
+            let part = {
+                let next = pin!(async {
+                    tokio::select! {
+                        biased;
+                        part = running.next() => part.map(Some),
+                        () = asking.one() => Ok(None),
+                    }
+                });
+                settlement.waiting(deadline.bounds(next)).await?
+            };
+            match part {
+                None if asking.is_empty() => running.deadline.go_on(),
+                None => {}
+                Some(None) => return Ok(Said::Asks),
+                Some(Some(Part::Request(question))) => {
+                    self.asked = true;
+                    self.ask(question, running, &mut asking);
+                }
+                Some(Some(Part::Aside(aside))) => {
+                    asking.withdraw(&aside);
+                    running.withdraw(&aside);
+                    if aside.method().as_deref() == Some("notifications/progress") {
+                        running.deadline.progressed();
+                    }
+                    if let Some(message) = self.aside(aside, keeps_ids) {
+                        let taken = pin!(async {
+                            // A client that is gone drops this whole call.
+                            let _ = asides.send(message).await;
+                        });
+                        let bounded = running.deadline.bounds_client(taken);
+                        settlement.waiting(bounded).await?;
+                    }
+                }
+                Some(Some(Part::Answer(answer))) => {
+                    return Ok(Said::Answer(self.of_public_task(answer)));
+                }
+                Some(Some(Part::Long(long))) => return Ok(Said::Long(long)),
+            }
+        }
+    }
+
+    /// Takes a question of the child's to the client, as the client's era has it.
+    fn ask(&self, question: Question, running: &mut Running, asking: &mut Asking<'a>) {
+        match (self.caller.era, running.connection.era()) {
+            // In its era a server asks with its answer.
+            (_, Era::Modern) => question.refuse_undeclared(),
+            (Era::Legacy, Era::Legacy) => {
+                asking.ask(question, self.caller, self.asides);
+                if !asking.is_empty() {
+                    running.deadline.pause();
+                }
+            }
+            (Era::Modern, Era::Legacy) if self.method == Method::Complete => {
+                question.refuse_undeclared();
+            }
+            (Era::Modern, Era::Legacy) => {
+                running.ask(question, self.caller.abilities, || self.held.room());
+            }
+        }
+    }
+
+    fn asks_for_more(&self, answer: &Frame, running: &Running) -> bool {
+        (self.caller.era, running.connection.era()) == (Era::Legacy, Era::Modern)
+            && self.method != Method::Complete
+            && answer::unfinished(answer).as_deref() == Some(answer::INPUT_REQUIRED)
+    }
+
+    fn id(&self) -> &'a str {
+        self.frame.id().unwrap_or("null")
     }
 
     /// What happens to the keys in which the eras differ.
     fn era_edit(&self, child: Era) -> MetaEdit<'static> {
-        static QUIET: LazyLock<String> = LazyLock::new(|| era_keys(None));
+        static QUIET: LazyLock<String> = LazyLock::new(|| era_keys(None, Abilities::default()));
         match (self.caller.era, child) {
-            (Era::Legacy, Era::Modern) => match self.caller.log_level {
-                None => MetaEdit::Add(QUIET.as_str().into()),
-                Some(level) => MetaEdit::Add(era_keys(Some(level)).into()),
+            (Era::Legacy, Era::Modern) => match (self.caller.log_level, self.caller.abilities) {
+                (None, nothing) if nothing == Abilities::default() => {
+                    MetaEdit::Add(QUIET.as_str().into())
+                }
+                (level, abilities) => MetaEdit::Add(era_keys(level, abilities).into()),
             },
             (Era::Modern, Era::Legacy) => MetaEdit::Strip,
             _ => MetaEdit::Keep,
@@ -219,7 +374,9 @@ impl Call<'_> {
             }
             Some("notifications/message") => {
                 let level = answer::log_level(&message);
-                self.caller.wants_log(level).then(|| message.into_bytes())
+                self.caller
+                    .wants_log(level)
+                    .then(|| answer::logged(message, self.child.name(), &self.caller.view))
             }
             // The child's own cancelling of something else.
             Some("notifications/cancelled") => None,
@@ -242,13 +399,27 @@ impl Call<'_> {
             .unwrap_or(message)
     }
 
-    fn answered(&self, answer: Frame, child: Era) -> Result<Answer, Failure> {
-        let answer = &self.of_public_task(answer);
+    fn answered(&self, said: Said, running: Running) -> Result<Answered, Failure> {
+        let connection = Arc::clone(&running.connection);
+        // A method that it does not know says nothing of its era.
+        let refused = running.exchange.is_refusal() && self.method != Method::Other;
+        let answer = match said {
+            Said::Answer(answer) => self.finished(&answer, connection.era())?,
+            Said::Long(long) => Answer::Long(long, running.deadline.last()),
+            Said::Asks => Answer::Asks(Box::new(running)),
+        };
+        Ok(Answered {
+            answer,
+            connection,
+            refused,
+        })
+    }
+
+    fn finished(&self, answer: &Frame, child: Era) -> Result<Answer, Failure> {
         if (self.caller.era, child) == (Era::Legacy, Era::Modern)
             && let Some(kind) = answer::unfinished(answer)
         {
-            let asks = "asks for more than this client's protocol version can give";
-            return Err(Failure::protocol(asks).with_detail(&kind));
+            return Err(unaskable(&kind));
         }
         let outcome = match answer.kind() {
             Kind::Error => Outcome::RpcError,
@@ -261,6 +432,20 @@ impl Call<'_> {
         let bytes = answer::to_client(answer, self.frame.id(), child, self.caller.era, cacheable);
         Ok(Answer::Whole(bytes, outcome))
     }
+}
+
+fn unaskable(what: &str) -> Failure {
+    Failure::protocol("asks for more than this client can give").with_detail(what)
+}
+
+/// How long a request waits for a child that is being connected: that ends at the
+/// child's own limit, and the reason is worth a moment more.
+pub(super) fn patience(Child { settings, .. }: &Child) -> Duration {
+    const REASON_SHOWS: Duration = Duration::from_secs(1);
+    let connecting = settings.timeout + REASON_SHOWS;
+    settings
+        .call_timeout
+        .map_or(connecting, |limit| limit.min(connecting))
 }
 
 /// A call is sent twice only if it was certainly not executed the first time, or if

@@ -7,12 +7,14 @@ use tokio::time::Instant;
 use crate::outbound::Failure;
 
 /// The end of a call's patience; none, where the limit is off.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     limit: Option<Duration>,
     longest: Duration,
     at: Option<Instant>,
     last: Instant,
+    /// What was left of the patience with the child, while the client is waited for.
+    paused: Option<Option<Duration>>,
 }
 
 impl Deadline {
@@ -25,6 +27,7 @@ impl Deadline {
             longest,
             at: limit.map(|limit| now + limit),
             last: now + longest,
+            paused: None,
         }
     }
 
@@ -33,11 +36,38 @@ impl Deadline {
         self.limit.map(|_| self.last)
     }
 
+    /// The end of all patience, with child and client.
+    pub(super) fn end(&self) -> Instant {
+        self.last
+    }
+
     /// The child has shown that it is at work.
     pub(super) fn progressed(&mut self) {
-        self.at = self
-            .limit
-            .map(|limit| (Instant::now() + limit).min(self.last));
+        match &mut self.paused {
+            Some(left) => *left = self.limit,
+            None => self.at = self.in_future(self.limit),
+        }
+    }
+
+    /// The client has been asked something: until it has answered, it is not the child
+    /// that takes its time.
+    pub(super) fn pause(&mut self) {
+        if self.paused.is_none() {
+            let now = Instant::now();
+            self.paused = Some(self.at.map(|at| at.saturating_duration_since(now)));
+            self.at = None;
+        }
+    }
+
+    /// The child goes on.
+    pub(super) fn go_on(&mut self) {
+        if let Some(left) = self.paused.take() {
+            self.at = self.in_future(left);
+        }
+    }
+
+    fn in_future(&self, left: Option<Duration>) -> Option<Instant> {
+        left.map(|left| (Instant::now() + left).min(self.last))
     }
 
     /// `work`, unless the deadline passes before it is done. It comes by pointer: by
@@ -54,7 +84,10 @@ impl Deadline {
         tokio::select! {
             biased;
             done = work => done,
-            limit = self.passed() => Err(Failure::timeout(limit)),
+            limit = self.passed() => Err(match self.paused {
+                None => Failure::timeout(limit),
+                Some(_) => Failure::unanswered(limit),
+            }),
         }
     }
 
@@ -76,6 +109,10 @@ impl Deadline {
 
     /// Resolves with the limit when the patience is at its end.
     async fn passed(&self) -> Duration {
+        if self.paused.is_some() {
+            tokio::time::sleep_until(self.last).await;
+            return self.longest;
+        }
         match (self.at, self.limit) {
             (Some(at), Some(limit)) => {
                 tokio::time::sleep_until(at).await;
@@ -111,6 +148,26 @@ mod tests {
         let deadline = Deadline::new(Some(Duration::from_secs(60)), LONGEST);
         let never = std::pin::pin!(std::future::pending());
         let failure = deadline.bounds_client(never).await.unwrap_err();
+        assert!(!failure.counts(), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clients_time_is_not_the_childs() {
+        let limit = Duration::from_secs(60);
+        let began = Instant::now();
+        let mut deadline = Deadline::new(Some(limit), LONGEST);
+        tokio::time::advance(Duration::from_secs(50)).await;
+        deadline.pause();
+        deadline.pause();
+        tokio::time::advance(Duration::from_secs(300)).await;
+        deadline.go_on();
+        assert_eq!(deadline.passed().await, limit);
+        assert_eq!(began.elapsed(), Duration::from_secs(360));
+
+        deadline.pause();
+        let never = std::pin::pin!(std::future::pending::<Result<(), _>>());
+        let failure = deadline.bounds(never).await.unwrap_err();
+        assert_eq!(began.elapsed(), LONGEST);
         assert!(!failure.counts(), "{failure}");
     }
 

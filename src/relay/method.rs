@@ -30,10 +30,13 @@ pub enum Method {
     TaskResult,
     /// One that the specification does not know.
     Other,
+    /// `resources/subscribe`, of which the child is told only once for all clients.
+    Subscribe,
 }
 
 impl Method {
-    const ALL: [Self; 8] = [
+    /// Those that are carried as they come.
+    const CARRIED: [Self; 8] = [
         Self::CallTool,
         Self::GetPrompt,
         Self::ReadResource,
@@ -44,9 +47,10 @@ impl Method {
         Self::TaskResult,
     ];
 
-    /// The method of this name, in this era.
+    /// The method of this name, if this era has it and its requests are carried as they
+    /// come.
     pub fn of(name: &str, era: Era) -> Option<Self> {
-        let named = Self::ALL.into_iter().find(|it| it.as_str() == name)?;
+        let named = Self::CARRIED.into_iter().find(|it| it.as_str() == name)?;
         let other_era = match era {
             Era::Legacy => Self::UpdateTask,
             Era::Modern => Self::TaskResult,
@@ -66,6 +70,7 @@ impl Method {
             Self::CancelTask => "tasks/cancel",
             Self::TaskResult => "tasks/result",
             Self::Other => "other",
+            Self::Subscribe => "resources/subscribe",
         }
     }
 
@@ -77,7 +82,8 @@ impl Method {
             | Self::GetPrompt
             | Self::ReadResource
             | Self::Complete
-            | Self::Other => false,
+            | Self::Other
+            | Self::Subscribe => false,
         }
     }
 
@@ -86,7 +92,9 @@ impl Method {
         match (self, params.reference) {
             (Self::CallTool, _) => Primitive::Tool,
             (Self::GetPrompt, _) | (Self::Complete, Some(Reference::Prompt)) => Primitive::Prompt,
-            (Self::ReadResource, _) | (Self::Other, Some(_)) => Primitive::Resource,
+            (Self::ReadResource | Self::Subscribe, _) | (Self::Other, Some(_)) => {
+                Primitive::Resource
+            }
             (Self::Complete, _) => Primitive::Template,
             (Self::GetTask | Self::UpdateTask | Self::CancelTask | Self::TaskResult, _)
             | (Self::Other, None) => Primitive::Tool,

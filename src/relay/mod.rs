@@ -5,14 +5,19 @@
 //! client is connected: it is given a frame and a place for what comes before the
 //! answer, and gives back the answer.
 
+mod asking;
 mod call;
 mod deadline;
 mod failure;
+mod held;
 mod long;
 mod method;
+mod notify;
 mod request;
 mod route;
+mod running;
 mod settle;
+mod subscribe;
 
 pub use long::LongReply;
 pub use method::Method;

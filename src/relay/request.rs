@@ -12,6 +12,7 @@ use super::{
     Method,
     call::{Answer, Answered, Call},
     failure,
+    held::{self, Held, HeldCalls, Resumed},
     long::{self, LongReply, Patience},
     route::{Routed, Unrouted, Wanted},
     settle::Settlement,
@@ -21,9 +22,11 @@ use crate::{
     fleet::Fleet,
     outbound::{Child, Failure, Need},
     protocol::{
-        Caller, Era, Frame, answer,
-        error::{RpcError, code},
-        request::Params,
+        Caller, Era, Frame, Signer,
+        answer::{self, INPUT_REQUESTS, INPUT_REQUIRED, RESULT_TYPE},
+        error::{RpcError, code, result_answer},
+        json::{Object, quote},
+        request::{Params, REQUEST_STATE},
     },
     telemetry::Outcome,
 };
@@ -31,7 +34,8 @@ use crate::{
 /// Carries requests between clients and children.
 #[derive(Clone, Debug)]
 pub struct Relay {
-    fleet: Arc<Fleet>,
+    pub(super) fleet: Arc<Fleet>,
+    held: Arc<HeldCalls>,
 }
 
 /// What a client is answered with.
@@ -45,7 +49,10 @@ pub enum Reply {
 impl Relay {
     /// A relay to these children.
     pub fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet }
+        Self {
+            fleet,
+            held: HeldCalls::new(Signer::random()),
+        }
     }
 
     /// Carries one request. What the child sends before its answer goes to `asides`.
@@ -59,6 +66,25 @@ impl Relay {
         asides: &mpsc::Sender<Bytes>,
     ) -> Reply {
         let id = frame.id().unwrap_or("null");
+        if let Some(state) = params
+            .request_state
+            .as_deref()
+            .filter(|_| caller.era == Era::Modern)
+        {
+            let request = Retry {
+                method,
+                frame,
+                params,
+                caller,
+                asides,
+            };
+            match self.resume(state, &request).await {
+                Ok(Some(reply)) => return reply,
+                // A modern child's own, it is carried like any other.
+                Ok(None) => {}
+                Err(error) => return Reply::Whole(error.answer(Some(id)).into_bytes()),
+            }
+        }
         let began = Instant::now();
         let name = frame.method().unwrap_or_default();
         let wanted = Wanted::of(method, &name, params, caller);
@@ -115,17 +141,14 @@ impl Relay {
                 repeatable: route.repeatable,
                 mirrored: mirrored.as_ref(),
                 asides,
+                held: &self.held,
                 deadline: None,
                 used: None,
+                asked: false,
             };
             let failure = match call.carry(&mut settlement).await {
-                Ok(Answered {
-                    answer: Answer::Whole(answer, outcome),
-                    connection,
-                    ..
-                }) => {
-                    let refused = outcome == Outcome::RpcError && connection.reads_headers();
-                    if refused && !std::mem::replace(&mut listed_anew, true) && mismatch(&answer) {
+                Ok(answered) => {
+                    if is_mismatch(&answered) && !std::mem::replace(&mut listed_anew, true) {
                         let anew = wanted.listed_anew(&self.fleet, &entry, &route);
                         if let Some(next) = settlement.waiting(anew).await
                             && let Ok(other) = mirrored_by(frame, &next.route)
@@ -138,19 +161,7 @@ impl Relay {
                             continue;
                         }
                     }
-                    settlement.answered(&connection, outcome);
-                    return Reply::Whole(answer);
-                }
-                Ok(Answered {
-                    answer: Answer::Long(answer, last),
-                    connection,
-                    ..
-                }) => {
-                    let patience = Patience {
-                        pause: child.settings.call_timeout,
-                        last,
-                    };
-                    return Reply::Long(long::pass(answer, connection, settlement, patience));
+                    return self.reply(&call, answered, Arc::clone(&child), settlement);
                 }
                 Err(failure) => failure,
             };
@@ -172,31 +183,109 @@ impl Relay {
         }
     }
 
-    /// Passes on a notification that the specification does not know, to the child whose
-    /// it is. Nobody waits for it: where that child is not connected, it is dropped and
-    /// counted.
-    pub fn notify(&self, frame: &Frame, caller: &Caller) {
-        let method = frame.method().unwrap_or_default();
-        let Ok(params) = Params::read(frame, &method) else {
-            return;
+    /// Resumes the call that a retry names; `None` if it names none of ours.
+    async fn resume(&self, state: &str, retry: &Retry<'_>) -> Result<Option<Reply>, RpcError> {
+        let Retry {
+            method,
+            frame,
+            params,
+            caller,
+            asides,
+        } = *retry;
+        let answers = params.input_responses.as_deref().unwrap_or("{}");
+        let answers = Object::read(answers)
+            .map_err(|_| held::refused("params.inputResponses must be an object"))?;
+        let name = params.name.as_deref().unwrap_or_default();
+        let held = match self.held.resume(state, method, name, caller).await? {
+            Resumed::Held(held) => *held,
+            Resumed::Foreign => return Ok(None),
         };
-        let wanted = Wanted::of(Method::Other, &method, &params, caller);
-        let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot()) else {
-            return;
+        let Held {
+            mut running,
+            mut settlement,
+            child,
+        } = held;
+        settlement.waits_no_more();
+        running.answer(&answers);
+        let mut call = Call {
+            method,
+            frame,
+            params,
+            caller,
+            child: &child,
+            own_name: name,
+            repeatable: false,
+            mirrored: None,
+            asides,
+            held: &self.held,
+            deadline: None,
+            used: None,
+            asked: true,
         };
-        // First: a child that is idle is not started for it.
-        let callable = child.callable().and_then(|_| {
-            let (own, need) = child.for_session(caller.session.as_ref())?;
-            Ok((own.callable()?, need))
-        });
-        let told = callable.is_ok_and(|(connection, _need)| {
-            let renamed = Frame::read(params.renamed(frame, route.own.as_str()));
-            renamed.is_ok_and(|notification| connection.tell(notification))
-        });
-        if !told {
-            child.metrics.message_dropped();
+        Ok(Some(match call.go_on(running, &mut settlement).await {
+            Ok(answered) => self.reply(&call, answered, Arc::clone(&child), settlement),
+            Err(failure) => {
+                settlement.failed(call.used.as_deref(), &failure);
+                let id = frame.id().unwrap_or("null");
+                let told = failure::answer(method, id, caller.era, child.name(), &failure);
+                Reply::Whole(told.into_bytes())
+            }
+        }))
+    }
+
+    /// What the client is told, and the end of the request, if this is one.
+    fn reply(
+        &self,
+        call: &Call<'_>,
+        answered: Answered,
+        child: Arc<Child>,
+        settlement: Settlement,
+    ) -> Reply {
+        let Answered {
+            answer, connection, ..
+        } = answered;
+        match answer {
+            Answer::Whole(answer, outcome) => {
+                settlement.answered(&connection, outcome);
+                Reply::Whole(answer)
+            }
+            Answer::Refused(answer) => {
+                settlement.refused();
+                Reply::Whole(answer)
+            }
+            Answer::Long(answer, last) => {
+                let patience = Patience {
+                    pause: child.settings.call_timeout,
+                    last,
+                };
+                Reply::Long(long::pass(answer, connection, settlement, patience))
+            }
+            Answer::Asks(running) => {
+                let requests = running.input_requests();
+                let held = Held {
+                    running: *running,
+                    settlement,
+                    child,
+                };
+                let name = call.params.name.as_deref().unwrap_or_default();
+                let state = self.held.hold(held, call.method, name, call.caller);
+                let state = quote(&state);
+                let result = format!(
+                    r#"{{"{RESULT_TYPE}":"{INPUT_REQUIRED}","{INPUT_REQUESTS}":{requests},"{REQUEST_STATE}":{state}}}"#
+                );
+                Reply::Whole(result_answer(call.frame.id().unwrap_or("null"), &result).into_bytes())
+            }
         }
     }
+}
+
+/// A request that gives something back.
+struct Retry<'a> {
+    method: Method,
+    frame: &'a Frame,
+    params: &'a Params,
+    caller: &'a Caller,
+    asides: &'a mpsc::Sender<Bytes>,
 }
 
 /// What the headers of a call must say, for a tool that wants it said there.
@@ -206,8 +295,13 @@ fn mirrored_by(frame: &Frame, route: &Route) -> Result<Option<Mirrored>, RpcErro
 }
 
 /// Whether the child says that our headers are not those its tool asks for.
-fn mismatch(answer: &Bytes) -> bool {
-    let frame = Frame::read(answer.clone()).ok();
+fn is_mismatch(answered: &Answered) -> bool {
+    let Answer::Whole(answer, Outcome::RpcError) = &answered.answer else {
+        return false;
+    };
+    let frame = Frame::read(answer.clone())
+        .ok()
+        .filter(|_| answered.connection.reads_headers());
     frame.and_then(|frame| answer::error_code(&frame)) == Some(code::HEADER_MISMATCH)
 }
 

@@ -72,6 +72,18 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// The resource that the caller knows by this URI.
+    pub(super) fn resource(uri: &'a str, caller: &'a Caller) -> Self {
+        Self {
+            view: &caller.view,
+            era: caller.era,
+            primitive: Primitive::Resource,
+            name: uri,
+            is_task: false,
+            other: None,
+        }
+    }
+
     /// Looks it up in the tables; names are never split. While children are still
     /// starting, a name that may become known is waited for.
     pub(super) async fn find(&self, fleet: &Fleet) -> Result<Routed, Unrouted> {

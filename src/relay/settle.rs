@@ -61,7 +61,8 @@ impl Settlement {
         self.waiting_since = Some(Instant::now());
     }
 
-    fn waits_no_more(&mut self) {
+    /// It is ours again.
+    pub(super) fn waits_no_more(&mut self) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
         }
@@ -80,6 +81,11 @@ impl Settlement {
     pub fn answered(mut self, connection: &Connection, outcome: Outcome) {
         self.child.succeeded(connection);
         self.record(outcome, None);
+    }
+
+    /// The request was refused here, before the child saw it.
+    pub(super) fn refused(mut self) {
+        self.record(Outcome::RpcError, None);
     }
 
     /// The child gave no answer. `connection` is the one the request was sent on, if

@@ -295,9 +295,15 @@ impl Client {
 
     /// Asks to be told when the list of tools changes, as its era and transport have it.
     pub async fn subscribe(&mut self) {
+        self.listen(r#"{"toolsListChanged":true}"#).await;
+    }
+
+    /// Asks to be told of what belongs to no request; a modern client, of this filter.
+    /// Gives what it is acknowledged with, if it is.
+    pub async fn listen(&mut self, filter: &str) -> Option<String> {
         if self.era == Era::Modern {
-            let filter = r#"{"notifications":{"toolsListChanged":true}}"#;
-            let frame = self.frame("subscriptions/listen", &with_modern_meta(filter));
+            let filter = format!(r#"{{"notifications":{filter}}}"#);
+            let frame = self.frame("subscriptions/listen", &with_modern_meta(&filter));
             match &mut self.link {
                 Link::Stdio(link) => link.pipe.line(frame).await,
                 Link::Http(link) => {
@@ -305,7 +311,7 @@ impl Client {
                     link.news = Some(reply.events());
                 }
             }
-            self.news("notifications/subscriptions/acknowledged").await;
+            return Some(self.news("notifications/subscriptions/acknowledged").await);
         } else if let Link::Http(link) = &mut self.link {
             let open = request(::http::Method::GET, &link.url, Bytes::new())
                 .with("accept", "text/event-stream")
@@ -315,6 +321,14 @@ impl Client {
                 )
                 .with("mcp-protocol-version", LEGACY_VERSION);
             link.news = Some(link.http.send(open).await.events());
+        }
+        None
+    }
+
+    /// Hears no more of what belongs to no request, over HTTP.
+    pub fn stop_listening(&mut self) {
+        if let Link::Http(link) = &mut self.link {
+            link.news = None;
         }
     }
 

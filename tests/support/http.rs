@@ -11,7 +11,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::Value;
-use sse_stream::SseStream;
+use sse_stream::{Sse, SseStream};
 use tokio::net::TcpSocket;
 
 use super::{
@@ -191,12 +191,17 @@ impl Events {
     /// keep a connection alive or carry an id only, are no frames.
     pub async fn next(&mut self) -> Option<String> {
         loop {
-            let event = soon("an event on a stream", self.0.next()).await?;
-            match event.expect("a well-formed event stream").data {
+            match self.next_event().await?.data {
                 Some(data) if !data.is_empty() => return Some(data),
                 _ => {}
             }
         }
+    }
+
+    /// The next event, whatever it carries.
+    pub async fn next_event(&mut self) -> Option<Sse> {
+        let event = soon("an event on a stream", self.0.next()).await?;
+        Some(event.expect("a well-formed event stream"))
     }
 }
 

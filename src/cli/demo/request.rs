@@ -79,7 +79,7 @@ mod tests {
         let frame = Frame::made(request.body());
         let params = Params::read(&frame, "tools/call").unwrap();
         assert_eq!(params.era(), Era::Modern);
-        assert!(params.has_capabilities);
+        assert!(params.abilities.is_some());
         assert_eq!(params.name.as_deref(), Some("weather__forecast"));
         assert!(
             request

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -33,6 +34,8 @@ pub(in crate::outbound) struct Event {
     pub(in crate::outbound) frame: Option<Result<Frame, Failure>>,
     /// Where to resume after it.
     pub(in crate::outbound) id: Option<String>,
+    /// How long to wait before resuming, from now on.
+    pub(in crate::outbound) retry: Option<Duration>,
 }
 
 /// A successful response, by its shape.
@@ -152,6 +155,7 @@ pub(in crate::outbound) fn events(body: Incoming) -> Events {
             Ok(Event {
                 frame: data.map(|data| frame(data.into())),
                 id: event.id,
+                retry: event.retry.map(Duration::from_millis),
             })
         })
         .boxed()

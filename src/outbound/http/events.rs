@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::{body, link::HttpLink};
 use crate::{
     config::RestartSettings,
-    outbound::{Failure, pause::Pause},
+    outbound::{Failure, link::Link, pause::Pause},
     telemetry::Outcome,
 };
 
@@ -23,6 +23,7 @@ pub(in crate::outbound) async fn follow(
     changed: &Notify,
     clocks: &RestartSettings,
 ) -> Result<(), Failure> {
+    let way = Link::Http(link.clone());
     let mut last_event = None;
     let mut pause = Pause::new(clocks);
     let mut offered = false;
@@ -37,11 +38,7 @@ pub(in crate::outbound) async fn follow(
                 while let Some(Ok(event)) = events.next().await {
                     last_event = event.id.or(last_event);
                     match event.frame {
-                        Some(Ok(frame)) => {
-                            if let Some(refusal) = link.unasked().sort(frame) {
-                                link.post_aside(refusal);
-                            }
-                        }
+                        Some(Ok(frame)) => link.unasked().sort(frame, &way),
                         Some(Err(_)) => link.unasked().dropped(),
                         None => {}
                     }

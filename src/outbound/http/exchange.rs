@@ -9,17 +9,21 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::{
-    body::{self, Events, Gathered, Shape},
+    body::{self, Gathered, Shape},
     challenge::denies,
     link::HttpLink,
+    resume::Followed,
 };
 use crate::{
     outbound::{
-        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part,
+        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part, Question,
+        link::Link,
         slots::{CANCEL_GRACE, Slot},
-        unasked::refusal,
     },
-    protocol::{Frame, Kind, error::notification},
+    protocol::{
+        Frame, Kind, answer,
+        error::{notification, result_answer},
+    },
 };
 
 /// How long a cancelled request keeps its slot where the child has no way left to say
@@ -43,7 +47,7 @@ enum State {
     Message(Incoming),
     /// The child's JSON-RPC error came with an HTTP error.
     Refused(Frame),
-    Events(Events),
+    Events(Followed),
     Done,
 }
 
@@ -89,7 +93,10 @@ impl HttpExchange {
         let received = if response.status().is_success() {
             body::shape(&response).and_then(|shape| match shape {
                 Shape::Message => Ok(State::Message(response.into_body())),
-                Shape::Events => Ok(State::Events(body::events(response.into_body()))),
+                Shape::Events => Ok(State::Events(Followed::new(
+                    self.link.clone(),
+                    body::events(response.into_body()),
+                ))),
                 Shape::Accepted => {
                     Err(Failure::protocol("accepted a request without answering it"))
                 }
@@ -110,11 +117,14 @@ impl HttpExchange {
         };
         self.state = State::Done;
         self.state = received?;
-        self.refused = matches!(self.state, State::Refused(_));
+        self.refused = match &self.state {
+            State::Refused(error) => !(self.link.is_modern() && answer::is_modern_error(error)),
+            _ => false,
+        };
         Ok(())
     }
 
-    /// Whether the answer came with an HTTP error.
+    /// Whether the answer came with an HTTP error, and what was refused may be the protocol.
     pub(in crate::outbound) fn is_refusal(&self) -> bool {
         self.refused
     }
@@ -122,8 +132,10 @@ impl HttpExchange {
     /// The next part.
     pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
         let part = self.part().await;
-        if !matches!(part, Ok(Part::Aside(_))) {
+        if !matches!(part, Ok(Part::Aside(_) | Part::Request(_))) {
             self.state = State::Done;
+            // A long answer has taken it along.
+            self.slot = None;
         }
         part
     }
@@ -158,13 +170,21 @@ impl HttpExchange {
                         return Ok(Part::Answer(frame));
                     }
                     (Kind::Result | Kind::Error, _) => self.link.unasked().dropped(),
-                    (Kind::Request, Some(method)) => {
-                        let refusal = refusal(&frame, &method);
-                        self.link.post_aside(refusal);
+                    (Kind::Request, Some(method)) if method == "ping" => {
+                        let id = frame.id().unwrap_or("null");
+                        self.link.reply(result_answer(id, "{}"));
+                    }
+                    (Kind::Request, _) => {
+                        let link = Link::Http(self.link.clone());
+                        return Ok(Part::Request(Question::new(frame, link)));
                     }
                     // Not of this request: some servers send it on any stream.
-                    (_, Some(method)) if method.ends_with("/list_changed") => {
-                        self.link.unasked().sort(frame.clone());
+                    (_, Some(method))
+                        if method.ends_with("/list_changed")
+                            || method == "notifications/resources/updated" =>
+                    {
+                        let link = Link::Http(self.link.clone());
+                        self.link.unasked().sort(frame.clone(), &link);
                     }
                     _ => return Ok(Part::Aside(frame)),
                 }
@@ -229,7 +249,10 @@ impl Drop for HttpExchange {
 async fn held(slot: Slot, unread: Option<State>) {
     let done = async {
         match unread {
-            Some(State::Events(mut events)) => while let Some(Ok(_)) = events.next().await {},
+            Some(State::Events(followed)) => match followed.into_events() {
+                Some(mut events) => while let Some(Ok(_)) = events.next().await {},
+                None => tokio::time::sleep(UNHEARD_GRACE).await,
+            },
             Some(State::Message(mut body)) => while let Some(Ok(_)) = body.frame().await {},
             _ => tokio::time::sleep(UNHEARD_GRACE).await,
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use dashmap::DashMap;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER},
@@ -23,11 +24,15 @@ use crate::{
     telemetry::ChildMetrics,
 };
 
-/// How long the child may take over a notification or a refusal: nobody waits for it.
+/// How long the child may take over a notification: nobody waits for it.
 pub(in crate::outbound) const ASIDE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many of these may be on their way. A child that asks and asks is not answered
-/// for ever.
+/// How many of these may be on their way.
 const ASIDES: usize = 8;
+/// How long the child may take over an answer to a request of its own.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many of these may be on their way: more than calls ask at once. A child that asks
+/// and asks, and does not take the answers, is not answered for ever.
+const REPLIES: usize = 256;
 /// How long the child may take to end a session. It is part of our own end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -40,11 +45,39 @@ struct Inner {
     remote: Remote,
     unasked: Unasked,
     asides: Arc<Semaphore>,
+    replies: Arc<Semaphore>,
     session: OnceLock<HeaderValue>,
     version: OnceLock<ProtocolVersion>,
     /// Where the child has sent us, on its own origin.
     moved: OnceLock<Uri>,
+    streams: Streams,
     closed: CancellationToken,
+}
+
+/// The control plane's streams, by the ids of their requests: a modern child learns from
+/// the end of a stream that its request is cancelled.
+#[derive(Debug, Default)]
+pub(in crate::outbound) struct Streams(DashMap<Box<str>, CancellationToken>);
+
+impl Streams {
+    /// A stream begins, until this is cancelled.
+    pub(in crate::outbound) fn begin(&self, id: &str) -> CancellationToken {
+        self.0.entry(id.into()).or_default().clone()
+    }
+
+    /// A stream has ended.
+    pub(in crate::outbound) fn ended(&self, id: &str) {
+        self.0.remove(id);
+    }
+
+    /// Ends the stream of the request that this `notifications/cancelled` names.
+    pub(in crate::outbound) fn end(&self, cancelled: &Frame) {
+        let params = cancelled.body_object();
+        let id = params.as_ref().and_then(|params| params.get("requestId"));
+        if let Some((_, stream)) = id.and_then(|id| self.0.remove(id)) {
+            stream.cancel();
+        }
+    }
 }
 
 /// Where a child is, and what is sent with every request.
@@ -79,9 +112,11 @@ impl HttpLink {
             remote,
             unasked,
             asides: Arc::new(Semaphore::new(ASIDES)),
+            replies: Arc::new(Semaphore::new(REPLIES)),
             session: OnceLock::new(),
             version: OnceLock::new(),
             moved: OnceLock::new(),
+            streams: Streams::default(),
             closed: CancellationToken::new(),
         }))
     }
@@ -108,6 +143,11 @@ impl HttpLink {
     /// Where messages outside of any request go.
     pub(in crate::outbound) fn unasked(&self) -> &Unasked {
         &self.0.unasked
+    }
+
+    /// The control plane's streams.
+    pub(in crate::outbound) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     /// Cancelled when this connection is given up.
@@ -183,7 +223,7 @@ impl HttpLink {
         let all = request.headers_mut();
         all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
-            all.insert("last-event-id", id);
+            all.insert(headers::LAST_EVENT_ID, id);
         }
         self.send(request).await
     }
@@ -208,6 +248,28 @@ impl HttpLink {
         });
     }
 
+    /// Gives the child an answer to a request of its own. One that is lost is counted
+    /// and told: the child waits for it.
+    pub(in crate::outbound) fn reply(&self, answer: Frame) {
+        let Ok(permit) = Arc::clone(&self.0.replies).try_acquire_owned() else {
+            return self.0.unasked.unanswered("it takes no answers");
+        };
+        let link = self.clone();
+        tokio::spawn(async move {
+            let posted = link.post(answer.into_bytes(), HeaderMap::new());
+            match tokio::time::timeout(REPLY_TIMEOUT, posted).await {
+                Ok(Ok(response)) if response.status().is_success() => {}
+                Ok(Ok(_)) => link.0.unasked.unanswered("it refused the answer"),
+                Ok(Err(_)) => link.0.unasked.unanswered("it could not be reached"),
+                Err(_) => link
+                    .0
+                    .unasked
+                    .unanswered("it did not take the answer in time"),
+            }
+            drop(permit);
+        });
+    }
+
     /// Ends the child's session, if there is one.
     pub(in crate::outbound) async fn end_session(&self) {
         if self.has_session() {
@@ -217,7 +279,7 @@ impl HttpLink {
         }
     }
 
-    pub(super) fn is_modern(&self) -> bool {
+    pub(in crate::outbound) fn is_modern(&self) -> bool {
         let version = self.0.version.get();
         version.is_some_and(|version| Era::of(version) == Era::Modern)
     }

@@ -6,6 +6,7 @@ mod client;
 mod events;
 mod exchange;
 mod link;
+mod resume;
 
 pub(super) use challenge::denies;
 pub use client::{HttpClient, TlsError};

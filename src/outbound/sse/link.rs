@@ -18,6 +18,7 @@ use crate::outbound::{
     stdio::Pipe,
     unasked::Unasked,
 };
+use crate::protocol::Frame;
 
 /// The way to a child over one event stream; clones are the same one.
 #[derive(Clone, Debug)]
@@ -79,6 +80,11 @@ impl SseLink {
     /// Queues a message that nobody waits for; whether it was taken.
     pub(in crate::outbound) fn tell(&self, message: Bytes) -> bool {
         self.pipe.send(message)
+    }
+
+    /// Gives the child an answer to a request of its own.
+    pub(in crate::outbound) fn reply(&self, answer: Frame) {
+        self.pipe.reply(answer);
     }
 
     /// Sends one message.

@@ -22,7 +22,8 @@ use tracing::debug;
 
 use crate::{
     outbound::{
-        Failure, MESSAGE_LIMIT, Outgoing, Part, call_id, call_number,
+        Failure, MESSAGE_LIMIT, Outgoing, Part, Question, call_id, call_number,
+        link::Link,
         slots::{CANCEL_GRACE, Slot},
         unasked::Unasked,
     },
@@ -50,6 +51,7 @@ pub(in crate::outbound) struct Pipe {
     closed: CancellationToken,
     /// Whether lines came that are no messages.
     junk: Arc<AtomicBool>,
+    unasked: Arc<Unasked>,
 }
 
 /// A request the child has not answered yet.
@@ -57,8 +59,8 @@ pub(in crate::outbound) struct Pipe {
 struct Pending {
     /// `None` once nobody waits for the answer any more.
     waiter: Option<Waiter>,
-    /// Free again when the child is done.
-    _slot: Option<Slot>,
+    /// Free again when the child is done. A client's request has one.
+    slot: Option<Slot>,
 }
 
 #[derive(Debug)]
@@ -90,8 +92,9 @@ impl Pipe {
             pending: Arc::default(),
             closed: CancellationToken::new(),
             junk: Arc::default(),
+            unasked: Arc::new(unasked),
         };
-        (Reader { pipe, unasked }, outgoing)
+        (Reader { pipe }, outgoing)
     }
 
     /// Sends a request. `slot` is held until the child is done with it.
@@ -128,7 +131,7 @@ impl Pipe {
         };
         let pending = Pending {
             waiter: Some(waiter),
-            _slot: slot,
+            slot,
         };
         self.pending.insert(number, pending);
         PipeExchange {
@@ -144,6 +147,13 @@ impl Pipe {
     /// Queues a message, without waiting; whether the pipe still takes any.
     pub(in crate::outbound) fn send(&self, message: Bytes) -> bool {
         self.out.try_send(on_one_line(message)).is_ok()
+    }
+
+    /// Gives the child an answer to a request of its own.
+    pub(in crate::outbound) fn reply(&self, answer: Frame) {
+        if !self.send(answer.into_bytes()) {
+            self.unasked.unanswered("it does not read what it is sent");
+        }
     }
 
     /// Whether the child has printed lines that are no messages.
@@ -205,7 +215,7 @@ impl PipeExchange {
         if self.answered.is_none() {
             tokio::select! {
                 biased;
-                Some(aside) = self.asides.recv() => return Ok(Part::Aside(aside)),
+                Some(aside) = self.asides.recv() => return Ok(self.said(aside)),
                 answer = &mut self.answer => {
                     self.done = true;
                     self.answered = Some(answer);
@@ -214,7 +224,7 @@ impl PipeExchange {
         }
         // An aside may have come in between the two looks.
         if let Ok(aside) = self.asides.try_recv() {
-            return Ok(Part::Aside(aside));
+            return Ok(self.said(aside));
         }
         match self.answered.take() {
             Some(Ok(answer)) => Ok(Part::Answer(answer)),
@@ -225,8 +235,22 @@ impl PipeExchange {
     }
 }
 
+impl PipeExchange {
+    fn said(&self, aside: Frame) -> Part {
+        match aside.kind() {
+            Kind::Request => Part::Request(Question::new(aside, Link::Pipe(self.pipe.clone()))),
+            _ => Part::Aside(aside),
+        }
+    }
+}
+
 impl Drop for PipeExchange {
     fn drop(&mut self) {
+        // Its requests are answered even where nobody has come to read them.
+        self.asides.close();
+        while let Ok(aside) = self.asides.try_recv() {
+            drop(self.said(aside));
+        }
         if !self.done {
             self.pipe.abandon(self.number);
         }
@@ -237,7 +261,6 @@ impl Drop for PipeExchange {
 pub(in crate::outbound) struct Reader {
     /// The pipe by which they come.
     pub(in crate::outbound) pipe: Pipe,
-    unasked: Unasked,
 }
 
 impl Reader {
@@ -250,7 +273,7 @@ impl Reader {
             };
             match line {
                 Ok(Some(Line::Whole(line))) => self.take(line),
-                Ok(Some(Line::TooLong)) => self.unasked.too_long(MESSAGE_LIMIT),
+                Ok(Some(Line::TooLong)) => self.pipe.unasked.too_long(MESSAGE_LIMIT),
                 Ok(None) | Err(_) => break,
             }
         }
@@ -271,7 +294,7 @@ impl Reader {
                 // Servers that print to stdout are common: not worth a warning each.
                 debug!(%error, "a line that is no message was ignored");
                 self.pipe.junk.store(true, Ordering::Relaxed);
-                self.unasked.dropped();
+                self.pipe.unasked.dropped();
             }
         }
     }
@@ -283,9 +306,10 @@ impl Reader {
             Kind::Notification => match frame.method().as_deref() {
                 Some("notifications/progress") => self.progressed(frame),
                 Some("notifications/message") => self.logged(frame),
+                Some("notifications/cancelled") => self.taken_back(frame),
                 _ => self.unasked_message(frame),
             },
-            Kind::Request => self.unasked_message(frame),
+            Kind::Request => self.asked(frame),
         }
     }
 
@@ -298,9 +322,9 @@ impl Reader {
                         let _ = waiter.answer.send(frame);
                     }
                 }
-                None => self.unasked.dropped(),
+                None => self.pipe.unasked.dropped(),
             },
-            None => self.unasked.to_control(frame),
+            None => self.pipe.unasked.to_control(frame),
         }
     }
 
@@ -309,23 +333,52 @@ impl Reader {
             answer::progress_token(&frame).and_then(|token| call_number(&format!("{token:?}")));
         match number {
             Some(number) => self.aside(number, frame),
-            None => self.unasked.dropped(),
+            None => self.pipe.unasked.dropped(),
         }
     }
 
     /// A log message names no request: with one in flight it is that one's.
     fn logged(&self, frame: Frame) {
-        let only = {
-            let mut waiting = self.pipe.pending.iter().filter(|p| p.waiter.is_some());
-            waiting
-                .next()
-                .map(|p| *p.key())
-                .filter(|_| waiting.next().is_none())
-        };
-        match only {
+        match self.only_waiting() {
             Some(number) => self.aside(number, frame),
             None => self.unasked_message(frame),
         }
+    }
+
+    /// Nor does a request of the child's.
+    fn asked(&self, frame: Frame) {
+        let only = self
+            .only_waiting()
+            .and_then(|only| self.pipe.pending.get(&only));
+        let waiter = only.as_ref().and_then(|pending| pending.waiter.as_ref());
+        match waiter.filter(|_| frame.method().as_deref() != Some("ping")) {
+            Some(waiter) => {
+                if let Err(TrySendError::Full(frame) | TrySendError::Closed(frame)) =
+                    waiter.asides.try_send(frame)
+                {
+                    drop(Question::new(frame, Link::Pipe(self.pipe.clone())));
+                }
+            }
+            None => self.unasked_message(frame),
+        }
+    }
+
+    /// Whoever has asked a client for the child knows whether it is meant.
+    fn taken_back(&self, frame: Frame) {
+        for pending in self.pipe.pending.iter() {
+            if let Some(waiter) = &pending.waiter {
+                // One that is so far behind finds out when it answers.
+                let _ = waiter.asides.try_send(frame.clone());
+            }
+        }
+        self.unasked_message(frame);
+    }
+
+    fn only_waiting(&self) -> Option<u64> {
+        let is_call = |pending: &Pending| pending.waiter.is_some() && pending.slot.is_some();
+        let mut waiting = self.pipe.pending.iter().filter(|one| is_call(one));
+        let only = waiting.next().map(|p| *p.key());
+        only.filter(|_| waiting.next().is_none())
     }
 
     fn aside(&self, number: u64, frame: Frame) {
@@ -336,16 +389,13 @@ impl Reader {
                 .is_some_and(|waiter| waiter.asides.try_send(frame).is_ok())
         });
         if !taken {
-            self.unasked.dropped();
+            self.pipe.unasked.dropped();
         }
     }
 
     fn unasked_message(&self, frame: Frame) {
-        if let Some(refusal) = self.unasked.sort(frame)
-            && !self.pipe.send(refusal.into_bytes())
-        {
-            self.unasked.dropped();
-        }
+        let link = Link::Pipe(self.pipe.clone());
+        self.pipe.unasked.sort(frame, &link);
     }
 }
 
@@ -377,7 +427,10 @@ mod tests {
     use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream};
 
     use super::*;
-    use crate::{outbound::unasked::ChildMessage, telemetry::ChildMetrics};
+    use crate::{
+        outbound::{slots::Slots, unasked::ChildMessage},
+        telemetry::ChildMetrics,
+    };
 
     /// A pipe, and the child's end of it.
     fn pipe() -> (
@@ -400,7 +453,9 @@ mod tests {
         )
     }
 
-    fn call(pipe: &Pipe, number: u64) -> PipeExchange {
+    async fn call(pipe: &Pipe, number: u64) -> PipeExchange {
+        let slots = Slots::new(1, 1, std::time::Duration::from_secs(1));
+        let slot = slots.take().await.unwrap();
         let id = call_id(number);
         let request = Outgoing {
             frame: format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call"}}"#).into(),
@@ -411,7 +466,7 @@ mod tests {
             mirrored: &[],
             may_stream: false,
         };
-        pipe.call(&request, None).unwrap()
+        pipe.call(&request, Some(slot)).unwrap()
     }
 
     async fn said(child: &mut BufReader<DuplexStream>) -> String {
@@ -423,7 +478,7 @@ mod tests {
     #[tokio::test]
     async fn answers_find_their_request_in_any_order() {
         let (pipe, _child_in, mut child_out, _heard) = pipe();
-        let (mut one, mut two) = (call(&pipe, 1), call(&pipe, 2));
+        let (mut one, mut two) = (call(&pipe, 1).await, call(&pipe, 2).await);
         for number in [2, 1] {
             let id = call_id(number);
             let line =
@@ -442,7 +497,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_request_is_cancelled_at_the_child() {
         let (pipe, mut child_in, _child_out, _heard) = pipe();
-        let exchange = call(&pipe, 7);
+        let exchange = call(&pipe, 7).await;
         said(&mut child_in).await;
         drop(exchange);
         let cancelled = said(&mut child_in).await;
@@ -453,7 +508,7 @@ mod tests {
     #[tokio::test]
     async fn every_waiting_request_learns_that_the_child_is_gone() {
         let (pipe, _child_in, child_out, _heard) = pipe();
-        let (mut one, mut two) = (call(&pipe, 1), call(&pipe, 2));
+        let (mut one, mut two) = (call(&pipe, 1).await, call(&pipe, 2).await);
         drop(child_out);
         assert!(one.next().await.is_err());
         assert!(two.next().await.is_err());
@@ -464,11 +519,49 @@ mod tests {
     async fn a_log_message_is_the_only_calls_or_everybodys() {
         let (pipe, _child_in, mut child_out, mut heard) = pipe();
         let log = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n";
-        let mut one = call(&pipe, 1);
+        let mut one = call(&pipe, 1).await;
         child_out.write_all(log).await.unwrap();
         assert!(matches!(one.next().await.unwrap(), Part::Aside(_)));
-        let _two = call(&pipe, 2);
+        let _two = call(&pipe, 2).await;
         child_out.write_all(log).await.unwrap();
         assert_eq!(heard.recv().await.unwrap().child.as_str(), "child");
+    }
+
+    #[tokio::test]
+    async fn a_request_of_the_child_is_the_only_calls_or_nobodys() {
+        let (pipe, mut child_in, mut child_out, _heard) = pipe();
+        let asks = b"{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"roots/list\"}\n";
+        let mut one = call(&pipe, 1).await;
+        said(&mut child_in).await;
+        child_out.write_all(asks).await.unwrap();
+        let Part::Request(question) = one.next().await.unwrap() else {
+            panic!("no request")
+        };
+        question.result("[1.10]");
+        let answer = said(&mut child_in).await;
+        assert_eq!(answer, "{\"jsonrpc\":\"2.0\",\"id\":5,\"result\":[1.10]}\n");
+
+        let _two = call(&pipe, 2).await;
+        said(&mut child_in).await;
+        child_out.write_all(asks).await.unwrap();
+        let refused = said(&mut child_in).await;
+        assert!(refused.contains("dedicated"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_nobody_has_come_to_read_is_answered() {
+        let (pipe, mut child_in, mut child_out, _heard) = pipe();
+        let one = call(&pipe, 1).await;
+        said(&mut child_in).await;
+        let asks = "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"roots/list\"}\n";
+        child_out.write_all(asks.as_bytes()).await.unwrap();
+        while one.asides.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(one);
+        let mut told = said(&mut child_in).await;
+        told += &said(&mut child_in).await;
+        assert!(told.contains("\"id\":5,\"error\""), "{told}");
+        assert!(told.contains("notifications/cancelled"), "{told}");
     }
 }

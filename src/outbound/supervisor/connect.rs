@@ -218,7 +218,9 @@ impl Attempt {
             messages,
             metrics.clone(),
         );
-        let unasked = unasked.of_session(child.session_number());
+        let unasked = unasked
+            .of_session(child.session.clone())
+            .tells(Arc::clone(&child.subscriptions));
         match &settings.transport {
             TransportSettings::Stdio(stdio) => {
                 let (process, stdin, stdout) =

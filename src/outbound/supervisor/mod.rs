@@ -29,7 +29,7 @@ use self::{
     serve::End,
 };
 use super::{
-    CatalogCache, Child, ChildMessage, Failure, HttpClient, Phase,
+    AllSubscriptions, CatalogCache, Child, ChildMessage, Failure, HttpClient, Need, Phase,
     breaker::Breaker,
     child::{Loss, Role},
     control::Handshake,
@@ -58,6 +58,8 @@ pub struct Surroundings {
     pub news: mpsc::UnboundedSender<()>,
     /// Where the catalogs of lazy children are kept, if they are.
     pub cache: Option<CatalogCache>,
+    /// What clients have subscribed to.
+    pub subscriptions: AllSubscriptions,
     /// The least severe log level any client asks for.
     pub log_level: watch::Receiver<Option<LogLevel>>,
 }
@@ -75,6 +77,7 @@ impl Child {
             keeping: Keeping::at(cache.map(|cache| cache.place(&settings))),
             dedicated: Dedicated::new(&settings, &surroundings, &shutdown),
             session: None,
+            subscriptions: surroundings.subscriptions.of(&settings.name, None),
         };
         let (child, losses) = Self::new(settings, role);
         if let Some(reason) = &child.settings.disabled {
@@ -107,8 +110,10 @@ impl Child {
         surroundings: Surroundings,
         shutdown: CancellationToken,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let number = session.number();
         let role = Role {
             session: Some(session),
+            subscriptions: surroundings.subscriptions.of(entry.name(), Some(number)),
             ..Role::default()
         };
         let (child, losses) = Self::new(entry.settings.clone(), role);
@@ -146,6 +151,9 @@ struct Supervisor {
     odd_pings: bool,
     /// Whether a fresh process may come up beside the one there is, as far as is known.
     replaceable: bool,
+    /// Held while somebody has subscribed to anything of the child: one that does not run
+    /// tells nothing.
+    subscribed: Option<Need>,
     /// Connections that others have replaced, on their way out.
     leaving: JoinSet<()>,
 }
@@ -180,6 +188,7 @@ impl Supervisor {
             last_doubt: None,
             odd_pings: false,
             replaceable: true,
+            subscribed: None,
             leaving: JoinSet::new(),
         }
     }
@@ -188,6 +197,7 @@ impl Supervisor {
         let shutdown = self.shutdown.clone();
         self.recall().await;
         while !shutdown.is_cancelled() {
+            self.is_subscribed_to();
             let woken = self.is_idle();
             if woken {
                 let needed = somebody_needs(self.child.demand.clone());
@@ -299,6 +309,12 @@ impl Supervisor {
             loud: self.backoff.attempt() == 0,
             given_up,
         }
+    }
+
+    /// Keeps the child running while somebody has subscribed to anything of it.
+    fn is_subscribed_to(&mut self) {
+        let nobody = self.child.subscriptions.is_empty();
+        self.subscribed = (!nobody).then(|| self.child.needed());
     }
 
     fn count_exit(&mut self, failure: &Failure) {

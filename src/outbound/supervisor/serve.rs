@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{
     catalog::Listing,
-    outbound::{BreakerState, Failure, stdio::Process},
-    protocol::Era,
+    outbound::{BreakerState, Failure, connection::Follow, stdio::Process},
 };
 
 /// Between two fetches of a list, for a child that announces changes in a stream.
@@ -56,10 +55,17 @@ impl Supervisor {
         let patience = settings.timeout;
         let mut log_level = self.surroundings.log_level.clone();
         log_level.mark_changed();
-        let follow = connection.follow(&child.changed, &settings.restart);
+        let follow = connection.follow(Follow {
+            changed: &child.changed,
+            subscriptions: &child.subscriptions,
+            listed: child.is_listed(),
+            patience,
+            clocks: &settings.restart,
+        });
         tokio::pin!(follow);
-        // Nobody lists it, and a modern child tells nothing else here.
-        let mut following = child.is_listed() || connection.era() == Era::Legacy;
+        let mut following = true;
+        let mut subscriptions = child.subscriptions.changes();
+        subscriptions.mark_changed();
         let mut listed = Instant::now();
         let mut list_at = None;
         let mut list_again = LIST_AGAIN;
@@ -102,6 +108,7 @@ impl Supervisor {
                         return End::Lost(failure);
                     }
                 }
+                _ = subscriptions.changed() => self.is_subscribed_to(),
                 () = child.changed.notified(), if child.is_listed() => {
                     list_at.get_or_insert(Instant::now().max(listed + LIST_EVERY));
                 }

@@ -24,7 +24,7 @@ use axum::{
 };
 use bytes::Bytes;
 use clap::ValueEnum as _;
-use futures::{Stream, StreamExt as _, channel::mpsc, future::ready, stream};
+use futures::{Stream, StreamExt as _, channel::mpsc, future::ready, stream, stream::BoxStream};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -32,6 +32,7 @@ use crate::{
     broken::{self, Answer},
     message::{Message, Params, RpcError, notification},
     options::{Behaviour, Eras},
+    polling::Parked,
     server::{Asker, Era, Frame, Outbox, Server, Session, lock},
     tools::fingerprint,
 };
@@ -43,6 +44,7 @@ struct Http {
     server: Arc<Server>,
     sessions: Mutex<HashMap<String, Arc<Session>>>,
     next_session: AtomicU64,
+    parked: Parked<BoxStream<'static, Frame>>,
 }
 
 /// Serves until the process ends.
@@ -55,6 +57,7 @@ pub async fn serve(server: Arc<Server>) -> io::Result<()> {
         server,
         sessions: Mutex::default(),
         next_session: AtomicU64::new(0),
+        parked: Parked::default(),
     });
     let mcp = get(open_stream)
         .post(receive)
@@ -194,6 +197,10 @@ async fn receive(
     };
     let params = message.params();
     let Some(method) = message.method.clone() else {
+        if let Err(refused) = http.session(&headers) {
+            return *refused;
+        }
+        http.server.asking.answered(&body);
         return StatusCode::ACCEPTED.into_response();
     };
     let Some(id) = message.id.as_deref().map(|id| id.get().to_owned()) else {
@@ -223,7 +230,10 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
     if let Err(refused) = http.session(&headers) {
         return *refused;
     }
-    http.server.journal.note("listening", json!({}));
+    if let Some(frames) = http.parked.take(text(&headers, "last-event-id")) {
+        http.server.journal.note("resumed", json!({}));
+        return event_stream(frames.map(|frame| event(&frame.into_text())));
+    }
     let changes = http.server.list_changes();
     let news = stream::unfold(changes, |mut changes| async {
         changes.changed().await.ok()?;
@@ -232,6 +242,19 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
             changes,
         ))
     });
+    let session = text(&headers, SESSION_ID).to_owned();
+    let asked = stream::unfold(http.server.asking.outside(), |mut asked| async {
+        let (session, frame) = asked.recv().await.ok()?;
+        Some(((session, frame), asked))
+    });
+    let asked = asked.filter_map(move |(asked, frame)| ready((asked == session).then_some(frame)));
+    let server = http.server.clone();
+    let told = server
+        .resources
+        .news()
+        .filter_map(move |news| ready(server.resources.for_session(&session, news)));
+    http.server.journal.note("listening", json!({}));
+    let news = stream::select(stream::select(Box::pin(news), Box::pin(asked)), told);
     // A first comment, so that the headers leave at once.
     let events =
         stream::once(ready(": here\n\n".to_owned())).chain(news.map(|frame| event(&frame)));
@@ -365,6 +388,10 @@ impl Http {
         } else {
             match frames.next().await {
                 Some(Frame::Answer(answer)) => return json_answer(era, answer),
+                first if self.server.options.polls && era == Era::Legacy => {
+                    let rest = stream::iter(first).chain(frames).boxed();
+                    return event_stream(stream::iter([self.parked.park(rest)]));
+                }
                 first => stream::iter(first).chain(frames).right_stream(),
             }
         };

@@ -7,23 +7,26 @@ use std::{
     fs::{File, OpenOptions},
     io::Write as _,
     path::Path,
+    sync::Arc,
 };
 
 use serde_json::{Value, json};
 
 /// Where events go; nowhere when no file was named.
-pub struct Journal(Option<File>);
+#[derive(Clone)]
+pub struct Journal(Option<Arc<File>>);
 
 impl Journal {
     /// Opens `path` for appending. A journal that cannot be opened ends the child:
     /// a test would wait for its events in vain.
     pub fn open(path: Option<&Path>) -> Self {
         Self(path.map(|path| {
-            OpenOptions::new()
+            let file = OpenOptions::new()
                 .create(true)
                 .append(true)
                 .open(path)
-                .unwrap_or_else(|error| panic!("journal {}: {error}", path.display()))
+                .unwrap_or_else(|error| panic!("journal {}: {error}", path.display()));
+            Arc::new(file)
         }))
     }
 
@@ -34,7 +37,7 @@ impl Journal {
 
     /// Notes one event with its facts.
     pub fn note(&self, event: &str, mut facts: Value) {
-        let Some(mut file) = self.0.as_ref() else {
+        let Some(mut file) = self.0.as_deref() else {
             return;
         };
         facts["event"] = event.into();

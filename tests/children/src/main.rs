@@ -14,10 +14,15 @@
 //! | [`catalog`] | what `tools/list` shows |
 //! | [`tools`] | what the tools do |
 //! | [`extension`] | what this child understands beyond the specification |
+//! | [`pause`] | a tool that waits for the test in the middle of its call |
+//! | [`asking`] | the tool that asks its client |
+//! | [`resources`] | resources, subscriptions, and what is told outside of any request |
 //! | [`stdio`], [`http`] | the two transports |
+//! | [`polling`] | streams over HTTP that the client has to come back to |
 //! | [`broken`] | the ways in which a child never gets as far as the protocol |
 //! | [`journal`] | the file in which a test reads what this child has seen |
 
+mod asking;
 mod broken;
 mod catalog;
 mod extension;
@@ -25,6 +30,9 @@ mod http;
 mod journal;
 mod message;
 mod options;
+mod pause;
+mod polling;
+mod resources;
 mod server;
 mod stdio;
 mod tools;

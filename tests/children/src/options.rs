@@ -23,6 +23,10 @@ pub struct Options {
     /// Answer every HTTP request as an event stream, not only those that need one.
     #[arg(long)]
     pub sse: bool,
+    /// Where something is said before a legacy answer, let go of the stream at once;
+    /// whoever comes back with its id is told all of it.
+    #[arg(long)]
+    pub polls: bool,
 
     /// List this many tools `filler_0000`, `filler_0001`, … beside the built-in ones.
     #[arg(long, default_value_t = 0)]
@@ -42,6 +46,16 @@ pub struct Options {
     /// What the tool `raw` returns as its `result`, byte for byte.
     #[arg(long)]
     pub result_file: Option<PathBuf>,
+
+    /// List a resource of this URI. Repeatable.
+    #[arg(long = "resource")]
+    pub resources: Vec<String>,
+    /// Declare that resources can be subscribed to.
+    #[arg(long)]
+    pub subscribe: bool,
+    /// What this child says of how it is to be used.
+    #[arg(long)]
+    pub instructions: Option<String>,
 
     /// Append what happens, one JSON text a line, to this file.
     #[arg(long)]

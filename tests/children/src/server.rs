@@ -13,16 +13,18 @@ use std::{
 };
 
 use clap::ValueEnum as _;
-use futures::channel::mpsc;
+use futures::{StreamExt as _, channel::mpsc};
 use serde_json::json;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
+    asking::Asking,
     catalog::Catalog,
     extension,
     journal::Journal,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::{Behaviour, Eras, Options},
+    resources::{self, Resources},
     tools,
 };
 
@@ -76,6 +78,8 @@ pub struct Server {
     pub options: Options,
     pub journal: Journal,
     pub catalog: Mutex<Catalog>,
+    pub asking: Asking,
+    pub resources: Resources,
     echoes: AtomicU64,
     flood: AtomicU32,
     behaviour: Mutex<Behaviour>,
@@ -92,6 +96,8 @@ impl Server {
         Self {
             journal: Journal::open(options.journal.as_deref()),
             catalog: Mutex::new(Catalog::new(&options)),
+            asking: Asking::default(),
+            resources: Resources::new(&options),
             echoes: AtomicU64::new(0),
             flood: AtomicU32::new(options.flood_notifications),
             behaviour: Mutex::new(options.behaviour),
@@ -200,6 +206,14 @@ impl Server {
                 Reply::Result("{}".to_owned())
             }
             ("subscriptions/listen", Era::Modern) => self.listen(message, out).await,
+            ("resources/list", era) => Reply::Result(format!(
+                r#"{{"resources":[{}]{}}}"#,
+                self.resources.entries(),
+                resources::list_keys(era, MODERN_LIST_KEYS),
+            )),
+            ("resources/subscribe" | "resources/unsubscribe", Era::Legacy) => {
+                resources::subscribe(self, message, asker)
+            }
             ("tools/list", era) => self.list_tools(&params, era),
             ("tools/call", _) => tools::call(self, message, &params, asker, out).await,
             (_, era) => extension::answer(self, method, message, era, out)
@@ -219,7 +233,9 @@ impl Server {
         };
         let (beside, declared) = extension::introduction(&self.options);
         Reply::Result(format!(
-            r#"{{"protocolVersion":"{version}","capabilities":{{{CAPABILITIES}{declared}}},"serverInfo":{SERVER_INFO}{beside}}}"#
+            r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{SERVER_INFO}{}{beside}}}"#,
+            self.capabilities(&declared),
+            self.instructions(),
         ))
     }
 
@@ -230,10 +246,27 @@ impl Server {
             _ => {
                 let (beside, declared) = extension::introduction(&self.options);
                 Reply::Result(format!(
-                    r#"{{"supportedVersions":["{MODERN_VERSION}"],"capabilities":{{{CAPABILITIES}{declared}}},"_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}{MODERN_LIST_KEYS}{beside}}}"#
+                    r#"{{"supportedVersions":["{MODERN_VERSION}"],"capabilities":{},"_meta":{{"io.modelcontextprotocol/serverInfo":{SERVER_INFO}}}{}{MODERN_LIST_KEYS}{beside}}}"#,
+                    self.capabilities(&declared),
+                    self.instructions(),
                 ))
             }
         }
+    }
+
+    /// With these members besides, each with a comma before it.
+    fn capabilities(&self, declared: &str) -> String {
+        format!(
+            "{{{CAPABILITIES}{}{declared}}}",
+            self.resources.capability()
+        )
+    }
+
+    fn instructions(&self) -> String {
+        let said = self.options.instructions.as_deref();
+        said.map_or_else(String::new, |it| {
+            format!(r#","instructions":{}"#, quoted(it))
+        })
     }
 
     fn list_tools(&self, params: &Params, era: Era) -> Reply {
@@ -257,14 +290,25 @@ impl Server {
         let id = message.id.as_deref().map_or("null", |id| id.get());
         let meta = format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}"#);
         let mut changes = self.list_changes();
+        let honoured = self.resources.honoured(message);
+        let mut news = self.resources.news();
+        let mut accepted = json!({});
+        if message.raw_params().contains("toolsListChanged") {
+            accepted["toolsListChanged"] = true.into();
+        }
+        if !honoured.is_empty() {
+            accepted["resourceSubscriptions"] = honoured.clone().into();
+        }
         send(
             out,
             notification(
                 "notifications/subscriptions/acknowledged",
-                &format!(r#"{{"notifications":{{"toolsListChanged":true}},{meta}}}"#),
+                &format!(r#"{{"notifications":{accepted},{meta}}}"#),
             ),
         );
-        self.journal.note("listening", json!({}));
+        self.journal
+            .note("listening", json!({"resources": honoured}));
+        let _gone = Gone(&self.journal, honoured.clone());
         let mut end = Box::pin(self.end_of_streams());
         loop {
             tokio::select! {
@@ -272,6 +316,11 @@ impl Server {
                     out,
                     notification("notifications/tools/list_changed", &format!("{{{meta}}}")),
                 ),
+                Some(news) = news.next() => {
+                    if let Some(frame) = resources::told_to_listener(news, &honoured, &meta) {
+                        send(out, frame);
+                    }
+                }
                 () = &mut end => break,
             }
         }
@@ -287,6 +336,15 @@ impl Server {
     /// Counts one run of `echo`.
     pub fn count_echo(&self) -> u64 {
         self.echoes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// Notes when a listener has gone.
+struct Gone<'a>(&'a Journal, Vec<String>);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.note("listened", json!({"resources": self.1}));
     }
 }
 

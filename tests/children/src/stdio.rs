@@ -75,6 +75,7 @@ impl Pipe {
             None => {}
         }
         match Message::read(line) {
+            Ok(message) if message.method.is_none() => self.server.asking.answered(line),
             Ok(message) => self.message(message),
             Err(error) => self.refuse("null", &RpcError::new(-32700, error)),
         }
@@ -124,7 +125,10 @@ impl Pipe {
             ("notifications/cancelled", Some(id)) if !self.server.options.ignore_cancel => {
                 self.session.cancel(id);
             }
-            ("notifications/initialized", _) => self.tell_of_list_changes(),
+            ("notifications/initialized", _) => {
+                self.tell_of_list_changes();
+                self.tell_news();
+            }
             _ => {}
         }
     }
@@ -135,6 +139,19 @@ impl Pipe {
         tokio::spawn(async move {
             while changes.changed().await.is_ok() {
                 send(&out, notification("notifications/tools/list_changed", "{}"));
+            }
+        });
+    }
+
+    /// A legacy client is told of what it has subscribed to.
+    fn tell_news(&self) {
+        let (server, out) = (self.server.clone(), self.out.clone());
+        let mut all = server.resources.news();
+        tokio::spawn(async move {
+            while let Some(news) = all.next().await {
+                if let Some(frame) = server.resources.for_session("", news) {
+                    send(&out, frame);
+                }
             }
         });
     }

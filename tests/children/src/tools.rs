@@ -16,8 +16,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 
 use crate::{
+    asking,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::Behaviour,
+    resources,
     server::{Asker, Era, LOOK_AGAIN, Outbox, Server, lock, send},
 };
 
@@ -35,11 +37,21 @@ pub async fn call(
     let era = asker.era;
     match name {
         "received" => received(message, asker),
+        "ask" => asking::ask(server, message, params, asker, out).await,
         "raw" => raw(server),
+        "pause" => crate::pause::call(server, arguments, asker, out).await,
         "slow" => slow(server, arguments, era).await,
         "progress" => progress(params, arguments, era, out),
         "log" => log(params, arguments, era, out),
         "add_tool" => add_tool(server, arguments, era),
+        "update" => {
+            resources::update(server, arguments, out);
+            structured(era, "{}")
+        }
+        "announce" => {
+            resources::announce(server, arguments);
+            structured(era, "{}")
+        }
         "fail" => Reply::Result(finished(
             era,
             r#""content":[{"type":"text","text":"told to fail"}],"isError":true"#,
@@ -85,7 +97,7 @@ fn finished(era: Era, members: &str) -> String {
 }
 
 /// A result whose `structuredContent` are these bytes.
-fn structured(era: Era, content: &str) -> Reply {
+pub fn structured(era: Era, content: &str) -> Reply {
     Reply::Result(finished(
         era,
         &format!(r#""content":[],"structuredContent":{content}"#),
@@ -133,10 +145,37 @@ struct Slow {
 }
 
 /// Tells the journal when the call is dropped before it has finished.
-struct Unfinished<'a> {
+pub struct Unfinished<'a> {
     server: &'a Server,
     key: &'a str,
-    finished: bool,
+    pub finished: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    /// A call that the journal knows by this word.
+    pub fn new(server: &'a Server, key: &'a str) -> Self {
+        Self {
+            server,
+            key,
+            finished: false,
+        }
+    }
+}
+
+impl<'a> Unfinished<'a> {
+    /// One that begins.
+    pub fn of(server: &'a Server, key: &'a str) -> Self {
+        Self {
+            server,
+            key,
+            finished: false,
+        }
+    }
+
+    /// It was not dropped.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
 }
 
 impl Drop for Unfinished<'_> {

@@ -1,0 +1,281 @@
+//! Calls that wait for their client: a legacy child has asked it something, a modern
+//! client has been told so, and its retry with the answers resumes the call, once.
+//!
+//! A call that is held belongs to a task of its own, which listens to the child, so that
+//! nobody else waits behind it. What the client is given to come back with names the
+//! call and the process that holds it, signed; whoever has it may resume the call.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
+use uuid::Uuid;
+
+use super::{Method, running::Running, settle::Settlement};
+use crate::{
+    outbound::Child,
+    protocol::{
+        Caller, Signer,
+        error::{RpcError, code},
+    },
+};
+
+/// How many calls may be held.
+const MOST: usize = 1000;
+/// How long a client may stay away.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+/// What the words that clients come back with are signed for.
+const PURPOSE: &str = "held call";
+
+/// A place for one call.
+pub(super) type Room = OwnedSemaphorePermit;
+
+/// The calls that are held.
+#[derive(Debug)]
+pub(super) struct HeldCalls {
+    /// `None` where the system has no random numbers: then no call is held.
+    signer: Option<Signer>,
+    /// This process, among its replicas.
+    here: Uuid,
+    room: Arc<Semaphore>,
+    all: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    last: u64,
+    calls: HashMap<u64, Entry>,
+}
+
+/// Which call it is: only its own retry resumes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owner {
+    method: Method,
+    name: String,
+    /// The session of the client, where it has one.
+    session: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    owner: Owner,
+    wanted: oneshot::Sender<()>,
+    keeper: JoinHandle<Option<Held>>,
+}
+
+/// A call that is held. Its drop gives it up.
+pub(super) struct Held {
+    pub(super) running: Running,
+    pub(super) settlement: Settlement,
+    pub(super) child: Arc<Child>,
+}
+
+/// What a retry names.
+pub(super) enum Resumed {
+    Held(Box<Held>),
+    /// What it gives back is not ours: a child's own, perhaps.
+    Foreign,
+}
+
+impl HeldCalls {
+    /// None yet.
+    pub(super) fn new(signer: Option<Signer>) -> Arc<Self> {
+        Arc::new(Self {
+            signer,
+            here: Uuid::new_v4(),
+            room: Arc::new(Semaphore::new(MOST)),
+            all: Mutex::default(),
+        })
+    }
+
+    /// A place for one more call; `None` when there is none.
+    pub(super) fn room(&self) -> Option<Room> {
+        self.signer.as_ref()?;
+        Arc::clone(&self.room).try_acquire_owned().ok()
+    }
+
+    /// Holds a call until its client comes back. Gives what it has to come back with.
+    pub(super) fn hold(
+        self: &Arc<Self>,
+        mut held: Held,
+        method: Method,
+        name: &str,
+        caller: &Caller,
+    ) -> String {
+        let owner = owner(method, name, caller);
+        let session = caller.session.clone();
+        let abilities = caller.abilities;
+        held.settlement.waits();
+        let until = held.running.deadline.end().min(Instant::now() + LONGEST);
+        let (wanted, comes_back) = oneshot::channel();
+        let mut table = self.lock();
+        table.last += 1;
+        let number = table.last;
+        let all = Arc::clone(self);
+        let keeper = tokio::spawn(async move {
+            let over = async {
+                match &session {
+                    Some(session) => session.over().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Ok(()) = comes_back => return Some(held),
+                () = held.running.keep(abilities) => {}
+                () = over => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+            all.lock().calls.remove(&number);
+            None
+        });
+        let entry = Entry {
+            owner,
+            wanted,
+            keeper,
+        };
+        table.calls.insert(number, entry);
+        drop(table);
+        self.state(number)
+    }
+
+    /// The call that a retry names by its `requestState`.
+    ///
+    /// # Errors
+    ///
+    /// The call is not there, or it is another one.
+    pub(super) async fn resume(
+        &self,
+        state: &str,
+        method: Method,
+        name: &str,
+        caller: &Caller,
+    ) -> Result<Resumed, RpcError> {
+        let Some(named) = self.signer.as_ref().and_then(|it| it.open(PURPOSE, state)) else {
+            return Ok(Resumed::Foreign);
+        };
+        let (here, number) = named.split_at_checked(16).unwrap_or_default();
+        if here != self.here.as_bytes() {
+            return Err(refused(
+                "this call is held by another replica: send the retry there, or begin the call \
+                 again",
+            ));
+        }
+        let number = u64::from_be_bytes(number.try_into().unwrap_or_default());
+        let entry = self.take(number, &owner(method, name, caller))?;
+        // One that has just expired is not there to be told.
+        let _ = entry.wanted.send(());
+        match entry.keeper.await {
+            Ok(Some(held)) => Ok(Resumed::Held(Box::new(held))),
+            _ => Err(gone()),
+        }
+    }
+
+    fn take(&self, number: u64, owner: &Owner) -> Result<Entry, RpcError> {
+        let mut table = self.lock();
+        match table.calls.get(&number) {
+            Some(entry) if entry.owner == *owner => table.calls.remove(&number).ok_or_else(gone),
+            Some(_) => Err(refused("params.requestState belongs to another request")),
+            None => Err(gone()),
+        }
+    }
+
+    fn state(&self, number: u64) -> String {
+        let named = [&self.here.as_bytes()[..], &number.to_be_bytes()].concat();
+        let signer = self.signer.as_ref();
+        signer.map_or_else(String::new, |signer| signer.sign(PURPOSE, &named))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held")
+            .field("settlement", &self.settlement)
+            .finish_non_exhaustive()
+    }
+}
+
+fn owner(method: Method, name: &str, caller: &Caller) -> Owner {
+    Owner {
+        method,
+        name: name.to_owned(),
+        session: caller.session.as_ref().map(|session| session.number()),
+    }
+}
+
+fn gone() -> RpcError {
+    refused(
+        "this call is no longer held: it was resumed before, has expired, or was given up; begin \
+         it again",
+    )
+}
+
+/// A retry that gives back what was not given here.
+pub(super) fn foreign() -> RpcError {
+    refused("params.requestState was not given here, or has been changed: begin the call again")
+}
+
+/// A retry that resumes nothing.
+pub(super) fn refused(sentence: &str) -> RpcError {
+    RpcError::new(code::INVALID_PARAMS, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Abilities, Era, View};
+
+    fn caller() -> Caller {
+        Caller {
+            era: Era::Modern,
+            log_level: None,
+            session: None,
+            abilities: Abilities::default(),
+            view: View::All,
+        }
+    }
+
+    fn calls(key: &[u8]) -> Arc<HeldCalls> {
+        HeldCalls::new(Some(Signer::from_key(key)))
+    }
+
+    async fn resumed(calls: &HeldCalls, state: &str) -> Result<Resumed, String> {
+        let caller = caller();
+        let resumed = calls.resume(state, Method::CallTool, "tool", &caller);
+        resumed.await.map_err(|error| error.message)
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_so_many_and_no_more() {
+        let calls = calls(b"key");
+        let mut rooms: Vec<_> = (0..MOST).map_while(|_| calls.room()).collect();
+        assert_eq!(rooms.len(), MOST);
+        assert!(calls.room().is_none());
+        rooms.pop();
+        assert!(calls.room().is_some());
+        assert!(HeldCalls::new(None).room().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_state_says_whose_it_is() {
+        let (here, replica, stranger) = (calls(b"key"), calls(b"key"), calls(b"other"));
+        let gone = resumed(&here, &here.state(1)).await.err().unwrap();
+        assert!(gone.contains("no longer held"), "{gone}");
+        let elsewhere = resumed(&here, &replica.state(1)).await.err().unwrap();
+        assert!(elsewhere.contains("another replica"), "{elsewhere}");
+        for foreign in [stranger.state(1), "a child's own".to_owned()] {
+            let resumed = resumed(&here, &foreign).await;
+            assert!(matches!(resumed, Ok(Resumed::Foreign)), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Notifications of clients that the specification does not know.
+
+use super::{
+    Method, Relay,
+    route::{Routed, Wanted},
+};
+use crate::protocol::{Caller, Frame, request::Params};
+
+impl Relay {
+    /// Passes on a notification that the specification does not know, to the child whose
+    /// it is. Nobody waits for it: where that child is not connected, it is dropped and
+    /// counted.
+    pub fn notify(&self, frame: &Frame, caller: &Caller) {
+        let method = frame.method().unwrap_or_default();
+        let Ok(params) = Params::read(frame, &method) else {
+            return;
+        };
+        let wanted = Wanted::of(Method::Other, &method, &params, caller);
+        let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot()) else {
+            return;
+        };
+        // First: a child that is idle is not started for it.
+        let callable = child.callable().and_then(|_| {
+            let (own, need) = child.for_session(caller.session.as_ref())?;
+            Ok((own.callable()?, need))
+        });
+        let told = callable.is_ok_and(|(connection, _need)| {
+            let renamed = Frame::read(params.renamed(frame, route.own.as_str()));
+            renamed.is_ok_and(|notification| connection.tell(notification))
+        });
+        if !told {
+            child.metrics.message_dropped();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A subscription to a resource: whose it is, and what its child makes of it.
+
+use std::{pin::pin, sync::Arc, time::Instant};
+
+use super::{
+    Method, Relay,
+    call::patience,
+    deadline::Deadline,
+    failure,
+    route::{Routed, Unrouted, Wanted},
+    settle::Settlement,
+};
+use crate::{
+    outbound::{Child, Failure, Listener, Need, Subscription, Verdict},
+    protocol::{
+        Caller, Frame,
+        error::{RpcError, code},
+    },
+    telemetry::Outcome,
+};
+
+impl Relay {
+    /// Subscribes a client to the resource it knows as `uri`: its updates go to `listener`
+    /// until the subscription is dropped, whatever becomes of the child's connection.
+    ///
+    /// # Errors
+    ///
+    /// The answer to the request of this `id` (JSON text): the child's own error, or why
+    /// it was not asked.
+    pub async fn subscribe(
+        &self,
+        uri: &str,
+        id: &str,
+        caller: &Caller,
+        listener: &Listener,
+    ) -> Result<Subscription, Frame> {
+        const METHOD: Method = Method::Subscribe;
+        let began = Instant::now();
+        let told = |child: &Child, failure: &Failure| {
+            failure::answer(METHOD, id, caller.era, child.name(), failure)
+        };
+        let wanted = Wanted::resource(uri, caller);
+        let found = wanted.find(&self.fleet).await;
+        let Routed {
+            child: entry,
+            route,
+            waited,
+        } = match found {
+            Ok(routed) => routed,
+            Err(Unrouted::Unknown(error)) => return Err(error.answer(Some(id))),
+            Err(Unrouted::Unlisted(child, _)) => {
+                let unlisted = || Failure::unavailable("has not been listed yet", None);
+                let failure = child.callable().err().unwrap_or_else(unlisted);
+                return Err(told(&child, &failure));
+            }
+        };
+        let settles = |one| Settlement::new(one, METHOD, None, began);
+        let (child, need) = match entry.for_session(caller.session.as_ref()) {
+            Ok(one) => one,
+            Err(failure) => {
+                settles((Arc::clone(&entry), Need::of_no_account())).failed(None, &failure);
+                return Err(told(&entry, &failure));
+            }
+        };
+        let mut settlement = settles((Arc::clone(&child), need));
+        settlement.has_waited(waited);
+        let connection = settlement.waiting(child.callable_soon(patience(&child)));
+        let connection = match connection.await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                settlement.failed(None, &failure);
+                return Err(told(&child, &failure));
+            }
+        };
+        if !connection.tells_of_updates() {
+            settlement.answered(&connection, Outcome::RpcError);
+            let sentence = format!(
+                "The server {:?} does not tell when its resources change: it does not declare \
+                 resources.subscribe",
+                child.name().as_str()
+            );
+            return Err(RpcError::new(code::METHOD_NOT_FOUND, sentence).answer(Some(id)));
+        }
+        let asked = async {
+            let subscription = child.subscriptions.subscribe(&route.own, uri, listener)?;
+            let limit = child.settings.call_timeout;
+            let deadline = Deadline::new(limit, child.settings.max_call_timeout);
+            let verdict = {
+                let settled = pin!(async { Ok(subscription.settled().await) });
+                deadline.bounds(settled).await?
+            };
+            Ok((subscription, verdict))
+        };
+        match settlement.waiting(asked).await {
+            Ok((subscription, Verdict::Held)) => {
+                settlement.answered(&connection, Outcome::Ok);
+                Ok(subscription)
+            }
+            Ok((_, Verdict::Refused(error))) => {
+                settlement.answered(&connection, Outcome::RpcError);
+                Err(Frame::made(format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#
+                )))
+            }
+            Ok((_, Verdict::Failed(failure))) | Err(failure) => {
+                settlement.failed(Some(&connection), &failure);
+                Err(told(&child, &failure))
+            }
+        }
+    }
+}
