@@ -37,6 +37,9 @@
 //!    [`outbound::Connection::call`] writes the frame.
 //! 6. **Stream back.** [`outbound::Exchange::next`] gives progress, messages and the
 //!    answer, which [`protocol::answer::to_client`] puts under the client's id.
+//!    What the child asks meanwhile, an [`outbound::Question`], goes to a legacy client as
+//!    a request of ours; for a modern one the call is held until its retry brings the
+//!    answers.
 //! 7. **Settle.** A settlement in [`relay`] tells breaker, metrics and log, once. Its drop
 //!    settles what nobody settled: the client is gone.
 //!

@@ -608,7 +608,7 @@ async fn a_modern_clients_level_is_asked_of_a_legacy_child_before_the_call() {
 #[tokio::test]
 async fn a_legacy_clients_level_goes_to_a_modern_child_with_each_request() {
     let mut mux = Fleet::new()
-        .stdio("one", Child::modern())
+        .http("one", Child::modern())
         .over(Door::Http)
         .await;
     mux.all_ready().await;

@@ -110,7 +110,11 @@ impl Running {
         if let Some(address) = serve.admin_addr {
             serve_admin(&admin, address, serve.insecure_no_auth, shutdown.clone()).await?;
         }
-        let dispatch = Dispatch::new(Arc::clone(&fleet), shutdown.clone());
+        let dispatch = Dispatch::new(
+            Arc::clone(&fleet),
+            settings.session_keys.as_ref(),
+            shutdown.clone(),
+        );
         let door = match listener {
             Some(listener) => {
                 let sessions = Sessions::new(settings.session_keys.as_ref());

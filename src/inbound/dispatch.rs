@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{answers, introduction::Introduction, listen, session::Session};
 use crate::{
     catalog::Primitive,
+    config::SessionKeys,
     fleet::{Fleet, NoView},
     protocol::{
         Caller, Era, Frame, LogLevel, View,
@@ -80,10 +81,10 @@ pub(super) fn missing_meta() -> RpcError {
 }
 
 impl Dispatch {
-    /// Answers over these children, until `shutdown`.
-    pub fn new(fleet: Arc<Fleet>, shutdown: CancellationToken) -> Self {
+    /// Answers over these children, until `shutdown`; `keys` are those of all replicas.
+    pub fn new(fleet: Arc<Fleet>, keys: Option<&SessionKeys>, shutdown: CancellationToken) -> Self {
         Self {
-            relay: Relay::new(Arc::clone(&fleet)),
+            relay: Relay::new(Arc::clone(&fleet), keys),
             fleet,
             shutdown,
         }

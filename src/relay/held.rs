@@ -40,8 +40,9 @@ pub(super) type Room = OwnedSemaphorePermit;
 /// The calls that are held.
 #[derive(Debug)]
 pub(super) struct HeldCalls {
-    /// `None` where the system has no random numbers: then no call is held.
-    signer: Option<Signer>,
+    /// The first signs, each verifies. None where the system has no random numbers: then
+    /// no call is held.
+    signers: Vec<Signer>,
     /// This process, among its replicas.
     here: Uuid,
     room: Arc<Semaphore>,
@@ -86,9 +87,9 @@ pub(super) enum Resumed {
 
 impl HeldCalls {
     /// None yet.
-    pub(super) fn new(signer: Option<Signer>) -> Arc<Self> {
+    pub(super) fn new(signers: Vec<Signer>) -> Arc<Self> {
         Arc::new(Self {
-            signer,
+            signers,
             here: Uuid::new_v4(),
             room: Arc::new(Semaphore::new(MOST)),
             all: Mutex::default(),
@@ -97,7 +98,7 @@ impl HeldCalls {
 
     /// A place for one more call; `None` when there is none.
     pub(super) fn room(&self) -> Option<Room> {
-        self.signer.as_ref()?;
+        self.signers.first()?;
         Arc::clone(&self.room).try_acquire_owned().ok()
     }
 
@@ -157,7 +158,11 @@ impl HeldCalls {
         name: &str,
         caller: &Caller,
     ) -> Result<Resumed, RpcError> {
-        let Some(named) = self.signer.as_ref().and_then(|it| it.open(PURPOSE, state)) else {
+        let mut opened = self
+            .signers
+            .iter()
+            .map(|signer| signer.open(PURPOSE, state));
+        let Some(named) = opened.find_map(|named| named) else {
             return Ok(Resumed::Foreign);
         };
         let (here, number) = named.split_at_checked(16).unwrap_or_default();
@@ -188,7 +193,7 @@ impl HeldCalls {
 
     fn state(&self, number: u64) -> String {
         let named = [&self.here.as_bytes()[..], &number.to_be_bytes()].concat();
-        let signer = self.signer.as_ref();
+        let signer = self.signers.first();
         signer.map_or_else(String::new, |signer| signer.sign(PURPOSE, &named))
     }
 
@@ -246,7 +251,7 @@ mod tests {
     }
 
     fn calls(key: &[u8]) -> Arc<HeldCalls> {
-        HeldCalls::new(Some(Signer::from_key(key)))
+        HeldCalls::new(vec![Signer::from_key(key)])
     }
 
     async fn resumed(calls: &HeldCalls, state: &str) -> Result<Resumed, String> {
@@ -263,7 +268,7 @@ mod tests {
         assert!(calls.room().is_none());
         rooms.pop();
         assert!(calls.room().is_some());
-        assert!(HeldCalls::new(None).room().is_none());
+        assert!(HeldCalls::new(Vec::new()).room().is_none());
     }
 
     #[tokio::test]

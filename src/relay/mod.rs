@@ -1,9 +1,9 @@
 //! One request's way through, and the way back for what belongs to it.
 //!
 //! Owns: routing by name, the guard in front of a child, the edits between the
-//! eras, and the one place where a request is settled. Must never know how a
-//! client is connected: it is given a frame and a place for what comes before the
-//! answer, and gives back the answer.
+//! eras, the calls that are held until their client answers, and the one place where
+//! a request is settled. Must never know how a client is connected: it is given a
+//! frame and a place for what comes before the answer, and gives back the answer.
 
 mod asking;
 mod call;

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     catalog::{Mirrored, Route},
+    config::SessionKeys,
     fleet::Fleet,
     outbound::{Child, Failure, Need},
     protocol::{
@@ -47,11 +48,16 @@ pub enum Reply {
 }
 
 impl Relay {
-    /// A relay to these children.
-    pub fn new(fleet: Arc<Fleet>) -> Self {
+    /// A relay to these children. With `keys`, a held call's retry that comes to another
+    /// replica is told so.
+    pub fn new(fleet: Arc<Fleet>, keys: Option<&SessionKeys>) -> Self {
+        let signers = match keys {
+            Some(keys) => keys.iter().map(Signer::from_key).collect(),
+            None => Vec::from_iter(Signer::random()),
+        };
         Self {
             fleet,
-            held: HeldCalls::new(Signer::random()),
+            held: HeldCalls::new(signers),
         }
     }
 

@@ -125,18 +125,37 @@ async fn a_state_that_was_altered_or_is_anothers_resumes_nothing() {
     assert!(answer.contains("Ann"), "it is there all the same: {answer}");
 }
 
+/// One of several, whose key is this letter, often enough.
+async fn replica(key: Option<&str>) -> Multiplexer {
+    let mut fleet = crate::Fleet::new().stdio("child", asking(Era::Legacy));
+    if let Some(letter) = key {
+        fleet = fleet.env("MCP_SESSION_KEY", &letter.repeat(40));
+    }
+    let mux = fleet.over(Door::Http).await;
+    mux.until_ready("child").await;
+    mux
+}
+
 #[tokio::test]
 async fn a_call_held_elsewhere_is_not_resumed_here() {
-    let mut mux = one(Door::Stdio, asking(Era::Legacy)).await;
-    let mut other = one(Door::Stdio, asking(Era::Legacy)).await;
-    let mut client = Talker::over_http(&mut mux, Era::Modern, ALL).await;
-    let mut elsewhere = Talker::over_http(&mut other, Era::Modern, ALL).await;
-    let arguments = form("k", "");
-    let unfinished = held(&mut client, &arguments).await;
-    let members = unfinished.retry(|_| Some(ACCEPTED.to_owned()));
-    let (code, _) = error(&retried(&mut elsewhere, &arguments, &members).await);
-    assert_eq!(code, -32602);
-    assert_eq!(other.journal("child").calls("ask"), 0);
+    for (keys, expected) in [
+        ([None, None], "was not given here"),
+        ([Some("a"), Some("b")], "was not given here"),
+        ([Some("a"), Some("a")], "another replica"),
+    ] {
+        let [mut mux, mut other] = [replica(keys[0]).await, replica(keys[1]).await];
+        let mut client = Talker::over_http(&mut mux, Era::Modern, ALL).await;
+        let mut elsewhere = Talker::over_http(&mut other, Era::Modern, ALL).await;
+        let arguments = form("k", "");
+        let unfinished = held(&mut client, &arguments).await;
+        let members = unfinished.retry(|_| Some(ACCEPTED.to_owned()));
+        let (code, sentence) = error(&retried(&mut elsewhere, &arguments, &members).await);
+        assert_eq!(code, -32602);
+        assert!(sentence.contains(expected), "{keys:?}: {sentence}");
+        assert_eq!(other.journal("child").calls("ask"), 0);
+        let answer = retried(&mut client, &arguments, &members).await;
+        assert!(answer.contains("Ann"), "it is where it was: {answer}");
+    }
 }
 
 #[tokio::test]
@@ -163,8 +182,8 @@ async fn a_child_that_dies_while_its_call_is_held_fails_it() {
 async fn a_client_that_never_comes_back_is_waited_for_until_the_deadline() {
     for door in Door::ALL {
         let child = asking(Era::Legacy)
-            .key("callTimeout", "100ms")
-            .key("maxCallTimeout", "2s");
+            .key("callTimeout", "4s")
+            .key("maxCallTimeout", "6s");
         let mut mux = one(door, child).await;
         let mut client = Talker::over_http(&mut mux, Era::Modern, ALL).await;
         let unfinished = held(&mut client, &form("k", "")).await;

@@ -27,7 +27,7 @@ pub struct Talker {
 
 enum Way {
     Http {
-        http: Http,
+        http: Box<Http>,
         url: String,
         session: String,
     },
@@ -46,7 +46,7 @@ impl Talker {
     pub async fn new(mux: &mut Multiplexer, door: Door, era: Era, capabilities: &str) -> Self {
         let way = match door {
             Door::Http => Way::Http {
-                http: Http::default(),
+                http: Box::default(),
                 url: mux.url(),
                 session: String::new(),
             },

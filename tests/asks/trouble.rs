@@ -83,8 +83,8 @@ async fn a_clients_error_reaches_the_child_or_ends_the_call() {
 async fn a_client_that_does_not_answer_is_waited_for_longer_than_the_child() {
     for era in Era::ALL {
         let child = asking(era)
-            .key("callTimeout", "200ms")
-            .key("maxCallTimeout", "3s");
+            .key("callTimeout", "4s")
+            .key("maxCallTimeout", "6s");
         let mut mux = one(Door::Http, child).await;
         let mut client = Talker::over_http(&mut mux, Era::Legacy, ALL).await;
         let mut call = client.call("child__ask", &form("k", "")).await;
@@ -96,7 +96,7 @@ async fn a_client_that_does_not_answer_is_waited_for_longer_than_the_child() {
             member(&asked, "id")
         );
         let answer = client.answered(&mut call).await;
-        assert!(answer.contains("was not answered within 3 s"), "{answer}");
+        assert!(answer.contains("was not answered within 6 s"), "{answer}");
         until_quiet(&mux).await;
         assert_eq!(mux.child("child").await["breaker"], "closed");
     }
