@@ -247,7 +247,8 @@ async fn open_stream(State(http): State<Arc<Http>>, headers: HeaderMap) -> Respo
         let (session, frame) = asked.recv().await.ok()?;
         Some(((session, frame), asked))
     });
-    let asked = asked.filter_map(move |(asked, frame)| ready((asked == session).then_some(frame)));
+    let own = session.clone();
+    let asked = asked.filter_map(move |(asked, frame)| ready((asked == own).then_some(frame)));
     let server = http.server.clone();
     let told = server
         .resources
