@@ -62,6 +62,14 @@ impl Extensions {
             .any(|(declaring, _)| *declaring == child)
     }
 
+    /// Whether this child declares that it may make a task of a call (SEP-2663).
+    pub fn has_tasks(&self, child: usize) -> bool {
+        const TASKS: &str = "io.modelcontextprotocol/tasks";
+        self.declared
+            .iter()
+            .any(|(declaring, ids)| *declaring == child && ids.contains(TASKS))
+    }
+
     /// Whose `method` is: of the child that declares an extension of its name (`skills`
     /// or `vendor/skills` for `skills/list`), else of the one that declares any.
     pub fn taker(&self, method: &str) -> Taker {

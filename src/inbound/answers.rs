@@ -1,8 +1,9 @@
 //! The answers that need no child: who we are, and what there is.
 
 use bytes::Bytes;
-use rmcp::model::{CacheScope, DiscoverResult, InitializeResult};
+use rmcp::model::{CacheScope, DiscoverResult, InitializeResult, ProtocolVersion};
 use serde::Serialize;
+use serde_json::json;
 
 use super::introduction::Introduction;
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     protocol::{
         Abilities, Era, Frame,
         error::{RpcError, code, result_answer},
-        json,
+        json::{is_string, unquote},
         version::{MODERN, negotiate_legacy},
     },
 };
@@ -24,13 +25,26 @@ pub(super) fn initialize(request: &Frame, us: Introduction) -> Result<Bytes, Rpc
     let asked = params
         .as_ref()
         .and_then(|params| params.get("protocolVersion"))
-        .filter(|raw| json::is_string(raw))
+        .filter(|raw| is_string(raw))
         .ok_or_else(|| invalid("params.protocolVersion must be a string"))?;
+    let version = negotiate_legacy(&unquote(asked));
     let mut result = InitializeResult::new(us.capabilities)
-        .with_protocol_version(negotiate_legacy(&json::unquote(asked)))
+        .with_protocol_version(version.clone())
         .with_server_info(us.server_info);
     result.instructions = us.instructions;
-    Ok(answer(request, &result))
+    Ok(answer(request, &with_tasks(&result, &version)))
+}
+
+/// The same with what rmcp has no words for: the tasks of 2025-11-25. A tool says of
+/// itself whether a call of it may become one. No list of tasks: a child that knows only
+/// us would tell every client of the tasks of all.
+fn with_tasks(result: &InitializeResult, version: &ProtocolVersion) -> serde_json::Value {
+    let mut result = json!(result);
+    if *version == ProtocolVersion::V_2025_11_25 {
+        result["capabilities"]["tasks"] =
+            json!({"cancel": {}, "requests": {"tools": {"call": {}}}});
+    }
+    result
 }
 
 /// What the client may be asked, as it says in its `initialize`.

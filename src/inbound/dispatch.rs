@@ -122,7 +122,7 @@ impl Dispatch {
         if let (Era::Modern, Some(level)) = (era, requester.caller.log_level) {
             self.fleet.want_log_level(level);
         }
-        if let Some(method) = Method::of(&method) {
+        if let Some(method) = Method::of(&method, era) {
             return self
                 .relay
                 .carry(method, frame, params, &requester.caller, asides)

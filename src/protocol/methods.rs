@@ -1,4 +1,4 @@
-//! The methods that the specification names.
+//! The methods that the specification names, and its own extension for tasks.
 
 /// Requests and notifications of any version, in either direction. What extensions add is
 /// none of them; but what becomes of a task is for nobody but who began it.
@@ -32,6 +32,11 @@ const SPECIFIED: &[&str] = &[
     "sampling/createMessage",
     "server/discover",
     "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
     "tools/call",
     "tools/list",
 ];

@@ -19,6 +19,7 @@ pub mod session;
 pub mod signed;
 pub mod splice;
 pub mod subject;
+pub mod task;
 pub mod version;
 pub mod view;
 

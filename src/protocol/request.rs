@@ -66,6 +66,11 @@ pub fn name_key(method: &str) -> Option<&'static str> {
     }
 }
 
+/// The same of a method that the modern era does not have, so that no header names it.
+fn legacy_name_key(method: &str) -> Option<&'static str> {
+    (method == "tasks/result").then_some("taskId")
+}
+
 /// What was read of a request's `params`.
 #[derive(Debug, Default)]
 pub struct Params {
@@ -152,7 +157,9 @@ impl Params {
     pub fn read(frame: &Frame, method: &str) -> Result<Self, RpcError> {
         let mut read = Self::default();
         let Some(params) = frame.body_object() else {
-            let needed = name_key(method).or((method == COMPLETE).then_some("ref"));
+            let needed = name_key(method)
+                .or(legacy_name_key(method))
+                .or((method == COMPLETE).then_some("ref"));
             return match needed {
                 Some(key) => Err(invalid(format!("params.{key} is missing"))),
                 None => Ok(read),
@@ -173,7 +180,7 @@ impl Params {
                 format!("Method not found: {method} (protocol version 2026-07-28 has it no more)"),
             ));
         }
-        if let Some(key) = name_key(method) {
+        if let Some(key) = name_key(method).or(legacy_name_key(method)) {
             let raw = single(&params, key)?
                 .filter(|raw| json::is_string(raw))
                 .ok_or_else(|| invalid(format!("params.{key} must be a string")))?;

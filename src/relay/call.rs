@@ -24,8 +24,9 @@ use crate::{
         next_number,
     },
     protocol::{
-        Abilities, Caller, Era, Frame, Kind, answer,
+        Abilities, Caller, Era, Frame, Kind, View, answer,
         request::{MetaEdit, Params, RequestEdit, name_key},
+        task,
     },
     telemetry::Outcome,
 };
@@ -225,7 +226,9 @@ impl<'a> Call<'a> {
             method: &method,
             name: name_key(&method).map(|_| self.own_name),
             mirrored: &mirrored,
-            may_stream: keeps_ids && self.caller.era == connection.era(),
+            may_stream: keeps_ids
+                && self.caller.era == connection.era()
+                && !self.method.is_of_tasks(),
         };
         let settings = &self.child.settings;
         let deadline = self
@@ -304,7 +307,7 @@ impl<'a> Call<'a> {
                     }
                 }
                 Some(Some(Part::Answer(answer))) => {
-                    return Ok(Said::Answer(answer));
+                    return Ok(Said::Answer(self.of_public_task(answer)));
                 }
                 Some(Some(Part::Long(long))) => return Ok(Said::Long(long)),
             }
@@ -359,6 +362,7 @@ impl<'a> Call<'a> {
     /// A message of the child for this call, as the client is to read it; `None` if
     /// it asked for none such.
     fn aside(&self, message: Frame, keeps_ids: bool) -> Option<Bytes> {
+        let message = self.of_public_task(message);
         match message.method().as_deref() {
             Some("notifications/progress") => {
                 let token = self.params.progress_token.as_deref()?;
@@ -378,6 +382,21 @@ impl<'a> Call<'a> {
             Some("notifications/cancelled") => None,
             _ => Some(message.into_bytes()),
         }
+    }
+
+    /// What tells of a task, under the id that clients see.
+    fn of_public_task(&self, message: Frame) -> Frame {
+        let prefix = match self.caller.view {
+            View::All | View::Group(_) => self.child.settings.prefix.as_str(),
+            View::Child(_) => "",
+        };
+        if prefix.is_empty() {
+            return message;
+        }
+        let spliced = task::with_public_ids(&message, prefix, self.method.is_of_tasks());
+        spliced
+            .and_then(|bytes| Frame::read(bytes).ok())
+            .unwrap_or(message)
     }
 
     fn answered(&self, said: Said, running: Running) -> Result<Answered, Failure> {

@@ -3,7 +3,10 @@
 
 use crate::{
     catalog::Primitive,
-    protocol::request::{Params, Reference},
+    protocol::{
+        Era,
+        request::{Params, Reference},
+    },
 };
 
 /// A method whose requests are carried.
@@ -17,6 +20,14 @@ pub enum Method {
     ReadResource,
     /// `completion/complete`
     Complete,
+    /// `tasks/get`
+    GetTask,
+    /// `tasks/update` (2026-07-28)
+    UpdateTask,
+    /// `tasks/cancel`
+    CancelTask,
+    /// `tasks/result` (2025-11-25)
+    TaskResult,
     /// One that the specification does not know.
     Other,
     /// `resources/subscribe`, of which the child is told only once for all clients.
@@ -25,18 +36,26 @@ pub enum Method {
 
 impl Method {
     /// Those that are carried as they come.
-    const CARRIED: [Self; 4] = [
+    const CARRIED: [Self; 8] = [
         Self::CallTool,
         Self::GetPrompt,
         Self::ReadResource,
         Self::Complete,
+        Self::GetTask,
+        Self::UpdateTask,
+        Self::CancelTask,
+        Self::TaskResult,
     ];
 
-    /// The method of this name, if its requests are carried as they come.
-    pub fn of(name: &str) -> Option<Self> {
-        Self::CARRIED
-            .into_iter()
-            .find(|method| method.as_str() == name)
+    /// The method of this name, if this era has it and its requests are carried as they
+    /// come.
+    pub fn of(name: &str, era: Era) -> Option<Self> {
+        let named = Self::CARRIED.into_iter().find(|it| it.as_str() == name)?;
+        let other_era = match era {
+            Era::Legacy => Self::UpdateTask,
+            Era::Modern => Self::TaskResult,
+        };
+        (named != other_era).then_some(named)
     }
 
     /// Its name, in metrics too: the names of unknown ones are without number.
@@ -46,12 +65,29 @@ impl Method {
             Self::GetPrompt => "prompts/get",
             Self::ReadResource => "resources/read",
             Self::Complete => "completion/complete",
+            Self::GetTask => "tasks/get",
+            Self::UpdateTask => "tasks/update",
+            Self::CancelTask => "tasks/cancel",
+            Self::TaskResult => "tasks/result",
             Self::Other => "other",
             Self::Subscribe => "resources/subscribe",
         }
     }
 
-    /// What a request names.
+    /// Whether what a request names is a task.
+    pub(super) fn is_of_tasks(self) -> bool {
+        match self {
+            Self::GetTask | Self::UpdateTask | Self::CancelTask | Self::TaskResult => true,
+            Self::CallTool
+            | Self::GetPrompt
+            | Self::ReadResource
+            | Self::Complete
+            | Self::Other
+            | Self::Subscribe => false,
+        }
+    }
+
+    /// What a request names, as far as it stands in a list: no task does.
     pub(super) fn names(self, params: &Params) -> Primitive {
         match (self, params.reference) {
             (Self::CallTool, _) => Primitive::Tool,
@@ -60,7 +96,8 @@ impl Method {
                 Primitive::Resource
             }
             (Self::Complete, _) => Primitive::Template,
-            (Self::Other, None) => Primitive::Tool,
+            (Self::GetTask | Self::UpdateTask | Self::CancelTask | Self::TaskResult, _)
+            | (Self::Other, None) => Primitive::Tool,
         }
     }
 }

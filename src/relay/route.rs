@@ -14,6 +14,7 @@ use crate::{
         Caller, Era, View,
         error::{RpcError, code},
         request::Params,
+        task,
     },
 };
 
@@ -47,6 +48,8 @@ pub(super) struct Wanted<'a> {
     primitive: Primitive,
     /// A name or URI; empty where the request has none.
     name: &'a str,
+    /// Whether the name is a task's id.
+    is_task: bool,
     /// The method, if the specification does not know it.
     other: Option<&'a str>,
 }
@@ -64,6 +67,7 @@ impl<'a> Wanted<'a> {
             era: caller.era,
             primitive: method.names(params),
             name: params.name.as_deref().unwrap_or_default(),
+            is_task: method.is_of_tasks(),
             other: (method == Method::Other).then_some(name),
         }
     }
@@ -75,6 +79,7 @@ impl<'a> Wanted<'a> {
             era: caller.era,
             primitive: Primitive::Resource,
             name: uri,
+            is_task: false,
             other: None,
         }
     }
@@ -166,6 +171,9 @@ impl<'a> Wanted<'a> {
         if shown.alone().is_some_and(|(_, listing)| listing.is_none()) {
             return None;
         }
+        if self.is_task {
+            return self.task(&shown);
+        }
         let named = shown.catalog.route(self.primitive, self.name);
         let route = match self.other {
             None => named?,
@@ -185,6 +193,46 @@ impl<'a> Wanted<'a> {
         Some(Routed {
             child,
             route,
+            waited: Duration::ZERO,
+        })
+    }
+
+    /// Whose a task is: no table knows it, but its id does. Ids of children without a
+    /// prefix tell nothing: there it is the only such child, or the only one of them
+    /// that declares tasks.
+    fn task(&self, shown: &Shown<'_>) -> Option<Routed> {
+        let alone = shown.alone().is_some();
+        let prefixes = shown.children().map(|(child, _)| match alone {
+            true => "",
+            false => child.settings.prefix.as_str(),
+        });
+        let (mut owner, mut without) = (None, Vec::new());
+        for (position, prefix) in prefixes.enumerate() {
+            match task::own_id(prefix, self.name) {
+                _ if prefix.is_empty() => without.push(position),
+                // Where one prefix begins with another, the longer one says more.
+                Some(own) if owner.is_none_or(|(_, best): (_, &str)| own.len() < best.len()) => {
+                    owner = Some((position, own));
+                }
+                _ => {}
+            }
+        }
+        if without.len() > 1 {
+            without.retain(|position| shown.catalog.extensions().has_tasks(*position));
+        }
+        let (child, own) = match (owner, without.as_slice()) {
+            (Some(owner), _) => owner,
+            (None, [only]) => (*only, self.name),
+            (None, _) => return None,
+        };
+        Some(Routed {
+            child: Arc::clone(shown.child(child)?),
+            route: Route {
+                child,
+                own: own.into(),
+                repeatable: false,
+                mirrors: None,
+            },
             waited: Duration::ZERO,
         })
     }
@@ -239,6 +287,9 @@ impl<'a> Wanted<'a> {
             return RpcError::new(code::METHOD_NOT_FOUND, message);
         }
         let name: String = self.name.chars().take(128).collect();
+        if self.is_task {
+            return RpcError::new(code::INVALID_PARAMS, format!("Unknown task: {name}"));
+        }
         let closest = shown.map_or_else(
             |_| Vec::new(),
             |shown| shown.catalog.closest(self.primitive, self.name),

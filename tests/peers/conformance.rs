@@ -1,14 +1,22 @@
 //! The official conformance suite. It listens on every interface, so it runs where
 //! there is none but loopback: in a network namespace of its own.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{bare, folder, installed, node, ours};
-use crate::support::wait::soon;
+use crate::support::wait::{soon, within};
+
+/// How long all scenarios of one run may take together, on a machine that is busy.
+const RUN: Duration = Duration::from_secs(600);
 
 /// A release of the suite, which is a package of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +41,17 @@ impl Suite {
     /// Runs one scenario for clients against the multiplexer, with these words at the
     /// end of the suite's command line.
     pub async fn client(self, scenario: &str, words: &[&str]) -> Checks {
+        let client = match scenario.starts_with("auth/") {
+            true => "conformance_client.mjs",
+            false => "conformance_uses.mjs",
+        };
         let results = TempDir::with_prefix("conformance-").expect("a folder");
         let mut suite = self.alone(results.path());
         // The suite hands this to a shell after it has cut it at every space.
         suite.arg("client").arg("--command");
         suite.arg(r#""$CLIENT_NODE" "$CLIENT" "$PEERS" "$MULTIPLEXER""#);
         suite.env("CLIENT_NODE", node::program());
-        suite.env("CLIENT", ours("conformance_client.mjs"));
+        suite.env("CLIENT", ours(client));
         suite.env("PEERS", folder());
         suite.env("MULTIPLEXER", env!("CARGO_BIN_EXE_mcp-multiplexer"));
         suite.args(["--scenario", scenario, "--timeout", "60000"]);
@@ -52,6 +64,35 @@ impl Suite {
             .unwrap_or_else(|| panic!("{self:?} {scenario} left no checks:\n{said}"))
     }
 
+    /// Runs all scenarios for servers against the one at this URL, with these words at
+    /// the end of the suite's command line. The checks are by scenario.
+    pub async fn servers(self, url: &str, words: &[&str]) -> BTreeMap<String, Checks> {
+        let results = TempDir::with_prefix("conformance-").expect("a folder");
+        let mut suite = Command::new(node::program());
+        suite.arg(self.program());
+        suite.args(["server", "--url", url, "--suite", "all"]);
+        suite.arg("--output-dir").arg(results.path()).args(words);
+        bare(&mut suite).env("HOME", results.path());
+        let output = within(RUN, "the end of the suite", suite.output()).await;
+        let output = output.expect("the suite runs");
+        let runs = fs::read_dir(results.path()).expect("results");
+        let scenarios: BTreeMap<_, _> = runs
+            .map(|run| {
+                let run = run.expect("a result").path();
+                let name = scenario_of(&run).expect("a scenario");
+                let checks = Checks::of(&run).unwrap_or_else(|| panic!("no checks of {name}"));
+                (name, checks)
+            })
+            .collect();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("Total: "), "{self:?} did not finish:\n{said}");
+        scenarios
+    }
+
+    fn program(self) -> PathBuf {
+        installed(format!("node_modules/{}/dist/index.js", self.package()))
+    }
+
     /// The suite's program, in a place without a network. As anybody but root that takes
     /// user namespaces, which some machines forbid.
     fn alone(self, home: &Path) -> Command {
@@ -59,13 +100,19 @@ impl Suite {
         suite.args(["--map-root-user", "--net", "sh", "-c"]);
         suite.arg(r#"ip link set lo up && exec "$@""#).arg("sh");
         suite.arg(node::program());
-        suite.arg(installed(format!(
-            "node_modules/{}/dist/index.js",
-            self.package()
-        )));
+        suite.arg(self.program());
         bare(&mut suite).env("HOME", home);
         suite
     }
+}
+
+/// The scenario that left its results in this folder: `server-NAME-TIME`.
+fn scenario_of(run: &Path) -> Option<String> {
+    const TIME: usize = "-2026-07-28T00-00-00-000Z".len();
+    let folder = run.file_name()?.to_str()?.strip_prefix("server-")?;
+    folder
+        .get(..folder.len().checked_sub(TIME)?)
+        .map(str::to_owned)
 }
 
 /// What a run of one scenario checked, by the id of the check: how often it was passed,
@@ -87,7 +134,11 @@ impl Checks {
     fn read(results: &Path, scenario: &str) -> Option<Self> {
         let folder = results.join(Path::new(scenario).parent()?);
         let run = fs::read_dir(folder).ok()?.next()?.ok()?;
-        let text = fs::read_to_string(run.path().join("checks.json")).ok()?;
+        Self::of(&run.path())
+    }
+
+    fn of(run: &Path) -> Option<Self> {
+        let text = fs::read_to_string(run.join("checks.json")).ok()?;
         let mut checks = Self::default();
         for check in serde_json::from_str::<Vec<Value>>(&text).ok()? {
             let counts = checks

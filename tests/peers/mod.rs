@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 pub mod conformance;
+pub mod fixture;
 pub mod node;
 pub mod oidc;
 

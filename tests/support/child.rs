@@ -215,34 +215,31 @@ async fn listen(flags: &[String], port: u16) -> (Process, u16) {
     (process, port)
 }
 
-/// The path of `test-child`, built once for each test program. Cargo builds a
-/// package's own binaries for its tests, but not those of its neighbours.
+/// The path of `test-child`, built once for each test program.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let ours = Path::new(env!("CARGO_BIN_EXE_mcp-multiplexer"));
-        let profile = ours
-            .parent()
-            .expect("the binary lies in its profile's folder");
-        let target = profile
-            .parent()
-            .expect("the profile lies in the target folder");
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        build
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "test-children",
-                "--target-dir",
-            ])
-            .arg(target);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        let built = build.status().expect("cargo runs");
-        assert!(built.success(), "test-child does not build");
-        profile.join("test-child")
-    })
+    PROGRAM.get_or_init(|| built("test-children", "test-child"))
+}
+
+/// The path of a neighbour's binary, which is built: cargo builds a package's own
+/// binaries for its tests, but not those of its neighbours.
+pub fn built(package: &str, binary: &str) -> PathBuf {
+    let ours = Path::new(env!("CARGO_BIN_EXE_mcp-multiplexer"));
+    let profile = ours
+        .parent()
+        .expect("the binary lies in its profile's folder");
+    let target = profile
+        .parent()
+        .expect("the profile lies in the target folder");
+    let mut build = std::process::Command::new(env!("CARGO"));
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    build
+        .args(["build", "--quiet", "--package", package, "--target-dir"])
+        .arg(target);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    let built = build.status().expect("cargo runs");
+    assert!(built.success(), "{binary} does not build");
+    profile.join(binary)
 }

@@ -463,6 +463,7 @@ pub fn modern_post(url: &str, frame: String) -> Request<Bytes> {
     let key = match called.as_str() {
         "tools/call" | "prompts/get" => Some("name"),
         "resources/read" => Some("uri"),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => Some("taskId"),
         _ => None,
     };
     let name = member(&frame, "params")

@@ -1,9 +1,6 @@
-//! The official conformance suite, around the multiplexer.
+//! The scenarios for clients that prove who they are.
 
-mod peers;
-mod support;
-
-use peers::conformance::Suite;
+use crate::peers::conformance::Suite;
 
 /// The checks of a fleet that proves who it is to the child's authorization server and
 /// comes to the child with the token.
