@@ -9,6 +9,7 @@ use support::{
     Child, Door, Fleet, Multiplexer,
     client::{LEGACY_VERSION, call_params},
     http::{Http, Reply, With as _, post, request},
+    wire::method,
 };
 
 const KEY: &str = "one key for all replicas and long enough";
@@ -98,6 +99,45 @@ async fn a_session_goes_on_at_whichever_replica_is_next() {
         let sessions = mux.metrics().await.sum("sessions", &[("era", "legacy")]);
         assert_eq!(sessions, 1.0, "it is one session there");
     }
+}
+
+/// A list may have changed on the way, and nobody here knows what the client holds.
+#[tokio::test]
+async fn a_session_that_goes_on_elsewhere_is_told_to_list_again() {
+    let (one, two) = (replica(KEY).await, replica(KEY).await);
+    let mut client = Balanced::initialize(vec![&one]).await;
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    assert_eq!(client.post(list).await.status, 200);
+    client.replicas = vec![&two];
+
+    let listening = client
+        .send(|url| request(Method::GET, url, "").with("accept", "text/event-stream"))
+        .await;
+
+    assert_eq!(listening.status, 200);
+    let mut events = listening.events();
+    for family in ["tools", "prompts", "resources"] {
+        let told = events.next().await;
+        assert_eq!(
+            method(&told.expect("an event")).as_deref(),
+            Some(&*format!("notifications/{family}/list_changed"))
+        );
+    }
+}
+
+/// A client that hears nothing of it would wait for the end of its call.
+#[tokio::test]
+async fn an_answer_that_cannot_find_its_question_is_not_taken_for_one_that_has() {
+    let mux = replica(KEY).await;
+    let mut client = Balanced::initialize(vec![&mux]).await;
+    let answer = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#);
+    assert_eq!(client.post(&answer("mux-00000000-1")).await.status, 409);
+    // One that comes too late is nobody's.
+    assert_eq!(client.post(&answer("7")).await.status, 202);
+    client.session = "nobodys".to_owned();
+    assert_eq!(client.post(&answer("7")).await.status, 404);
+    client.session.clear();
+    assert_eq!(client.post(&answer("7")).await.status, 400);
 }
 
 #[tokio::test]

@@ -15,9 +15,8 @@ use super::{
     views::{Sources, Views, offer},
 };
 use crate::{
-    catalog::{Catalog, Collision, Listing},
+    catalog::{Catalog, Collision},
     config::Settings,
-    outbound::Child,
     protocol::ChildName,
 };
 
@@ -107,12 +106,17 @@ impl Merging {
     }
 
     /// Swaps the snapshot; gives the number of the last merge that changed anything.
-    fn merge(&mut self, fleet: &Fleet) -> u64 {
+    pub(super) fn merge(&mut self, fleet: &Fleet) -> u64 {
         self.merges += 1;
         let before = fleet.snapshot();
         let children = self.members.serving();
         let listings: Vec<_> = children.iter().map(|child| child.listing()).collect();
-        let catalog = catalog(&children, &listings, self.max_name_length);
+        let offers: Vec<_> = children
+            .iter()
+            .zip(&listings)
+            .map(|(child, listing)| offer(child, listing.as_deref()))
+            .collect();
+        let catalog = Catalog::merge(&offers, self.max_name_length);
         for collision in catalog.collisions() {
             if !before.catalog.collisions().contains(collision) {
                 warn_of(collision);
@@ -143,20 +147,6 @@ impl Merging {
         fleet.merges.send_replace(());
         changed
     }
-}
-
-/// What these children offer together.
-pub(super) fn catalog(
-    children: &[Arc<Child>],
-    listings: &[Option<Arc<Listing>>],
-    max_name_length: usize,
-) -> Catalog {
-    let offers: Vec<_> = children
-        .iter()
-        .zip(listings)
-        .map(|(child, listing)| offer(child, listing.as_deref()))
-        .collect();
-    Catalog::merge(&offers, max_name_length)
 }
 
 async fn until(at: Option<Instant>) {

@@ -135,7 +135,7 @@ impl Fleet {
         let mut members = Members::new(surroundings, tasks.clone(), shutdown.clone());
         members.become_those_of(settings);
         let (reload, reloads) = mpsc::channel(1);
-        let merging = Merging {
+        let mut merging = Merging {
             members,
             max_name_length: settings.max_name_length,
             groups: groups(settings),
@@ -143,14 +143,11 @@ impl Fleet {
             news: told,
             reloads,
         };
-        let children = merging.members.serving();
-        let listings = vec![None; children.len()];
         let fleet = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot {
-                // Whoever comes first is told their names at least.
-                catalog: merge::catalog(&children, &listings, settings.max_name_length),
-                listings,
-                children,
+                catalog: Catalog::merge(&[], settings.max_name_length),
+                listings: Vec::new(),
+                children: Vec::new(),
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),
@@ -164,6 +161,8 @@ impl Fleet {
             tasks,
             shutdown,
         });
+        // Whoever comes first finds their names and views at least.
+        merging.merge(&fleet);
         let merging = merging.run(Arc::clone(&fleet));
         fleet
             .tasks

@@ -36,7 +36,7 @@ use crate::{
         Abilities, Caller, Era, Frame, Kind, Subject, View,
         answer::error_code,
         error::{RpcError, code},
-        headers,
+        headers, is_of_another_process,
         request::Params,
         version::known_version,
     },
@@ -236,7 +236,7 @@ impl Door {
                 Err(short) => Ok(accept::refusal(short)),
             },
             Kind::Notification => self.notification(&parts.headers, &frame),
-            Kind::Result | Kind::Error => Ok(self.answered(&parts.headers, frame)),
+            Kind::Result | Kind::Error => self.answered(&parts.headers, frame),
         }
     }
 
@@ -354,13 +354,20 @@ impl Door {
         Ok(StatusCode::ACCEPTED.into_response())
     }
 
-    /// Takes an answer to a request of ours. Nobody waits to be told that it answers
-    /// nothing.
-    fn answered(&self, all: &HeaderMap, frame: Frame) -> Response {
-        if let Ok(session) = self.session(all, None) {
+    /// Takes a client's answer to something it was asked.
+    fn answered(&self, all: &HeaderMap, frame: Frame) -> Answered {
+        // A modern client answers with its next request.
+        if !negotiate::is_modern(all) {
+            let session = self.session(all, None)?;
+            if is_of_another_process(&frame) {
+                return Err(Refused::plainly(
+                    StatusCode::CONFLICT,
+                    "another replica has asked this: the answer has to go there",
+                ));
+            }
             session.key().asked().answered(frame);
         }
-        StatusCode::ACCEPTED.into_response()
+        Ok(StatusCode::ACCEPTED.into_response())
     }
 
     /// The stream on which a legacy client hears of what belongs to no request; or the

@@ -53,7 +53,7 @@ pub(super) async fn subscription(
     changes.mark_unchanged();
     let mut told_of = generations().unwrap_or_default();
 
-    // What is not offered is left out of what is acknowledged.
+    // A list that nobody offers now may come: it is told of all the same.
     let accepted = wanted
         .iter()
         .map(|family| (filter_key(*family).to_owned(), Value::Bool(true)));

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -57,6 +57,8 @@ pub struct Session {
     newest_stream: watch::Sender<u64>,
     /// The generation of each family of lists that it has seen, or been told of.
     seen: [AtomicU64; Family::ALL.len()],
+    /// Whether it may hold lists that another process has given it.
+    goes_on: AtomicBool,
 }
 
 /// No list has been seen yet.
@@ -76,6 +78,7 @@ impl Session {
             streams: AtomicUsize::new(0),
             newest_stream: watch::Sender::new(0),
             seen: Family::ALL.map(|_| AtomicU64::new(NEVER)),
+            goes_on: AtomicBool::new(false),
         }
     }
 
@@ -130,12 +133,14 @@ impl Session {
         }
     }
 
-    /// The families of which the client holds a list that is older than this; from now
+    /// The families of which the client may hold a list that is older than this; from now
     /// on it has been told of them.
     pub(super) fn catches_up(&self, generations: Generations) -> Vec<Family> {
+        let goes_on = self.goes_on.swap(false, Ordering::Relaxed);
         let behind = |family: &Family| {
             let generation = generations.of(*family);
-            self.seen[*family as usize].fetch_max(generation, Ordering::Relaxed) < generation
+            let seen = self.seen[*family as usize].fetch_max(generation, Ordering::Relaxed);
+            seen < generation || goes_on
         };
         Family::ALL.into_iter().filter(behind).collect()
     }
@@ -217,7 +222,7 @@ impl Sessions {
     /// The id of a new session. `None` when too many are open.
     pub(super) fn begin(&self, begun: Begun) -> Option<String> {
         let id = self.0.ids.make(&begun);
-        self.enter(&id, begun)?;
+        self.enter(&id, begun, false)?;
         Some(id)
     }
 
@@ -237,7 +242,7 @@ impl Sessions {
                 if begun.view != *view || begun.owner != subject.map(Subject::key) {
                     return None;
                 }
-                let session = self.enter(id, begun)?;
+                let session = self.enter(id, begun, true)?;
                 debug!("a session goes on here");
                 session
             }
@@ -249,13 +254,14 @@ impl Sessions {
         Some(session)
     }
 
-    fn enter(&self, id: &str, begun: Begun) -> Option<Arc<Session>> {
+    fn enter(&self, id: &str, begun: Begun, goes_on: bool) -> Option<Arc<Session>> {
         if self.0.open.len() >= MOST {
             return None;
         }
         let begin = || {
             let session = Session::new(begun.view, begun.owner);
             session.key().asked().introduce(begun.abilities);
+            session.goes_on.store(goes_on, Ordering::Relaxed);
             Arc::new(session)
         };
         // Two requests may meet here.

@@ -6,13 +6,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use super::{Abilities, Frame, Kind, error::notification, json::quote};
 
@@ -43,7 +44,7 @@ impl Asked {
     /// or has ended its session. Its drop, before the answer, takes the question back.
     pub async fn ask(&self, request: &Frame, way: &mpsc::Sender<Bytes>) -> Option<Frame> {
         let (answers, answer) = oneshot::channel();
-        let id = format!("mux-{}", next());
+        let id = format!("{}{}", process(), next());
         self.open().insert(id.clone(), answers);
         let raw = quote(&id);
         let mut question = Open {
@@ -105,6 +106,22 @@ impl Asked {
     fn stream_place(&self) -> MutexGuard<'_, Option<(u64, mpsc::Sender<Bytes>)>> {
         self.0.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a client answers what another process has asked in its session.
+pub fn is_of_another_process(answer: &Frame) -> bool {
+    let id = answer.id().map(super::json::unquote).unwrap_or_default();
+    id.starts_with(OURS) && !id.starts_with(process())
+}
+
+/// What the ids of all questions begin with, whichever process of ours asks.
+const OURS: &str = "mux-";
+
+/// What the ids of this process's questions begin with.
+fn process() -> &'static str {
+    static PROCESS: LazyLock<String> =
+        LazyLock::new(|| format!("{OURS}{:08x}-", Uuid::new_v4().as_fields().0));
+    &PROCESS
 }
 
 fn next() -> u64 {
@@ -190,6 +207,9 @@ mod tests {
         assert_eq!(task.await.unwrap().unwrap().id(), Some(&*id));
         // Answered again, it is nobody's.
         mine.answered(answer(&id));
+        assert!(!is_of_another_process(&answer(&id)));
+        assert!(!is_of_another_process(&answer("\"7\"")));
+        assert!(is_of_another_process(&answer("\"mux-nothing\"")));
         assert!(mine.open().is_empty());
     }
 

@@ -24,7 +24,7 @@ pub mod version;
 pub mod view;
 
 pub use abilities::Abilities;
-pub use asked::Asked;
+pub use asked::{Asked, is_of_another_process};
 pub use caller::{Caller, LogLevel};
 pub use frame::{Frame, Kind};
 pub use methods::is_specified;
