@@ -191,6 +191,8 @@ fn every_variable_stands_in_the_readme_and_no_other_does() {
             "MCP_",
             "OIDC_",
             "FASTMCP_",
+            "AUTH_TYPE",
+            "OAUTH_",
             "RUST_LOG",
             "NO_COLOR",
             "XDG_CONFIG_HOME",
