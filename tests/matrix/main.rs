@@ -1,10 +1,13 @@
 //! Every version of a client with every version of a child, over both transports on
 //! both sides: everything the protocol has goes through each of the 36 combinations.
 
+#[path = "../peers/mod.rs"]
+mod peers;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod client;
+mod sdks;
 mod unknown;
 mod walk;
 
