@@ -5,8 +5,10 @@
 
 pub mod conformance;
 pub mod fixture;
+pub mod inspector;
 pub mod node;
 pub mod oidc;
+pub mod walk;
 
 use std::{
     collections::BTreeMap,
@@ -39,9 +41,7 @@ impl Peers {
     /// Starts them and waits until they listen.
     pub async fn start() -> Self {
         let issuer = Server::start(python("issuer.py").args([CLIENT.0, CLIENT.1])).await;
-        let mut everything = Command::new("node");
-        everything.arg("--import").arg(ours("loopback.mjs"));
-        everything.arg(server_everything()).arg("streamableHttp");
+        let mut everything = everything_by_http();
         let mut guarded = jwt_server(&json!({
             "jwks_uri": format!("{}/jwks", issuer.origin),
             "issuer": issuer.origin,
@@ -310,9 +310,18 @@ pub fn newest_sse_server() -> Command {
 
 /// server-everything over HTTP+SSE.
 pub fn everything_by_sse() -> Command {
+    everything_by("sse")
+}
+
+/// server-everything over streamable HTTP.
+pub fn everything_by_http() -> Command {
+    everything_by("streamableHttp")
+}
+
+fn everything_by(transport: &str) -> Command {
     let mut server = Command::new("node");
     server.arg("--import").arg(ours("loopback.mjs"));
-    server.arg(server_everything()).arg("sse");
+    server.arg(server_everything()).arg(transport);
     server
 }
 

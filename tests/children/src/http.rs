@@ -204,7 +204,7 @@ async fn receive(
         return StatusCode::ACCEPTED.into_response();
     };
     let Some(id) = message.id.as_deref().map(|id| id.get().to_owned()) else {
-        return http.notification(&headers, &method, &params);
+        return http.notification(&headers, &message, &method, &params);
     };
     http.server
         .journal
@@ -282,10 +282,17 @@ impl Http {
         known.ok_or_else(|| Box::new(unknown_session()))
     }
 
-    fn notification(&self, headers: &HeaderMap, method: &str, params: &Params) -> Response {
+    fn notification(
+        &self,
+        headers: &HeaderMap,
+        message: &Message,
+        method: &str,
+        params: &Params,
+    ) -> Response {
+        let raw = message.raw_params();
         self.server
             .journal
-            .note("notification", json!({"method": method}));
+            .note("notification", json!({"method": method, "params": raw}));
         if self.server.options.era != Eras::Modern {
             let session = match self.session(headers) {
                 Ok(session) => session,
@@ -311,6 +318,11 @@ impl Http {
             let (session_id, session) = self.open_session();
             (session, Some(session_id))
         } else {
+            let only = self.server.options.version.as_deref();
+            if only.is_some_and(|only| only != text(headers, "mcp-protocol-version")) {
+                let error = RpcError::new(-32000, "Bad Request: Unsupported protocol version");
+                return refusal(StatusCode::BAD_REQUEST, id, &error);
+            }
             match self.session(headers) {
                 Ok(session) => (session, None),
                 Err(refused) => return *refused,
@@ -420,10 +432,10 @@ fn status_of(error: &RpcError) -> StatusCode {
 
 /// What the modern era demands of the headers: they say what the body says.
 fn headers_match(headers: &HeaderMap, method: &str, params: &Params) -> Result<(), RpcError> {
-    let name = if method == "tools/call" {
-        params.name.as_deref()
-    } else {
-        None
+    let name = match method {
+        "tools/call" | "prompts/get" => params.name.as_deref(),
+        "resources/read" => params.uri.as_deref(),
+        _ => None,
     };
     let expected = [
         (

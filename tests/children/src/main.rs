@@ -16,6 +16,8 @@
 //! | [`extension`] | what this child understands beyond the specification |
 //! | [`pause`] | a tool that waits for the test in the middle of its call |
 //! | [`asking`] | the tool that asks its client |
+//! | [`contents`] | a prompt, its completion, and what resources hold |
+//! | [`say`] | a tool that says what it is told to |
 //! | [`resources`] | resources, subscriptions, and what is told outside of any request |
 //! | [`stdio`], [`http`] | the two transports |
 //! | [`polling`] | streams over HTTP that the client has to come back to |
@@ -25,6 +27,7 @@
 mod asking;
 mod broken;
 mod catalog;
+mod contents;
 mod extension;
 mod http;
 mod journal;
@@ -33,6 +36,7 @@ mod options;
 mod pause;
 mod polling;
 mod resources;
+mod say;
 mod server;
 mod stdio;
 mod tools;

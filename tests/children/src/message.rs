@@ -42,6 +42,7 @@ impl Message {
 #[serde(rename_all = "camelCase", default)]
 pub struct Params {
     pub name: Option<String>,
+    pub uri: Option<String>,
     pub arguments: Option<Box<RawValue>>,
     pub cursor: Option<String>,
     pub protocol_version: Option<String>,
@@ -71,6 +72,8 @@ pub enum Reply {
     Result(String),
     /// A JSON-RPC error.
     Error(RpcError),
+    /// The bytes of `error`.
+    Failure(String),
 }
 
 /// A JSON-RPC error, with the bytes of its `data`.
@@ -117,6 +120,7 @@ impl Reply {
         match self {
             Self::Result(result) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#),
             Self::Error(error) => error.frame(id),
+            Self::Failure(error) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct Options {
     /// Which protocol this child understands.
     #[arg(long, value_enum, default_value_t = Eras::Both)]
     pub era: Eras,
+    /// Of the versions with `initialize`, speak this one only, and insist on it.
+    #[arg(long)]
+    pub version: Option<String>,
     /// Understand what this file names (`legacy` or `modern`), if it is there.
     #[arg(long)]
     pub era_file: Option<PathBuf>,
@@ -53,6 +56,9 @@ pub struct Options {
     /// Declare that resources can be subscribed to.
     #[arg(long)]
     pub subscribe: bool,
+    /// Have a prompt, complete its argument, and let the resources be read.
+    #[arg(long)]
+    pub contents: bool,
     /// What this child says of how it is to be used.
     #[arg(long)]
     pub instructions: Option<String>,

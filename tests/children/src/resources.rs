@@ -59,7 +59,8 @@ impl Resources {
 
     /// What `resources/list` shows.
     pub fn entries(&self) -> String {
-        let entry = |uri: &String| format!(r#"{{"uri":{},"name":"r"}}"#, quoted(uri));
+        let entry =
+            |uri: &String| format!(r#"{{"uri":{},"name":"r","x-exact":1.10}}"#, quoted(uri));
         let entries: Vec<String> = self.listed.iter().map(entry).collect();
         entries.join(",")
     }

@@ -20,7 +20,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use crate::{
     asking::Asking,
     catalog::Catalog,
-    extension,
+    contents, extension,
     journal::Journal,
     message::{Message, Params, Reply, RpcError, notification, quoted},
     options::{Behaviour, Eras, Options},
@@ -216,8 +216,16 @@ impl Server {
             }
             ("tools/list", era) => self.list_tools(&params, era),
             ("tools/call", _) => tools::call(self, message, &params, asker, out).await,
-            (_, era) => extension::answer(self, method, message, era, out)
-                .unwrap_or_else(|| unknown_method(method).into()),
+            (_, era) => contents::answer(
+                self,
+                method,
+                message,
+                &params,
+                era,
+                resources::list_keys(era, MODERN_LIST_KEYS),
+            )
+            .or_else(|| extension::answer(self, method, message, era, out))
+            .unwrap_or_else(|| unknown_method(method).into()),
         }
     }
 
@@ -226,8 +234,10 @@ impl Server {
             return pending().await;
         }
         let asked = params.protocol_version.as_deref().unwrap_or_default();
+        let only = self.options.version.as_deref();
         let version = match LEGACY_VERSIONS.iter().find(|known| **known == asked) {
             _ if self.behaviour() == Behaviour::WrongVersion => VERSION_OF_NOBODY,
+            _ if only.is_some() => only.unwrap_or_default(),
             Some(known) => known,
             None => LEGACY_VERSIONS[0],
         };
@@ -257,8 +267,9 @@ impl Server {
     /// With these members besides, each with a comma before it.
     fn capabilities(&self, declared: &str) -> String {
         format!(
-            "{{{CAPABILITIES}{}{declared}}}",
-            self.resources.capability()
+            "{{{CAPABILITIES}{}{}{declared}}}",
+            self.resources.capability(),
+            contents::capability(&self.options)
         )
     }
 

@@ -39,6 +39,7 @@ pub async fn call(
         "received" => received(message, asker),
         "ask" => asking::ask(server, message, params, asker, out).await,
         "raw" => raw(server),
+        "say" => crate::say::call(params, arguments, era, out),
         "pause" => crate::pause::call(server, arguments, asker, out).await,
         "slow" => slow(server, arguments, era).await,
         "progress" => progress(params, arguments, era, out),
