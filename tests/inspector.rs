@@ -177,8 +177,9 @@ fn unvarying(value: Value) -> Value {
     }
 }
 
-/// Waits until the multiplexer that the Inspector starts lists everything in time: on a
-/// machine that is slow enough, its first list is empty.
+/// Whether a server lists all of these. A multiplexer that the Inspector has started does
+/// not wait for ever: on a slow machine its list may come before its child, so it is
+/// started again.
 async fn lists(server: &Server<'_>, method: &str, key: &str, own: &[Value]) -> bool {
     for _ in 0..5 {
         let listed = server.list(method, key).await;

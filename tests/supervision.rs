@@ -258,3 +258,19 @@ async fn a_child_that_is_still_starting_gets_time_to_end_too() {
     assert!(mux.ended().await.success());
     assert_eq!(mux.journal("child").of("stdin ended").len(), 1);
 }
+
+/// As on a slow machine: both questions of the handshake wait for it when it has started.
+#[tokio::test]
+async fn a_child_that_starts_more_slowly_than_it_is_probed_is_started_once() {
+    let child = Child::default().gated();
+    let mux = Fleet::new().stdio("slow", child).over(Door::Http).await;
+    let journal = mux.journal("slow");
+    let is_fallback = |noted: &Value| noted["method"] == "initialize";
+    journal.until("request", is_fallback).await;
+
+    mux.open_gate("slow");
+
+    let ready = mux.until_ready("slow").await;
+    assert_eq!(ready["era"], "legacy");
+    assert_eq!(journal.of("started").len(), 1);
+}

@@ -100,6 +100,8 @@ pub(super) async fn shake_hands(
     let transport = ControlTransport {
         link: link.clone(),
         inbox,
+        discover: None,
+        given_up: None,
     };
     let control = Handler
         .serve_with_lifecycle(transport, mode)
@@ -325,6 +327,12 @@ fn declared() -> ClientCapabilities {
 struct ControlTransport {
     link: Link,
     inbox: mpsc::Receiver<Frame>,
+    /// The id of the last `server/discover`.
+    discover: Option<String>,
+    /// The same, once `initialize` was sent in its place: rmcp waits 10 s for it, and a
+    /// child that takes longer to start answers both. To rmcp, the late answer would be a
+    /// wrong one to `initialize`.
+    given_up: Option<String>,
 }
 
 impl Transport<RoleClient> for ControlTransport {
@@ -339,10 +347,16 @@ impl Transport<RoleClient> for ControlTransport {
         message: ClientJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
         let link = self.link.clone();
+        let frame = serde_json::to_string(&message).map(Frame::made);
+        if let Ok(frame) = &frame {
+            match frame.method().as_deref() {
+                Some("server/discover") => self.discover = frame.id().map(str::to_owned),
+                Some("initialize") => self.given_up = self.discover.take(),
+                _ => {}
+            }
+        }
         async move {
-            let text = serde_json::to_string(&message)
-                .map_err(|error| Failure::protocol(error.to_string()))?;
-            let frame = Frame::made(text);
+            let frame = frame.map_err(|error| Failure::protocol(error.to_string()))?;
             match link {
                 Link::Http(http) => post(http, frame).await,
                 Link::Sse(sse) => sse.post(frame.into_bytes()).await,
@@ -364,6 +378,10 @@ impl Transport<RoleClient> for ControlTransport {
                 frame = self.inbox.recv() => frame?,
                 () = self.link.closed().cancelled() => return None,
             };
+            let is_answer = matches!(frame.kind(), Kind::Result | Kind::Error);
+            if is_answer && self.given_up.is_some() && frame.id() == self.given_up.as_deref() {
+                continue;
+            }
             if let Some(message) = decode(&frame, &self.link) {
                 return Some(message);
             }

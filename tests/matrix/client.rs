@@ -36,7 +36,7 @@ enum Way {
         http: Box<Http>,
         url: String,
         session: String,
-        stream: Option<Events>,
+        stream: Option<Box<Events>>,
     },
     Stdio(Pipe),
 }
@@ -294,7 +294,7 @@ impl Client {
             let acknowledged = "notifications/subscriptions/acknowledged";
             assert_eq!(method(&first).as_deref(), Some(acknowledged), "{first}");
             if let Way::Http { stream, .. } = &mut self.way {
-                *stream = sent.events;
+                *stream = sent.events.map(Box::new);
             }
             return;
         }
@@ -310,7 +310,7 @@ impl Client {
                 .with("accept", "text/event-stream")
                 .with("mcp-session-id", session)
                 .with("mcp-protocol-version", version);
-            *stream = Some(http.send(open).await.events());
+            *stream = Some(Box::new(http.send(open).await.events()));
         }
     }
 
