@@ -45,6 +45,7 @@ impl<'a> Asking<'a> {
         if open.len() >= MOST_QUESTIONS {
             return question.refuse(&too_many());
         }
+        question.goes_to(session, way);
         let withdrawn = CancellationToken::new();
         self.withdrawn
             .push((question.id().into(), withdrawn.clone()));

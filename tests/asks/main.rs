@@ -6,6 +6,7 @@ mod peers;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod elicited;
 mod held;
 mod matrix;
 mod outside;
