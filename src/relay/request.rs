@@ -256,7 +256,7 @@ impl Relay {
                 Reply::Whole(answer)
             }
             Answer::Refused(answer) => {
-                settlement.refused();
+                settlement.answered_here(Outcome::RpcError);
                 Reply::Whole(answer)
             }
             Answer::Long(answer, last) => {

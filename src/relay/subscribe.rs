@@ -2,6 +2,8 @@
 
 use std::{pin::pin, sync::Arc, time::Instant};
 
+use futures::FutureExt;
+
 use super::{
     Method, Relay,
     call::patience,
@@ -73,7 +75,7 @@ impl Relay {
             }
         };
         if !connection.tells_of_updates() {
-            settlement.answered(&connection, Outcome::RpcError);
+            settlement.answered_here(Outcome::RpcError);
             let sentence = format!(
                 "The server {:?} does not tell when its resources change: it does not declare \
                  resources.subscribe",
@@ -85,24 +87,31 @@ impl Relay {
             let subscription = child.subscriptions.subscribe(&route.own, uri, listener)?;
             let limit = child.settings.call_timeout;
             let deadline = Deadline::new(limit, child.settings.max_call_timeout);
+            // With what it has said before it is not asked again.
+            if let Some(verdict) = subscription.settled().now_or_never() {
+                return Ok((subscription, verdict, false));
+            }
             let verdict = {
                 let settled = pin!(async { Ok(subscription.settled().await) });
                 deadline.bounds(settled).await?
             };
-            Ok((subscription, verdict))
+            Ok((subscription, verdict, true))
         };
         match settlement.waiting(asked).await {
-            Ok((subscription, Verdict::Held)) => {
-                settlement.answered(&connection, Outcome::Ok);
+            Ok((subscription, Verdict::Held, asked)) => {
+                match asked {
+                    true => settlement.answered(&connection, Outcome::Ok),
+                    false => settlement.answered_here(Outcome::Ok),
+                }
                 Ok(subscription)
             }
-            Ok((_, Verdict::Refused(error))) => {
+            Ok((_, Verdict::Refused(error), _)) => {
                 settlement.answered(&connection, Outcome::RpcError);
                 Err(Frame::made(format!(
                     r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#
                 )))
             }
-            Ok((_, Verdict::Failed(failure))) | Err(failure) => {
+            Ok((_, Verdict::Failed(failure), _)) | Err(failure) => {
                 settlement.failed(Some(&connection), &failure);
                 Err(told(&child, &failure))
             }
