@@ -551,3 +551,38 @@ async fn the_environment_sets_every_breaker() {
     })
     .await;
 }
+
+/// What this program knows by itself is no sign of life.
+#[tokio::test]
+async fn what_the_child_is_not_asked_for_does_not_make_it_well() {
+    for (era, tells) in [
+        (Era::Legacy, true),
+        (Era::Modern, true),
+        (Era::Legacy, false),
+    ] {
+        let child = Child::of(era)
+            .option("--resource", "test://a")
+            .key("breaker", breaker(2, NEVER));
+        let child = if tells {
+            child.flag("--subscribe")
+        } else {
+            child
+        };
+        let mut mux = Fleet::new().http("child", child).over(Door::Http).await;
+        mux.all_ready().await;
+        mux.journal("child").until("listening", |_| true).await;
+        let mut client = mux.client(Era::Legacy).await;
+        let mut other = mux.client(Era::Legacy).await;
+        let subscribe = r#"{"uri":"test://a"}"#;
+        client.request("resources/subscribe", subscribe).await;
+        mux.remote("child").behave("server-error").await;
+        assert_eq!(echo(&mut client).await.failure_kind(), "transport");
+
+        let answer = other.request("resources/subscribe", subscribe).await;
+
+        assert_eq!(answer.frame.contains("error"), !tells, "{}", answer.frame);
+        assert_eq!(state(&mux).await, Some(0.0), "{era:?}");
+        assert_eq!(echo(&mut client).await.failure_kind(), "transport");
+        assert_eq!(state(&mux).await, Some(2.0), "{era:?}, tells: {tells}");
+    }
+}

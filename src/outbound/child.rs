@@ -13,8 +13,8 @@ use tokio::{
 
 use super::{
     BreakerState, Connection, Failure, Need, Phase, Slot, State, breaker::Breaker,
-    dedicated::Dedicated, demand::Demand, keeping::Keeping, mask::Mask, slots::Slots,
-    subscriptions::Subscriptions, supervisor::Backoff,
+    dedicated::Dedicated, demand::Demand, elicited::Elicited, keeping::Keeping, mask::Mask,
+    slots::Slots, subscriptions::Subscriptions, supervisor::Backoff,
 };
 use crate::{
     catalog::{Filter, Listing},
@@ -71,6 +71,8 @@ pub struct Child {
     pub(super) backoff: Mutex<Option<Backoff>>,
     /// The resources of it that clients have subscribed to.
     pub subscriptions: Arc<Subscriptions>,
+    /// Whom it has sent to a URL.
+    pub(super) elicited: Elicited,
     slots: Slots,
 }
 
@@ -112,6 +114,7 @@ impl Child {
             session,
             backoff: Mutex::default(),
             subscriptions,
+            elicited: Elicited::default(),
             slots: Slots::new(
                 settings.max_concurrency,
                 settings.max_queue,

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rmcp::{Peer, RoleClient, model::ServerPeerInfo};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, mpsc, watch};
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     catalog::{Family, Listing, ListingError, Page, Primitive, Profile},
     config::RestartSettings,
-    protocol::{Abilities, Era, Frame, LogLevel, request::meta_key, version::MODERN},
+    protocol::{Abilities, Era, Frame, LogLevel, SessionKey, request::meta_key, version::MODERN},
 };
 
 /// Pages of one list. A child that never stops would otherwise be read for ever.
@@ -121,6 +122,12 @@ impl Connection {
     /// taken.
     pub fn tell(&self, notification: Frame) -> bool {
         self.link.tell(notification)
+    }
+
+    /// This answer goes to the client of this session, by this way: what the child says
+    /// of it later does, too.
+    pub fn answers(&self, answer: &Frame, session: &SessionKey, way: &mpsc::Sender<Bytes>) {
+        self.link.unasked().elicited().note(answer, session, way);
     }
 
     /// Fetches everything the child offers, page by page.

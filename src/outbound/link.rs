@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, sse::SseLink, stdio::Pipe};
+use super::{
+    Exchange, Failure, Outgoing, http::HttpLink, slots::Slot, sse::SseLink, stdio::Pipe,
+    unasked::Unasked,
+};
 use crate::protocol::{Frame, model::ProtocolVersion};
 
 /// The way to a child for as long as one handshake holds; clones are the same one.
@@ -55,6 +58,15 @@ impl Link {
             Self::Pipe(pipe) => pipe.reply(answer),
             Self::Http(http) => http.reply(answer),
             Self::Sse(sse) => sse.reply(answer),
+        }
+    }
+
+    /// Where messages outside of any request go.
+    pub(super) fn unasked(&self) -> &Unasked {
+        match self {
+            Self::Pipe(pipe) => pipe.unasked(),
+            Self::Http(http) => http.unasked(),
+            Self::Sse(sse) => sse.unasked(),
         }
     }
 

@@ -13,6 +13,7 @@ mod connection;
 mod control;
 mod dedicated;
 mod demand;
+mod elicited;
 mod exchange;
 mod failure;
 mod http;

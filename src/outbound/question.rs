@@ -1,8 +1,11 @@
 //! A request of a child, for a client to answer.
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
 use super::link::Link;
 use crate::protocol::{
-    Frame,
+    Frame, SessionKey,
     error::{RpcError, code, result_answer},
 };
 
@@ -32,6 +35,21 @@ impl Question {
     /// Its id as it stands.
     pub fn id(&self) -> &str {
         self.frame.id().unwrap_or("null")
+    }
+
+    /// It goes to the client of this session, by this way: what the child says of it when
+    /// it has been answered does, too.
+    pub fn goes_to(&self, session: &SessionKey, way: &mpsc::Sender<Bytes>) {
+        self.link
+            .unasked()
+            .elicited()
+            .note(&self.frame, session, way);
+    }
+
+    /// Tells the child how far a client is with its answer. Never waits: where the child
+    /// does not read, it is not told.
+    pub fn progressed(&self, report: Frame) {
+        self.link.tell(report);
     }
 
     /// Gives the child a client's answer.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tracing::{debug, warn};
 
-use super::{link::Link, outside::Outside, subscriptions::Subscriptions, taken_back};
+use super::{
+    elicited::Elicited, link::Link, outside::Outside, subscriptions::Subscriptions, taken_back,
+};
 use crate::{
     catalog::Family,
     protocol::{ChildName, Frame, Kind, SessionKey, is_specified},
@@ -40,6 +42,7 @@ pub(super) struct Unasked {
     subscriptions: Arc<Subscriptions>,
     control: mpsc::Sender<Frame>,
     outside: Outside,
+    elicited: Elicited,
     metrics: ChildMetrics,
 }
 
@@ -60,6 +63,7 @@ impl Unasked {
             subscriptions: Arc::default(),
             control,
             outside: Outside::default(),
+            elicited: Elicited::default(),
             metrics,
         };
         (unasked, receiver)
@@ -76,6 +80,16 @@ impl Unasked {
             subscriptions,
             ..self
         }
+    }
+
+    /// The same, where these elicitations may come to their end.
+    pub(super) fn completes(self, elicited: Elicited) -> Self {
+        Self { elicited, ..self }
+    }
+
+    /// What the child has elicited by URL.
+    pub(super) fn elicited(&self) -> &Elicited {
+        &self.elicited
     }
 
     /// Sorts one message, which came by `link`, by its kind. Never waits.
@@ -97,6 +111,8 @@ impl Unasked {
             }
             (Kind::Notification, Some("notifications/resources/updated"))
                 if self.subscriptions.updated(&frame) => {}
+            (Kind::Notification, Some("notifications/elicitation/complete"))
+                if self.elicited.complete(&frame, self.session.as_ref()) => {}
             (Kind::Result | Kind::Error, _) => self.to_control(frame),
             (Kind::Request, Some("ping"))
             | (Kind::Notification, Some("notifications/subscriptions/acknowledged"))

@@ -93,10 +93,10 @@ pub fn is_tool_error(answer: &Frame) -> bool {
 
 /// The code of an error.
 pub fn error_code(answer: &Frame) -> Option<i64> {
-    let error = answer
-        .body_object()
-        .filter(|_| answer.kind() == Kind::Error);
-    error?.get("code")?.parse().ok()
+    if answer.kind() != Kind::Error {
+        return None;
+    }
+    answer.body_object()?.get("code")?.parse().ok()
 }
 
 /// Whether an error is one that only a server of the modern era gives, of a request

@@ -25,6 +25,8 @@ pub mod code {
     pub const MISSING_CAPABILITY: i64 = -32021;
     /// The protocol version is not supported (MCP 2026-07-28).
     pub const UNSUPPORTED_VERSION: i64 = -32022;
+    /// The client has to go to a URL before it asks again (MCP 2025-11-25).
+    pub const URL_ELICITATION_REQUIRED: i64 = -32042;
     /// A resource does not exist, as the legacy era says it.
     pub const LEGACY_RESOURCE_NOT_FOUND: i64 = -32002;
 }

@@ -45,12 +45,13 @@ impl<'a> Asking<'a> {
         if open.len() >= MOST_QUESTIONS {
             return question.refuse(&too_many());
         }
+        question.goes_to(session, way);
         let withdrawn = CancellationToken::new();
         self.withdrawn
             .push((question.id().into(), withdrawn.clone()));
         open.push(Box::pin(async move {
             tokio::select! {
-                answer = session.asked().ask(question.frame(), way) => {
+                answer = session.asked().ask(question.frame(), way, |report| question.progressed(report)) => {
                     if let Some(answer) = answer {
                         question.answer(&answer);
                     }
@@ -134,7 +135,7 @@ pub(super) async fn input(
     }
     let answers = requests
         .iter()
-        .map(|request| session.asked().ask(request, way));
+        .map(|request| session.asked().ask(request, way, |_| {}));
     let mut given = Vec::with_capacity(members.len());
     for (member, answer) in members.iter().zip(futures::future::join_all(answers).await) {
         let answer = answer.ok_or(Unanswered::Gone)?;

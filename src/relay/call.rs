@@ -404,7 +404,12 @@ impl<'a> Call<'a> {
         // A method that it does not know says nothing of its era.
         let refused = running.exchange.is_refusal() && self.method != Method::Other;
         let answer = match said {
-            Said::Answer(answer) => self.finished(&answer, connection.era())?,
+            Said::Answer(answer) => {
+                if let (Era::Legacy, Some(session)) = (self.caller.era, &self.caller.session) {
+                    connection.answers(&answer, session, self.asides);
+                }
+                self.finished(&answer, connection.era())?
+            }
             Said::Long(long) => Answer::Long(long, running.deadline.last()),
             Said::Asks => Answer::Asks(Box::new(running)),
         };

@@ -36,7 +36,8 @@ impl Deadline {
         self.limit.map(|_| self.last)
     }
 
-    /// The end of all patience, with child and client.
+    /// The end of all patience, with child and client; where the limit is off, of that
+    /// with the client.
     pub(super) fn end(&self) -> Instant {
         self.last
     }
@@ -54,6 +55,10 @@ impl Deadline {
     pub(super) fn pause(&mut self) {
         if self.paused.is_none() {
             let now = Instant::now();
+            if self.limit.is_none() {
+                // A child that may take for ever may ask late.
+                self.last = now + self.longest;
+            }
             self.paused = Some(self.at.map(|at| at.saturating_duration_since(now)));
             self.at = None;
         }
@@ -176,5 +181,19 @@ mod tests {
         let deadline = Deadline::new(None, LONGEST);
         let waited = tokio::time::timeout(Duration::from_secs(86_400), deadline.passed()).await;
         assert!(waited.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_limit_the_client_is_waited_for_from_the_question_on() {
+        let mut deadline = Deadline::new(None, LONGEST);
+        tokio::time::advance(2 * LONGEST).await;
+        for _ in 0..2 {
+            let asked = Instant::now();
+            deadline.pause();
+            assert_eq!(deadline.end(), asked + LONGEST);
+            assert_eq!(deadline.passed().await, LONGEST);
+            assert_eq!(asked.elapsed(), LONGEST);
+            deadline.go_on();
+        }
     }
 }

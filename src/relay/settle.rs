@@ -83,9 +83,10 @@ impl Settlement {
         self.record(outcome, None);
     }
 
-    /// The request was refused here, before the child saw it.
-    pub(super) fn refused(mut self) {
-        self.record(Outcome::RpcError, None);
+    /// The request was answered here, and the child has not seen it: that says nothing of
+    /// the child.
+    pub(super) fn answered_here(mut self, outcome: Outcome) {
+        self.record(outcome, None);
     }
 
     /// The child gave no answer. `connection` is the one the request was sent on, if

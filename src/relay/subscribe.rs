@@ -2,11 +2,14 @@
 
 use std::{pin::pin, sync::Arc, time::Instant};
 
+use futures::FutureExt;
+
 use super::{
     Method, Relay,
     call::patience,
     deadline::Deadline,
     failure,
+    request::unlisted,
     route::{Routed, Unrouted, Wanted},
     settle::Settlement,
 };
@@ -40,40 +43,52 @@ impl Relay {
             failure::answer(METHOD, id, caller.era, child.name(), failure)
         };
         let wanted = Wanted::resource(uri, caller);
-        let found = wanted.find(&self.fleet).await;
-        let Routed {
-            child: entry,
-            route,
-            waited,
-        } = match found {
+        let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => return Err(error.answer(Some(id))),
-            Err(Unrouted::Unlisted(child, _)) => {
-                let unlisted = || Failure::unavailable("has not been listed yet", None);
-                let failure = child.callable().err().unwrap_or_else(unlisted);
+            Err(Unrouted::Unlisted(child, waited)) => {
+                let failure = unlisted(METHOD, &child, began, waited);
                 return Err(told(&child, &failure));
             }
         };
         let settles = |one| Settlement::new(one, METHOD, None, began);
-        let (child, need) = match entry.for_session(caller.session.as_ref()) {
-            Ok(one) => one,
-            Err(failure) => {
-                settles((Arc::clone(&entry), Need::of_no_account())).failed(None, &failure);
-                return Err(told(&entry, &failure));
+        let (child, route, connection, mut settlement) = loop {
+            let Routed {
+                child: entry,
+                route,
+                waited,
+            } = routed;
+            let (child, need) = match entry.for_session(caller.session.as_ref()) {
+                Ok(one) => one,
+                Err(failure) => {
+                    if let Some(next) = wanted.successor(&self.fleet, &entry) {
+                        routed = next;
+                        continue;
+                    }
+                    settles((Arc::clone(&entry), Need::of_no_account())).failed(None, &failure);
+                    return Err(told(&entry, &failure));
+                }
+            };
+            let mut settlement = settles((Arc::clone(&child), need));
+            settlement.has_waited(waited);
+            let connection = settlement.waiting(child.callable_soon(patience(&child)));
+            let failure = match connection.await {
+                Ok(connection) => break (child, route, connection, settlement),
+                Err(failure) => failure,
+            };
+            // One that came too late for a child that has gone is its successor's.
+            if let Some(next) = wanted.successor(&self.fleet, &entry) {
+                routed = Routed {
+                    waited: settlement.passed_on(),
+                    ..next
+                };
+                continue;
             }
-        };
-        let mut settlement = settles((Arc::clone(&child), need));
-        settlement.has_waited(waited);
-        let connection = settlement.waiting(child.callable_soon(patience(&child)));
-        let connection = match connection.await {
-            Ok(connection) => connection,
-            Err(failure) => {
-                settlement.failed(None, &failure);
-                return Err(told(&child, &failure));
-            }
+            settlement.failed(None, &failure);
+            return Err(told(&child, &failure));
         };
         if !connection.tells_of_updates() {
-            settlement.answered(&connection, Outcome::RpcError);
+            settlement.answered_here(Outcome::RpcError);
             let sentence = format!(
                 "The server {:?} does not tell when its resources change: it does not declare \
                  resources.subscribe",
@@ -85,24 +100,31 @@ impl Relay {
             let subscription = child.subscriptions.subscribe(&route.own, uri, listener)?;
             let limit = child.settings.call_timeout;
             let deadline = Deadline::new(limit, child.settings.max_call_timeout);
+            // With what it has said before it is not asked again.
+            if let Some(verdict) = subscription.settled().now_or_never() {
+                return Ok((subscription, verdict, false));
+            }
             let verdict = {
                 let settled = pin!(async { Ok(subscription.settled().await) });
                 deadline.bounds(settled).await?
             };
-            Ok((subscription, verdict))
+            Ok((subscription, verdict, true))
         };
         match settlement.waiting(asked).await {
-            Ok((subscription, Verdict::Held)) => {
-                settlement.answered(&connection, Outcome::Ok);
+            Ok((subscription, Verdict::Held, asked)) => {
+                match asked {
+                    true => settlement.answered(&connection, Outcome::Ok),
+                    false => settlement.answered_here(Outcome::Ok),
+                }
                 Ok(subscription)
             }
-            Ok((_, Verdict::Refused(error))) => {
+            Ok((_, Verdict::Refused(error), _)) => {
                 settlement.answered(&connection, Outcome::RpcError);
                 Err(Frame::made(format!(
                     r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#
                 )))
             }
-            Ok((_, Verdict::Failed(failure))) | Err(failure) => {
+            Ok((_, Verdict::Failed(failure), _)) | Err(failure) => {
                 settlement.failed(Some(&connection), &failure);
                 Err(told(&child, &failure))
             }

@@ -6,9 +6,11 @@ mod peers;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod elicited;
 mod held;
 mod matrix;
 mod outside;
+mod progress;
 mod real;
 mod talker;
 mod trouble;

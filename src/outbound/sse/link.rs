@@ -87,6 +87,11 @@ impl SseLink {
         self.pipe.reply(answer);
     }
 
+    /// Where messages outside of any request go.
+    pub(in crate::outbound) fn unasked(&self) -> &Unasked {
+        self.pipe.unasked()
+    }
+
     /// Sends one message.
     ///
     /// # Errors

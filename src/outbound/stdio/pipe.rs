@@ -156,6 +156,11 @@ impl Pipe {
         }
     }
 
+    /// Where messages outside of any request go.
+    pub(in crate::outbound) fn unasked(&self) -> &Unasked {
+        &self.unasked
+    }
+
     /// Whether the child has printed lines that are no messages.
     pub(in crate::outbound) fn has_heard_junk(&self) -> bool {
         self.junk.load(Ordering::Relaxed)

@@ -220,7 +220,8 @@ impl Attempt {
         );
         let unasked = unasked
             .of_session(child.session.clone())
-            .tells(Arc::clone(&child.subscriptions));
+            .tells(Arc::clone(&child.subscriptions))
+            .completes(child.elicited.clone());
         match &settings.transport {
             TransportSettings::Stdio(stdio) => {
                 let (process, stdin, stdout) =

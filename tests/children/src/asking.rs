@@ -84,6 +84,10 @@ struct Ask {
     key: String,
     /// The question is taken back when this file exists.
     withdraw: Option<PathBuf>,
+    /// When this file exists, what is done at the URL of the params is done.
+    complete: Option<PathBuf>,
+    /// It is asked by refusing the call.
+    required: bool,
     /// It is asked when this file exists, and the call has been answered before.
     outside: Option<PathBuf>,
 }
@@ -109,7 +113,9 @@ pub async fn ask(
         Ok(ask) => ask,
         Err(error) => return RpcError::new(-32602, error.to_string()).into(),
     };
+    complete(server, &ask, asker, out);
     match asker.era {
+        _ if ask.required => required(&ask),
         Era::Legacy if ask.outside.is_some() => outside(server, ask, asker, out),
         Era::Legacy => directly(server, ask, out).await,
         Era::Modern => by_answer(&ask, message, params),
@@ -166,21 +172,51 @@ fn outside(server: &Server, ask: Ask, asker: &Asker, out: &Outbox) -> Reply {
         return RpcError::new(-32603, "told to ask inside").into();
     };
     let (id, frame, answer) = server.asking.request(&ask);
-    let (journal, out) = (server.journal.clone(), out.clone());
-    let session = asker.headers.get("mcp-session-id").cloned();
-    let stream = server.asking.outside.clone();
+    let journal = server.journal.clone();
+    let say = sayer(server, asker, out);
     tokio::spawn(async move {
         until_exists(&file).await;
-        match session {
-            Some(session) => drop(stream.send((session, frame))),
-            None => send(&out, frame),
-        }
+        say(frame);
         journal.note("asked", json!({"key": ask.key, "id": id}));
         if let Ok(answer) = answer.await {
             journal.note("answered", json!({"key": ask.key, "answer": answer}));
         }
     });
     structured(Era::Legacy, "{}")
+}
+
+/// Says things outside of the call.
+fn sayer(server: &Server, asker: &Asker, out: &Outbox) -> impl FnOnce(String) + Send + 'static {
+    let session = asker.headers.get("mcp-session-id").cloned();
+    let (stream, out) = (server.asking.outside.clone(), out.clone());
+    move |frame| match session {
+        Some(session) => drop(stream.send((session, frame))),
+        None => send(&out, frame),
+    }
+}
+
+fn complete(server: &Server, ask: &Ask, asker: &Asker, out: &Outbox) {
+    let Some(file) = ask.complete.clone() else {
+        return;
+    };
+    let params = ask.params.as_deref().map_or("{}", RawValue::get);
+    let id = members(params).remove("elicitationId");
+    let id = id.as_deref().map_or("null", RawValue::get);
+    let params = format!(r#"{{"elicitationId":{id},"x-exact":1.10}}"#);
+    let say = sayer(server, asker, out);
+    tokio::spawn(async move {
+        until_exists(&file).await;
+        say(notification("notifications/elicitation/complete", &params));
+    });
+}
+
+fn required(ask: &Ask) -> Reply {
+    let params = ask.params.as_deref().map_or("{}", RawValue::get);
+    Reply::Error(RpcError {
+        code: -32042,
+        message: "go there first".to_owned(),
+        data: Some(format!(r#"{{"elicitations":[{params}]}}"#)),
+    })
 }
 
 /// The state says how often the client has answered; with escapes in it, which nobody

@@ -289,10 +289,7 @@ impl Http {
         method: &str,
         params: &Params,
     ) -> Response {
-        let raw = message.raw_params();
-        self.server
-            .journal
-            .note("notification", json!({"method": method, "params": raw}));
+        self.server.journal.note("notification", message.noted());
         if self.server.options.era != Eras::Modern {
             let session = match self.session(headers) {
                 Ok(session) => session,

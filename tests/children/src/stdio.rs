@@ -87,8 +87,8 @@ impl Pipe {
         };
         let params = message.params();
         let Some(id) = message.id.as_deref().map(|id| id.get().to_owned()) else {
-            let cancelled = params.request_id.as_deref().map(|id| id.get());
-            return self.notification(&method, message.raw_params(), cancelled);
+            self.server.journal.note("notification", message.noted());
+            return self.notification(&method, params.request_id.as_deref().map(|id| id.get()));
         };
         self.server
             .journal
@@ -118,10 +118,7 @@ impl Pipe {
         });
     }
 
-    fn notification(&self, method: &str, params: &str, cancelled: Option<&str>) {
-        self.server
-            .journal
-            .note("notification", json!({"method": method, "params": params}));
+    fn notification(&self, method: &str, cancelled: Option<&str>) {
         match (method, cancelled) {
             ("notifications/cancelled", Some(id)) if !self.server.options.ignore_cancel => {
                 self.session.cancel(id);
