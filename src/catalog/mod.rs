@@ -4,12 +4,14 @@
 //! immutable [`Catalog`] with its prepared bytes. Pure data: it must never know a
 //! connection, a clock or a client.
 
+pub mod cost;
 mod entry;
 mod filter;
 mod listing;
 mod naming;
 mod primitive;
 mod resources;
+pub mod search;
 mod snapshot;
 mod template;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::{Family, Listing, Primitive, naming::public_name, resources::Resources};
+use super::{Entry, Family, Listing, Primitive, naming::public_name, resources::Resources};
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
 
 /// What ends a list in the modern era. It may be kept for five seconds: changes are
@@ -20,6 +20,21 @@ pub struct Offer<'a> {
     pub prefix: &'a str,
     /// What it offers, filtered; `None` while it has never been listed.
     pub listing: Option<&'a Listing>,
+}
+
+impl<'a> Offer<'a> {
+    /// Its tools under their public names, which may be taken by others.
+    pub(super) fn named_tools(
+        &self,
+        max_name_length: usize,
+    ) -> impl Iterator<Item = (PublicName, &'a Entry)> {
+        let prefix = self.prefix;
+        let tools = self.listing.map_or(&[][..], Listing::tools);
+        tools.iter().map(move |entry| {
+            let name = public_name(prefix, entry.own.as_str(), max_name_length);
+            (name, entry)
+        })
+    }
 }
 
 /// Whose a public name is.
