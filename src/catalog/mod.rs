@@ -1,8 +1,9 @@
 //! What the children offer: entries, names, filters, and their merged snapshot.
 //!
 //! Owns: how a public name is made, which entries a filter lets through, and the
-//! immutable [`Catalog`] with its prepared bytes. Pure data: it must never know a
-//! connection, a clock or a client.
+//! immutable [`Catalog`] with its prepared bytes, how a tool is found ([`search`]) and
+//! what a list [costs](cost). Pure data: it must never know a connection, a clock or a
+//! client.
 
 pub mod cost;
 mod entry;
