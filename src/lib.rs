@@ -18,7 +18,7 @@
 //! | [`fleet`] | all children together: start, reload, merge, the snapshot |
 //! | [`outbound`] | one child: connection, breaker, limits, supervision |
 //! | [`identity`] | the service token: mint, refresh, hand out |
-//! | [`catalog`] | entries, names, filters: pure data |
+//! | [`catalog`] | entries, names, filters, search, what lists cost: pure data |
 //! | [`telemetry`] | metric handles, outcomes, logs |
 //! | [`config`] | `mcp_config.json` and the environment, made into one `Settings` |
 //! | [`protocol`] | frames and their splicing, the eras, the types of names |

@@ -1,9 +1,11 @@
 //! What the children offer: entries, names, filters, and their merged snapshot.
 //!
 //! Owns: how a public name is made, which entries a filter lets through, and the
-//! immutable [`Catalog`] with its prepared bytes. Pure data: it must never know a
-//! connection, a clock or a client.
+//! immutable [`Catalog`] with its prepared bytes, how a tool is found ([`search`]) and
+//! what a list [costs](cost). Pure data: it must never know a connection, a clock or a
+//! client.
 
+pub mod cost;
 mod entry;
 mod extensions;
 mod filter;
@@ -14,6 +16,7 @@ mod naming;
 mod primitive;
 mod profile;
 mod resources;
+pub mod search;
 mod snapshot;
 mod template;
 

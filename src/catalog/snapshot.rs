@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Extensions, Family, Listing, Mirrors, Primitive, instructions,
+    Entry, Extensions, Family, Listing, Mirrors, Primitive, instructions,
     naming::public_name,
     resources::{self, Resources, scheme},
 };
@@ -26,6 +26,21 @@ pub struct Offer<'a> {
     pub enabled: bool,
     /// What it offers, filtered; `None` while it has never been listed.
     pub listing: Option<&'a Listing>,
+}
+
+impl<'a> Offer<'a> {
+    /// Its tools under their public names, which may be taken by others.
+    pub(super) fn named_tools(
+        &self,
+        max_name_length: usize,
+    ) -> impl Iterator<Item = (PublicName, &'a Entry)> {
+        let prefix = self.prefix;
+        let tools = self.listing.map_or(&[][..], Listing::tools);
+        tools.iter().map(move |entry| {
+            let name = public_name(prefix, entry.own.as_str(), max_name_length);
+            (name, entry)
+        })
+    }
 }
 
 /// Whose a public name is.
