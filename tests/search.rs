@@ -86,6 +86,7 @@ fn offer((child, _, listing): &(ChildName, String, Listing)) -> Offer<'_> {
     Offer {
         child,
         prefix: child.as_str(),
+        enabled: true,
         listing: Some(listing),
     }
 }

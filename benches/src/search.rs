@@ -71,6 +71,7 @@ impl Search {
                 offer: Offer {
                     child,
                     prefix: child.as_str(),
+                    enabled: true,
                     listing: Some(listing),
                 },
                 about,

@@ -107,6 +107,7 @@ mod tests {
             .map(|(child, listing)| Offer {
                 child,
                 prefix: "p",
+                enabled: true,
                 listing: Some(listing),
             })
             .collect();

@@ -185,6 +185,7 @@ mod tests {
                 offer: Offer {
                     child,
                     prefix: "p",
+                    enabled: true,
                     listing: Some(listing),
                 },
                 about: "Registry",
