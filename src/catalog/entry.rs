@@ -84,6 +84,11 @@ impl Entry {
         String::from_utf8_lossy(&self.json)
     }
 
+    /// The same, without a copy.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.json.clone()
+    }
+
     /// How many bytes it takes in a list.
     pub fn size(&self) -> usize {
         self.json.len()

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::{CliError, not_in_force};
 use crate::{
-    config::{ConfigStatus, FileWatch, ProcessEnvironment, Settings},
+    config::{ConfigStatus, FileWatch, Mode, ProcessEnvironment, Settings},
     fleet::Fleet,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Reloads {
 pub(super) struct Target {
     /// What is in force.
     pub(super) settings: Settings,
+    /// What the command line says in the file's place.
+    pub(super) mode: Option<Mode>,
     /// Where we listen, if over HTTP.
     pub(super) own: Option<SocketAddr>,
     /// Whose children they are.
@@ -63,9 +65,9 @@ impl Reloads {
         let started = target.settings.clone();
         loop {
             self.asked_for().await;
-            let (path, own) = (self.path.clone(), target.own);
+            let (path, mode, own) = (self.path.clone(), target.mode, target.own);
             let read = tokio::task::spawn_blocking(move || {
-                checked(Settings::load(&path, &ProcessEnvironment)?, own)
+                checked(Settings::load(&path, &ProcessEnvironment)?, mode, own)
             });
             match read.await {
                 Ok(Ok(settings)) => target.take(settings, &started).await,
@@ -144,8 +146,10 @@ impl Target {
 /// As [`not_in_force::sort_out`].
 pub(super) fn checked(
     mut settings: Settings,
+    mode: Option<Mode>,
     own: Option<SocketAddr>,
 ) -> Result<Settings, CliError> {
+    settings.mode = mode.unwrap_or(settings.mode);
     if let Some(own) = own {
         let public = settings.public_url.clone();
         settings.disable_self(|url| is_own(url, own) || public.as_ref() == Some(url));
@@ -156,7 +160,6 @@ pub(super) fn checked(
 
 /// Tells of what is odd in settings that come into force.
 pub(super) fn warn_of(settings: &Settings) {
-    not_in_force::warn_of(settings);
     for warning in &settings.warnings {
         warn!("{warning}");
     }

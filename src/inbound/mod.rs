@@ -13,6 +13,7 @@ mod http;
 mod in_flight;
 mod introduction;
 mod listen;
+mod meta;
 mod negotiate;
 mod overload;
 mod refused;

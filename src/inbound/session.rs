@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::{
     in_flight::InFlight,
+    meta::Loaded,
     resume::Streams,
     session_id::{Begun, SessionIds},
     subscribed::Subscribed,
@@ -42,6 +43,8 @@ pub struct Session {
     pub(super) resumable: Streams,
     /// The resources it has subscribed to.
     pub(super) subscribed: Subscribed,
+    /// The tools it has loaded.
+    pub(super) loaded: Loaded,
     /// What the rest of the program knows it by.
     key: SessionKey,
     /// Where it was begun, and is used.
@@ -67,6 +70,7 @@ impl Session {
             in_flight: InFlight::default(),
             resumable: Streams::default(),
             subscribed: Subscribed::default(),
+            loaded: Loaded::default(),
             key: SessionKey::begin(),
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),

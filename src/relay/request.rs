@@ -189,6 +189,16 @@ impl Relay {
         }
     }
 
+    /// Why nobody has the tool that a call names. It is waited for as by the call.
+    pub async fn unknown_tool(&self, params: &Params, caller: &Caller) -> Option<RpcError> {
+        let method = Method::CallTool;
+        let wanted = Wanted::of(method, method.as_str(), params, caller);
+        match wanted.find(&self.fleet).await {
+            Err(Unrouted::Unknown(error)) => Some(error),
+            Ok(_) | Err(Unrouted::Unlisted(..)) => None,
+        }
+    }
+
     /// Resumes the call that a retry names; `None` if it names none of ours.
     async fn resume(&self, state: &str, retry: &Retry<'_>) -> Result<Option<Reply>, RpcError> {
         let Retry {

@@ -181,6 +181,18 @@ impl Sdk {
             .await
     }
 
+    /// In dynamic mode: finds `tool`, loads it together with `echo`, which it calls, and
+    /// unloads both. Gives what it was told.
+    pub async fn walk(self, url: &str, query: &str, tool: &str, echo: &str) -> Value {
+        let mut client = python("dynamic.py");
+        if self == Self::LegacyPython {
+            client.arg("--legacy");
+        }
+        client.args([url, query, tool, echo]);
+        bare(&mut client).env("PEERS", folder());
+        serde_json::from_str(&run(client).await).expect("a client prints JSON")
+    }
+
     async fn run(
         self,
         target: &str,
@@ -218,22 +230,8 @@ pub struct Heard {
 }
 
 impl Heard {
-    async fn from(mut client: Command) -> Self {
-        let mut process = client.spawn().expect("a client starts");
-        let (out, out_end) = Log::gather(process.stdout.take().expect("stdout is piped"));
-        let (err, err_end) = Log::gather(process.stderr.take().expect("stderr is piped"));
-        let words = Words(err);
-        let status = soon("the end of a client", process.wait()).await;
-        soon("the end of a client's stdout", out_end)
-            .await
-            .expect("stdout was gathered");
-        // Whatever else has this stderr ends with the client: a server it started.
-        soon("the end of a client's stderr", err_end)
-            .await
-            .expect("stderr was gathered");
-        assert!(status.expect("an exit status").success(), "a client failed");
-        drop(words);
-        Self::read(&out.text())
+    async fn from(client: Command) -> Self {
+        Self::read(&run(client).await)
     }
 
     fn read(text: &str) -> Self {
@@ -260,6 +258,25 @@ impl Heard {
         assert_eq!(call["error"], Value::Null, "{tool}");
         &call["result"]
     }
+}
+
+/// What a client prints, to its end.
+async fn run(mut client: Command) -> String {
+    let mut process = client.spawn().expect("a client starts");
+    let (out, out_end) = Log::gather(process.stdout.take().expect("stdout is piped"));
+    let (err, err_end) = Log::gather(process.stderr.take().expect("stderr is piped"));
+    let words = Words(err);
+    let status = soon("the end of a client", process.wait()).await;
+    soon("the end of a client's stdout", out_end)
+        .await
+        .expect("stdout was gathered");
+    // Whatever else has this stderr ends with the client: a server it started.
+    soon("the end of a client's stderr", err_end)
+        .await
+        .expect("stderr was gathered");
+    assert!(status.expect("an exit status").success(), "a client failed");
+    drop(words);
+    out.text()
 }
 
 /// What a client wrote to stderr, shown when its test fails.
