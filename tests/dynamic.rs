@@ -343,7 +343,7 @@ const STEPS: usize = 8;
 #[tokio::test]
 async fn sessions_load_at_random_and_see_their_own_tools_only() {
     const TOOLS: usize = 30;
-    let mut mux = dynamic()
+    let mux = dynamic()
         .stdio("child", Child::legacy().bare().option("--tools", TOOLS))
         .over(Door::Http)
         .await;
