@@ -661,6 +661,36 @@ async fn the_catalog_is_told_child_by_child_and_page_by_page() {
     );
 }
 
+#[tokio::test]
+async fn a_client_is_told_of_changes_in_its_own_list_only() {
+    for era in Era::ALL {
+        let mut mux = dynamic()
+            .top("alwaysLoad", json!(["child__shown*"]))
+            .stdio("child", Child::legacy())
+            .over(Door::Http)
+            .await;
+        mux.all_ready().await;
+        let mut client = mux.client(era).await;
+        let listed = others(&mut client).await;
+        client.subscribe().await;
+        // One that sees all of it.
+        let mut observer = Client::over_http(mux.at("/mcp/child"), era).await;
+        observer.tool_names().await;
+        observer.subscribe().await;
+
+        client.call("child__add_tool", r#"{"name":"hidden"}"#).await;
+        observer.news(LIST_CHANGED).await;
+        assert_eq!(others(&mut client).await, listed);
+        client.call("child__add_tool", r#"{"name":"shown"}"#).await;
+        client.news(LIST_CHANGED).await;
+        assert_eq!(others(&mut client).await, ["child__shown"]);
+        observer.news(LIST_CHANGED).await;
+
+        mux.terminate();
+        assert_eq!(client.unread_news(LIST_CHANGED).await, 0, "{era:?}");
+    }
+}
+
 /// A child as `tests/data/fleet57.json` has it.
 #[derive(Deserialize)]
 struct Described {

@@ -6,7 +6,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{answers, introduction::Introduction, listen, meta::Meta, session::Session};
+use super::{
+    answers,
+    introduction::Introduction,
+    listen,
+    meta::{Meta, PartOfTools},
+    session::Session,
+};
 use crate::{
     catalog::{MetaTool, Placed, Primitive},
     config::Settings,
@@ -213,7 +219,11 @@ impl Dispatch {
             let permitted = shown.permitted(caller);
             answers::list(frame, size, |out| match (primitive, self.meta(&shown)) {
                 (Primitive::Tool, Some(meta)) => {
-                    meta.write_list((shown, permitted), requester.session, caller.era, out);
+                    let session = requester.session;
+                    let part = meta.write_list((shown, permitted), session, caller.era, out);
+                    if let Some(session) = session {
+                        session.sees_other_tools(part);
+                    }
                 }
                 (Primitive::Tool, None) if !permitted.allows_all() => {
                     let keep = |tool: &Placed<'_>| permitted.allows(tool.name.as_str(), tool.child);
@@ -223,6 +233,21 @@ impl Dispatch {
             })
         });
         listed.unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
+    }
+
+    /// What a client on this view, of this session if it has one, sees of the tools;
+    /// `None` where that is all of them.
+    pub(super) fn part_of_tools(
+        &self,
+        caller: &Caller,
+        session: Option<&Session>,
+    ) -> Option<PartOfTools> {
+        let snapshot = self.fleet.snapshot();
+        let shown = snapshot.view(&caller.view).ok()?;
+        let meta = self.meta(&shown).filter(|meta| meta.shows_a_part())?;
+        let sight = (shown, shown.permitted(caller));
+        let mut list = Vec::new();
+        Some(meta.write_list(sight, session, caller.era, &mut list))
     }
 
     /// Subscribes a legacy client to a resource, for as long as its session lasts.

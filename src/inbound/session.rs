@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::{
     in_flight::InFlight,
-    meta::Loaded,
+    meta::{Loaded, PartOfTools},
     resume::Streams,
     session_id::{Begun, SessionIds},
     subscribed::Subscribed,
@@ -45,6 +45,8 @@ pub struct Session {
     pub(super) subscribed: Subscribed,
     /// The tools it has loaded.
     pub(super) loaded: Loaded,
+    /// What it was last shown of the tools, where that is not all of them.
+    seen_part: Mutex<Option<PartOfTools>>,
     /// What the rest of the program knows it by.
     key: SessionKey,
     /// Where it was begun, and is used.
@@ -71,6 +73,7 @@ impl Session {
             resumable: Streams::default(),
             subscribed: Subscribed::default(),
             loaded: Loaded::default(),
+            seen_part: Mutex::default(),
             key: SessionKey::begin(),
             log_level: Mutex::default(),
             last_used: Mutex::new(Instant::now()),
@@ -109,6 +112,12 @@ impl Session {
     /// The client has been given a list of this generation, or told that it is there.
     pub(super) fn has_seen(&self, family: Family, generation: u64) {
         self.seen[family as usize].store(generation, Ordering::Relaxed);
+    }
+
+    /// The client is shown this of the tools, or told that it is there. Whether it is
+    /// something else than before.
+    pub(super) fn sees_other_tools(&self, part: PartOfTools) -> bool {
+        lock(&self.seen_part).replace(part) != Some(part)
     }
 
     /// The client begins to listen at these generations. One that has seen no list yet

@@ -1,5 +1,7 @@
 //! What `tools/list` shows where we have tools of our own.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use super::{Meta, Sight, definitions};
 use crate::{
     catalog::Placed,
@@ -8,6 +10,18 @@ use crate::{
     inbound::session::Session,
     protocol::{Era, PublicName},
 };
+
+/// What a client sees of the tools where it does not see all: equal if that is equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::inbound) struct PartOfTools(u64);
+
+impl PartOfTools {
+    fn of(list: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(list);
+        Self(hasher.finish())
+    }
+}
 
 impl Meta {
     /// Writes the result of a `tools/list`: our tools, and of the others what this client
@@ -18,13 +32,20 @@ impl Meta {
         session: Option<&Session>,
         era: Era,
         out: &mut Vec<u8>,
-    ) {
+    ) -> PartOfTools {
+        let start = out.len();
         let sight = Sight { shown, permitted };
         let listed = self.listed(&sight, session);
         let keep = |tool: &Placed<'_>| {
             listed(&tool.name, tool.child) && permitted.allows(tool.name.as_str(), tool.child)
         };
         shown.catalog.write_tools(definitions::ALL, keep, era, out);
+        PartOfTools::of(&out[start..])
+    }
+
+    /// Whether clients see a part of the tools only.
+    pub(in crate::inbound) fn shows_a_part(&self) -> bool {
+        self.mode == Mode::Dynamic
     }
 
     /// Which of what a client may see it has in its list.

@@ -15,7 +15,7 @@ mod status;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub(super) use self::loaded::Loaded;
+pub(super) use self::{list::PartOfTools, loaded::Loaded};
 use super::dispatch::{Dispatch, Requester};
 use crate::{
     catalog::{AlwaysListed, MetaTool},
