@@ -181,7 +181,7 @@ async fn a_call_in_a_call_brings_what_the_child_says_and_nothing_else() {
 
         let exact = r#"{"exact": 1.10, "big":1e400}"#;
         let (_, packed) = both("child__received", exact, r#""x/y":[1.0]"#).await;
-        assert_eq!(packed.arguments_received(), exact.replace(": ", ": "));
+        assert_eq!(packed.arguments_received(), exact);
         assert!(packed.params_received().contains(r#""x/y":[1.0]"#));
 
         let (direct, packed) =

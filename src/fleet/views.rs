@@ -397,6 +397,7 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),
+                offers_meta_tools: false,
             };
             Self { now, number: 0 }
         }
@@ -422,6 +423,7 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views,
+                offers_meta_tools: false,
             };
             changed
         }
