@@ -84,9 +84,9 @@ impl Entry {
         String::from_utf8_lossy(&self.json)
     }
 
-    /// The same, without a copy.
-    pub(super) fn bytes(&self) -> Bytes {
-        self.json.clone()
+    /// The same, as bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.json
     }
 
     /// How many bytes it takes in a list.

@@ -75,7 +75,7 @@ pub struct Placed<'a> {
     /// Position of its child among the offers of the merge.
     pub child: usize,
     /// Its entry as clients see it.
-    pub entry: Bytes,
+    pub entry: &'a [u8],
 }
 
 /// Where a tool stands in the list.
@@ -249,7 +249,7 @@ impl Catalog {
             self.places.iter().map(|place| Placed {
                 name: Cow::Borrowed(&place.name),
                 child: place.child,
-                entry: list.slice(place.at.clone()),
+                entry: &list[place.at.clone()],
             })
         });
         joined.chain(alone.iter().map(|entry| Placed {
@@ -280,7 +280,7 @@ impl Catalog {
             if !std::mem::take(&mut is_first) {
                 out.push(b',');
             }
-            out.extend_from_slice(&tool.entry);
+            out.extend_from_slice(tool.entry);
         }
         end_list(era, out);
     }

@@ -189,14 +189,12 @@ impl Relay {
         }
     }
 
-    /// Why nobody has the tool that a call names. It is waited for as by the call.
+    /// Why nobody has the tool that a call names; `None` if somebody has, or may have it
+    /// when it is waited for.
     pub async fn unknown_tool(&self, params: &Params, caller: &Caller) -> Option<RpcError> {
         let method = Method::CallTool;
         let wanted = Wanted::of(method, method.as_str(), params, caller);
-        match wanted.find(&self.fleet).await {
-            Err(Unrouted::Unknown(error)) => Some(error),
-            Ok(_) | Err(Unrouted::Unlisted(..)) => None,
-        }
+        wanted.refused(&self.fleet).await
     }
 
     /// Resumes the call that a retry names; `None` if it names none of ours.

@@ -120,6 +120,20 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// Why nobody has it, once the children have been tried; `None` if somebody has or may
+    /// have it.
+    pub(super) async fn refused(&self, fleet: &Fleet) -> Option<RpcError> {
+        let may_be_found = |snapshot: &Snapshot| {
+            self.look_up(snapshot).is_some() || self.unlisted(snapshot).is_some()
+        };
+        if may_be_found(&fleet.snapshot()) {
+            return None;
+        }
+        fleet.settled().await;
+        let snapshot = fleet.snapshot();
+        (!may_be_found(&snapshot)).then(|| self.unknown(&snapshot))
+    }
+
     /// Who has now what was another child's, when it was looked up.
     pub(super) fn successor(&self, fleet: &Fleet, before: &Arc<Child>) -> Option<Routed> {
         self.look_up(&fleet.snapshot())

@@ -9,6 +9,7 @@ mod support;
 mod held;
 mod matrix;
 mod outside;
+mod packed;
 mod real;
 mod talker;
 mod trouble;

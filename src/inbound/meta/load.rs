@@ -16,6 +16,9 @@ use crate::{
 const NOT_KEPT: &str = "Nothing is kept between your requests, and your list stays as it is. \
      Here are the full definitions: call these tools by their names, or through call_tool.";
 
+/// So many unknown names are compared with those that there are, which is costly.
+const HINTS: usize = 5;
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LoadedTools {
@@ -50,7 +53,9 @@ impl Asked<'_> {
         );
         let route = |name: &String| sight.shown.route(caller, Primitive::Tool, name);
         let unknown = names.iter().filter(|name| route(name).is_none());
-        let wrong: Vec<String> = unknown.map(|name| unknown_name(&sight, name)).collect();
+        let wrong = unknown.enumerate();
+        let wrong = wrong.map(|(at, name)| unknown_name(&sight, name, at < HINTS));
+        let wrong: Vec<String> = wrong.collect();
         if !wrong.is_empty() {
             return Err(nothing_done("loaded", &wrong));
         }
@@ -127,24 +132,23 @@ impl Asked<'_> {
 fn definitions(sight: &Sight<'_>, names: &[String]) -> Said {
     let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
     let tools = sight.shown.catalog.tools();
-    let entries: Vec<_> = tools
-        .filter(|tool| wanted.contains(tool.name.as_str()))
-        .map(|tool| tool.entry)
-        .collect();
+    let tools = tools.filter(|tool| wanted.contains(tool.name.as_str()));
     structured(&Definitions {
-        tools: entries
-            .iter()
-            .filter_map(|entry| serde_json::from_slice(entry).ok())
+        tools: tools
+            .filter_map(|tool| serde_json::from_slice(tool.entry).ok())
             .collect(),
         note: NOT_KEPT,
     })
 }
 
-fn unknown_name(sight: &Sight<'_>, name: &str) -> String {
+fn unknown_name(sight: &Sight<'_>, name: &str, is_hinted: bool) -> String {
     if MetaTool::named(name).is_some() {
         return format!("{name} is always listed");
     }
-    let closest = sight.shown.catalog.closest(Primitive::Tool, name);
+    let closest = match is_hinted {
+        true => sight.shown.catalog.closest(Primitive::Tool, name),
+        false => Vec::new(),
+    };
     match closest.as_slice() {
         [] => format!("there is no tool {:?}", cut(name)),
         closest => format!(

@@ -101,7 +101,7 @@ fn tools(sight: &Sight<'_>, child: &str, offset: usize) -> Said {
 }
 
 fn one_tool(tool: &Placed<'_>) -> OneTool {
-    let text = String::from_utf8_lossy(&tool.entry);
+    let text = String::from_utf8_lossy(tool.entry);
     let entry = Object::read(&text).ok();
     let described = entry.and_then(|entry| entry.get("description"));
     let described = described.filter(|raw| json::is_string(raw));
