@@ -134,6 +134,10 @@ async fn a_modern_client_is_given_the_definitions_and_calls_by_name() {
         let mut client = mux.client(Era::Modern).await;
         assert!(others(&mut client).await.is_empty());
 
+        let known = client.request("server/discover", "{}").await;
+        let how = member(known.result(), "instructions").expect("instructions");
+        assert!(how.contains("find_tools") && how.contains("sky__"), "{how}");
+
         let answer = client
             .call("load_tools", &names(&["sky__moon_phase"]))
             .await;
