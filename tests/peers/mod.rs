@@ -189,7 +189,8 @@ impl Sdk {
             client.arg("--legacy");
         }
         client.args([url, query, tool, echo]);
-        bare(&mut client).env("PEERS", folder());
+        // It imports its neighbour, and is to leave nothing beside it.
+        bare(&mut client).env("PYTHONDONTWRITEBYTECODE", "1");
         serde_json::from_str(&run(client).await).expect("a client prints JSON")
     }
 
