@@ -13,12 +13,12 @@
 //! | folder | what happens there |
 //! |---|---|
 //! | `cli` | one file per command: flags, exit codes, what people read |
-//! | [`inbound`] | clients come in: HTTP, stdio, sessions, who may enter, `/status`, `/metrics` |
+//! | [`inbound`] | clients come in: HTTP, stdio, sessions, who may enter, the tools of our own, `/status`, `/metrics` |
 //! | [`relay`] | one request's way through, and the way back for what belongs to it |
-//! | [`fleet`] | all children together: start, reload, merge, the snapshot |
+//! | [`fleet`] | all children together: start, reload, merge, the snapshot, the search |
 //! | [`outbound`] | one child: connection, breaker, limits, supervision |
 //! | [`identity`] | the service token: mint, refresh, hand out |
-//! | [`catalog`] | entries, names, filters: pure data |
+//! | [`catalog`] | entries, names, filters, search, what lists cost: pure data |
 //! | [`telemetry`] | metric handles, outcomes, logs |
 //! | [`config`] | `mcp_config.json` and the environment, made into one `Settings` |
 //! | [`protocol`] | frames and their splicing, the eras, the types of names |
@@ -30,7 +30,8 @@
 //!    [`inbound::Guard`] who sends it.
 //! 2. **Read.** [`protocol::Frame::read`] reads the envelope and
 //!    [`protocol::request::Params::read`] the few keys we route by. [`inbound::Dispatch`]
-//!    hands what names one thing of a child to [`relay::Relay::carry`].
+//!    hands what names one thing of a child to [`relay::Relay::carry`]; a call of one of
+//!    our own tools is answered there, and `call_tool` holds another call.
 //! 3. **Route.** The name is looked up in the [`fleet::Snapshot`] of this moment.
 //! 4. **Guard.** [`outbound::Child::callable`] gives the connection or the reason why
 //!    not; [`outbound::Child::slot`] waits for a free place.
@@ -52,6 +53,8 @@
 //!   immutable snapshot, swapped whole. No lock is held across an `.await`.
 //! - **One predicate per question.** What a call is refused by, what `/status` shows
 //!   and what `/metrics` says are read from the same place.
+//! - **What a caller may see and call** is asked of [`fleet::Permitted`] alone: by lists,
+//!   search, loading, status and routing.
 //! - **A call is sent once**, unless it certainly was not executed or may be repeated.
 //! - **Who must never know:** `protocol` who sends a message, `config` what a child
 //!   answers, `catalog` any I/O, `identity` children, `outbound` which client a frame

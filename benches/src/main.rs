@@ -13,6 +13,7 @@ mod many;
 mod message;
 mod processes;
 mod report;
+mod search;
 mod usage;
 mod web;
 
@@ -23,6 +24,8 @@ use tokio::runtime::Builder;
 #[derive(Debug, Parser)]
 enum Cli {
     Bench(bench::Bench),
+    /// Measures the search for tools.
+    Search(search::Search),
     #[command(hide = true)]
     Child(child::Child),
     #[command(hide = true)]
@@ -34,6 +37,7 @@ enum Cli {
 fn main() -> Result<(), web::Error> {
     match Cli::parse() {
         Cli::Bench(bench) => one_thread()?.block_on(bench.run()),
+        Cli::Search(search) => search.run(),
         Cli::Child(child) => one_thread()?.block_on(child.run()),
         Cli::Load(load) => one_thread()?.block_on(load.run()),
         // The runtime that the multiplexer has.

@@ -84,6 +84,11 @@ impl Entry {
         String::from_utf8_lossy(&self.json)
     }
 
+    /// The same, as bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.json
+    }
+
     /// How many bytes it takes in a list.
     pub fn size(&self) -> usize {
         self.json.len()

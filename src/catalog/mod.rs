@@ -1,28 +1,35 @@
 //! What the children offer: entries, names, filters, and their merged snapshot.
 //!
 //! Owns: how a public name is made, which entries a filter lets through, and the
-//! immutable [`Catalog`] with its prepared bytes. Pure data: it must never know a
-//! connection, a clock or a client.
+//! immutable [`Catalog`] with its prepared bytes, how a tool is found ([`search`]) and
+//! what a list [costs](cost). Pure data: it must never know a connection, a clock or a
+//! client.
 
+mod always;
+pub mod cost;
 mod entry;
 mod extensions;
 mod filter;
 mod instructions;
 mod listing;
+mod meta_tool;
 mod mirrors;
 mod naming;
 mod primitive;
 mod profile;
 mod resources;
+pub mod search;
 mod snapshot;
 mod template;
 
+pub use always::AlwaysListed;
 pub use entry::Entry;
 pub use extensions::{Extensions, Taker};
 pub use filter::Filter;
 pub use listing::{Listing, ListingError, Page, Unfit};
+pub use meta_tool::MetaTool;
 pub use mirrors::{Mirrored, Mirrors};
 pub use naming::public_name;
 pub use primitive::{Family, Primitive};
 pub use profile::Profile;
-pub use snapshot::{Catalog, Collision, Offer, Route};
+pub use snapshot::{Catalog, Collision, Offer, Placed, Route};

@@ -1,11 +1,11 @@
 //! The merged catalog: an immutable snapshot, swapped whole.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
-    Extensions, Family, Listing, Mirrors, Primitive, instructions,
+    Entry, Extensions, Family, Listing, Mirrors, Primitive, instructions,
     naming::public_name,
     resources::{self, Resources, scheme},
 };
@@ -26,6 +26,21 @@ pub struct Offer<'a> {
     pub enabled: bool,
     /// What it offers, filtered; `None` while it has never been listed.
     pub listing: Option<&'a Listing>,
+}
+
+impl<'a> Offer<'a> {
+    /// Its tools under their public names, which may be taken by others.
+    pub(super) fn named_tools(
+        &self,
+        max_name_length: usize,
+    ) -> impl Iterator<Item = (PublicName, &'a Entry)> {
+        let prefix = self.prefix;
+        let tools = self.listing.map_or(&[][..], Listing::tools);
+        tools.iter().map(move |entry| {
+            let name = public_name(prefix, entry.own.as_str(), max_name_length);
+            (name, entry)
+        })
+    }
 }
 
 /// Whose a public name is.
@@ -52,6 +67,25 @@ pub struct Collision {
     pub left_out: ChildName,
 }
 
+/// A tool in its place in the list.
+#[derive(Clone, Debug)]
+pub struct Placed<'a> {
+    /// What clients call it.
+    pub name: Cow<'a, PublicName>,
+    /// Position of its child among the offers of the merge.
+    pub child: usize,
+    /// Its entry as clients see it.
+    pub entry: &'a [u8],
+}
+
+/// Where a tool stands in the list.
+#[derive(Debug)]
+struct Place {
+    name: PublicName,
+    child: usize,
+    at: Range<usize>,
+}
+
 /// Everything some children offer, merged and named, with its lists ready to send.
 #[derive(Debug)]
 pub struct Catalog {
@@ -65,6 +99,8 @@ pub struct Catalog {
     extensions: Extensions,
     instructions: Option<String>,
     lists: Lists,
+    /// Where each tool stands in a joined list, in order.
+    places: Vec<Place>,
 }
 
 /// The lists.
@@ -110,6 +146,7 @@ impl Catalog {
             instructions: None,
             extensions: Extensions::merge(&[offer]),
             lists: Lists::AsListed(listing),
+            places: Vec::new(),
         }
     }
 
@@ -117,6 +154,7 @@ impl Catalog {
     pub fn merge(offers: &[Offer<'_>], max_name_length: usize) -> Self {
         let mut resources = Resources::merge(offers);
         let mut collisions = Vec::new();
+        let mut places = Vec::new();
         let mut named = |primitive: Primitive, resources: &mut Resources| {
             let mut routes: HashMap<PublicName, Route> = HashMap::new();
             let mut list = Vec::new();
@@ -140,6 +178,14 @@ impl Catalog {
                     append(&mut list, |out| {
                         entry.write(name.as_str(), elsewhere.as_deref(), out);
                     });
+                    if primitive == Primitive::Tool {
+                        let start = places.last().map_or(0, |last: &Place| last.at.end + 1);
+                        places.push(Place {
+                            name: name.clone(),
+                            child,
+                            at: start..list.len(),
+                        });
+                    }
                     let route = Route {
                         child,
                         own: entry.own.clone(),
@@ -174,6 +220,7 @@ impl Catalog {
                 resource_list.into(),
                 template_list.into(),
             ]),
+            places,
         }
     }
 
@@ -192,11 +239,55 @@ impl Catalog {
         }
     }
 
+    /// Every tool, in the order of the list.
+    pub fn tools(&self) -> impl Iterator<Item = Placed<'_>> {
+        let (joined, alone) = match &self.lists {
+            Lists::Joined(lists) => (Some(&lists[Primitive::Tool as usize]), &[][..]),
+            Lists::AsListed(listing) => (None, listing.tools()),
+        };
+        let joined = joined.into_iter().flat_map(|list| {
+            self.places.iter().map(|place| Placed {
+                name: Cow::Borrowed(&place.name),
+                child: place.child,
+                entry: &list[place.at.clone()],
+            })
+        });
+        joined.chain(alone.iter().map(|entry| Placed {
+            name: Cow::Owned(entry.own.as_str().into()),
+            child: 0,
+            entry: entry.bytes(),
+        }))
+    }
+
+    /// How many tools there are.
+    pub fn tool_count(&self) -> usize {
+        self.tools.len()
+    }
+
+    /// Writes the result of a `tools/list` that holds `ours` first (entries with commas
+    /// between them), and of all others those that `keep` names.
+    pub fn write_tools(
+        &self,
+        ours: &str,
+        keep: impl Fn(&Placed<'_>) -> bool,
+        era: Era,
+        out: &mut Vec<u8>,
+    ) {
+        begin_list(Primitive::Tool, out);
+        out.extend_from_slice(ours.as_bytes());
+        let mut is_first = ours.is_empty();
+        for tool in self.tools().filter(|tool| keep(tool)) {
+            if !std::mem::take(&mut is_first) {
+                out.push(b',');
+            }
+            out.extend_from_slice(tool.entry);
+        }
+        end_list(era, out);
+    }
+
     /// Writes the result of a request that lists: a copy of what was prepared.
     pub fn write_list(&self, primitive: Primitive, era: Era, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"");
-        out.extend_from_slice(primitive.list_key().as_bytes());
-        out.extend_from_slice(b"\":[");
+        begin_list(primitive, out);
         match &self.lists {
             Lists::Joined(lists) => out.extend_from_slice(&lists[primitive as usize]),
             Lists::AsListed(listing) => {
@@ -208,10 +299,7 @@ impl Catalog {
                 }
             }
         }
-        out.extend_from_slice(match era {
-            Era::Legacy => b"]}",
-            Era::Modern => MODERN_END.as_bytes(),
-        });
+        end_list(era, out);
     }
 
     /// How many bytes the entries take in a list.
@@ -294,6 +382,19 @@ impl Catalog {
     }
 }
 
+fn begin_list(primitive: Primitive, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(primitive.list_key().as_bytes());
+    out.extend_from_slice(b"\":[");
+}
+
+fn end_list(era: Era, out: &mut Vec<u8>) {
+    out.extend_from_slice(match era {
+        Era::Legacy => b"]}",
+        Era::Modern => MODERN_END.as_bytes(),
+    });
+}
+
 /// Appends one entry to a list.
 pub(super) fn append(list: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     if !list.is_empty() {
@@ -366,6 +467,33 @@ mod tests {
                 mirrors: None
             })
         );
+    }
+
+    #[test]
+    fn a_part_of_the_list_is_cut_out_of_the_whole() {
+        let (a, b) = (
+            listing(r#"[{"name":"x"},{"name":"y","t":1}]"#),
+            listing(r#"[{"name":"x"}, {"name":"z"}]"#),
+        );
+        let merged = merge(&[("one", "", &a), ("two", "", &b)]);
+        let alone = Catalog::alone(&"one".into(), Arc::new(a));
+        let some = |catalog: &Catalog, ours, names: &[&str]| {
+            let mut out = Vec::new();
+            let keep = |tool: &Placed<'_>| names.contains(&tool.name.as_str());
+            catalog.write_tools(ours, keep, Era::Legacy, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let z_and_y = r#"{"tools":[{"name":"y","t":1},{"name":"z"}]}"#;
+        assert_eq!(some(&merged, "", &["z", "y"]), z_and_y);
+        assert_eq!(
+            some(&merged, "{}", &["x"]),
+            r#"{"tools":[{},{"name":"x"}]}"#
+        );
+        assert_eq!(some(&merged, "{}", &[]), r#"{"tools":[{}]}"#);
+        let y = r#"{"tools":[{"name":"y","t":1}]}"#;
+        assert_eq!(some(&alone, "", &["y"]), y);
+        let mut children = merged.tools().map(|tool| tool.child);
+        assert!(children.by_ref().eq([0, 0, 1]));
     }
 
     #[test]

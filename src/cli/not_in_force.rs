@@ -3,9 +3,7 @@
 //! Silence would let an operator believe in them. Where that is dangerous, the child
 //! is disabled.
 
-use tracing::warn;
-
-use crate::config::{AuthSettings, ChildSettings, Mode, Settings};
+use crate::config::{AuthSettings, ChildSettings, Settings};
 
 /// Disables the children that cannot do without such a setting.
 pub(super) fn sort_out(settings: &mut Settings) {
@@ -24,18 +22,6 @@ pub(super) fn sort_out(settings: &mut Settings) {
 
 fn usable(children: &mut [ChildSettings]) -> impl Iterator<Item = &mut ChildSettings> {
     children.iter_mut().filter(|child| child.disabled.is_none())
-}
-
-/// Tells of the other ones.
-pub(super) fn warn_of(settings: &Settings) {
-    let top = [
-        ("mode: dynamic", settings.mode == Mode::Dynamic),
-        ("metaTools", settings.meta_tools),
-        ("alwaysLoad", !settings.always_load.is_empty()),
-    ];
-    for (key, _) in top.into_iter().filter(|(_, set)| *set) {
-        warn!(key, "this setting is not in force yet");
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::{CliError, not_in_force};
 use crate::{
-    config::{ConfigStatus, DoorSettings, FileWatch, ProcessEnvironment, Settings},
+    config::{ConfigStatus, DoorSettings, FileWatch, Mode, ProcessEnvironment, Settings},
     fleet::Fleet,
     inbound::{Guard, GuardError},
 };
@@ -37,6 +37,8 @@ pub(super) struct Reloads {
 pub(super) struct Target {
     /// What is in force.
     pub(super) settings: Settings,
+    /// What the command line says in the file's place.
+    pub(super) mode: Option<Mode>,
     /// Where we listen, if over HTTP.
     pub(super) own: Option<SocketAddr>,
     /// Whose children they are.
@@ -66,9 +68,10 @@ impl Reloads {
         let started = target.settings.clone();
         loop {
             self.asked_for().await;
-            let (path, own) = (self.path.clone(), target.own);
+            let (path, mode, own) = (self.path.clone(), target.mode, target.own);
             let read = tokio::task::spawn_blocking(move || {
-                Settings::load(&path, &ProcessEnvironment).map(|settings| checked(settings, own))
+                Settings::load(&path, &ProcessEnvironment)
+                    .map(|settings| checked(settings, mode, own))
             });
             match read.await {
                 Ok(Ok(settings)) => target.take(settings, &started).await,
@@ -163,7 +166,12 @@ impl Target {
 
 /// Settings as this process can put them in force: the one way from a file to them, at
 /// the start and later.
-pub(super) fn checked(mut settings: Settings, own: Option<SocketAddr>) -> Settings {
+pub(super) fn checked(
+    mut settings: Settings,
+    mode: Option<Mode>,
+    own: Option<SocketAddr>,
+) -> Settings {
+    settings.mode = mode.unwrap_or(settings.mode);
     if let Some(own) = own {
         let public = settings.public_url.clone();
         settings.disable_self(|url| is_own(url, own) || public.as_ref() == Some(url));
@@ -174,7 +182,6 @@ pub(super) fn checked(mut settings: Settings, own: Option<SocketAddr>) -> Settin
 
 /// Tells of what is odd in settings that come into force.
 pub(super) fn warn_of(settings: &Settings) {
-    not_in_force::warn_of(settings);
     for warning in &settings.warnings {
         warn!("{warning}");
     }

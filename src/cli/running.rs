@@ -22,7 +22,7 @@ use super::{
     serve::{Serve, Transport, local},
 };
 use crate::{
-    config::{ConfigStatus, Settings},
+    config::{ConfigStatus, Mode, Settings},
     fleet::Fleet,
     identity::{self, Identities},
     inbound::{About, Admin, Dispatch, Guard, Sessions, serve_http, serve_stdio},
@@ -81,7 +81,8 @@ impl Running {
             Transport::Stdio => None,
         };
         let own = listener.as_ref().map(local).transpose()?;
-        let settings = reload::checked(settings, own);
+        let mode = serve.mode.map(Mode::from);
+        let settings = reload::checked(settings, mode, own);
         reload::warn_of(&settings);
         // The one who starts us over stdio is whoever they are.
         let listener = match listener {
@@ -104,8 +105,7 @@ impl Running {
                 Transport::Stdio => "stdio",
                 Transport::Http => "http",
             },
-            // The one that is in force: see `not_in_force`.
-            mode: "eager",
+            mode: settings.mode.as_str(),
         };
         let (status, config) = watch::channel(ConfigStatus::first(&settings.path));
         let admin = Admin::new(
@@ -120,11 +120,7 @@ impl Running {
             serve_admin(&admin, address, serve.insecure_no_auth, shutdown.clone()).await?;
         }
         let guard = listener.as_ref().map(|(_, guard)| guard.clone());
-        let dispatch = Dispatch::new(
-            Arc::clone(&fleet),
-            settings.session_keys.as_ref(),
-            shutdown.clone(),
-        );
+        let dispatch = Dispatch::new(Arc::clone(&fleet), &settings, shutdown.clone());
         let door = match listener {
             Some((listener, guard)) => {
                 let sessions = Sessions::new(settings.session_keys.as_ref());
@@ -169,6 +165,7 @@ impl Running {
         if let Some(reloads) = reloads {
             let reloading = reloads.run(Target {
                 settings,
+                mode,
                 own,
                 fleet: Arc::clone(&fleet),
                 guard,

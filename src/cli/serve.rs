@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{CliError, reload::Reloads, running::Running};
 use crate::{
-    config::{ProcessEnvironment, Settings, locate},
+    config::{Mode, ProcessEnvironment, Settings, locate},
     inbound::{Entrance, Overload, raise_open_files},
     outbound::CatalogCache,
     telemetry::{LogFormat, init_logs},
@@ -31,6 +31,10 @@ pub(super) struct Serve {
     /// How clients come in.
     #[arg(long, value_enum, default_value = "stdio")]
     pub(super) transport: Transport,
+    /// What tools/list shows: all tools, or a few that find and load the others
+    /// [default: the configuration's, or eager].
+    #[arg(long, value_enum)]
+    pub(super) mode: Option<ModeFlag>,
     /// The address to listen on, with --transport http.
     #[arg(long, default_value = "127.0.0.1")]
     pub(super) host: String,
@@ -86,6 +90,24 @@ pub(super) enum Transport {
     /// Any number of clients, at /mcp.
     #[value(alias = "streamable-http")]
     Http,
+}
+
+/// What `tools/list` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ModeFlag {
+    /// Every tool.
+    Eager,
+    /// A few tools that find and load the others.
+    Dynamic,
+}
+
+impl From<ModeFlag> for Mode {
+    fn from(flag: ModeFlag) -> Self {
+        match flag {
+            ModeFlag::Eager => Self::Eager,
+            ModeFlag::Dynamic => Self::Dynamic,
+        }
+    }
 }
 
 impl Serve {

@@ -45,6 +45,20 @@ pub(super) fn flag(text: &str) -> Option<bool> {
     }
 }
 
+/// Globs with commas between them.
+pub(super) fn globs(env: &dyn Environment, name: &str) -> Result<Vec<String>, ConfigError> {
+    let text = setting(env, name).unwrap_or_default();
+    let globs = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+    globs
+        .map(|glob| match globset::Glob::new(glob) {
+            Ok(_) => Ok(glob.to_owned()),
+            Err(error) => Err(ConfigError::Variable {
+                problem: format!("{name}: {glob:?} is not a glob: {}", error.kind()),
+            }),
+        })
+        .collect()
+}
+
 const TIMEOUT: &str = "MCP_CHILD_TIMEOUT";
 const CALL_TIMEOUT: &str = "MCP_CHILD_CALL_TIMEOUT";
 const MAX_CALL_TIMEOUT: &str = "MCP_CHILD_MAX_CALL_TIMEOUT";

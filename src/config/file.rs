@@ -62,6 +62,7 @@ pub(super) fn read(
         groups: groups::read(&mut top, &children),
         meta_tools: top.flag("metaTools").unwrap_or(false),
         always_load: layer::read_globs(&mut top, "alwaysLoad").unwrap_or_default(),
+        always_on: environment::globs(env, "MCP_DYNAMIC_ALWAYS_ON")?,
         identity,
         session_keys: SessionKeys::read(env)?,
         children,

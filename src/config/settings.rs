@@ -38,6 +38,8 @@ pub struct Settings {
     pub meta_tools: bool,
     /// Globs on public names of tools that dynamic mode always lists.
     pub always_load: Vec<String>,
+    /// Globs on the names of children all of whose tools it always lists.
+    pub always_on: Vec<String>,
     /// The service identity.
     pub identity: IdentitySettings,
     /// The keys that replicas have in common.
@@ -56,7 +58,22 @@ pub enum Mode {
     Dynamic,
 }
 
+impl Mode {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Eager => "eager",
+            Self::Dynamic => "dynamic",
+        }
+    }
+}
+
 impl Settings {
+    /// Whether the tools that find and load others are offered.
+    pub fn offers_meta_tools(&self) -> bool {
+        self.mode == Mode::Dynamic || self.meta_tools
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors
@@ -96,6 +113,7 @@ impl Settings {
             ("mode", self.mode != started.mode),
             ("metaTools", self.meta_tools != started.meta_tools),
             ("alwaysLoad", self.always_load != started.always_load),
+            ("MCP_DYNAMIC_ALWAYS_ON", self.always_on != started.always_on),
             ("publicUrl", self.door.resource != started.door.resource),
             ("MCP_SESSION_KEY", self.session_keys != started.session_keys),
         ];
@@ -122,6 +140,7 @@ impl fmt::Debug for Settings {
             .field("groups", &self.groups)
             .field("meta_tools", &self.meta_tools)
             .field("always_load", &self.always_load)
+            .field("always_on", &self.always_on)
             .field("identity", &self.identity)
             .field("session_keys", &self.session_keys)
             .field("warnings", &self.warnings)

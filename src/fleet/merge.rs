@@ -143,6 +143,7 @@ impl Merging {
             generations,
             changed,
             views,
+            offers_meta_tools: before.offers_meta_tools,
         }));
         fleet.merges.send_replace(());
         changed

@@ -5,8 +5,10 @@
 //! [`Snapshot`] that lists, routing, status and metrics are all read from, so that they can never
 //! disagree. Must never know a client or a frame.
 
+mod finding;
 mod members;
 mod merge;
+mod permitted;
 mod status;
 mod views;
 
@@ -18,11 +20,14 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
 
+pub use finding::about;
 pub use members::Changes;
-pub use status::ChildStatus;
+pub use permitted::Permitted;
+pub use status::{ChildStatus, standing};
 pub use views::{NoView, Shown};
 
 use self::{
+    finding::Indexed,
     members::Members,
     merge::{Merging, Reload},
     views::Views,
@@ -57,6 +62,8 @@ pub struct Snapshot {
     changed: u64,
     /// One child, or a group of them.
     views: Views,
+    /// Whether the multiplexer has tools of its own, whose names are taken.
+    offers_meta_tools: bool,
 }
 
 /// The number of the merge in which each family of lists last changed.
@@ -102,6 +109,8 @@ pub struct Fleet {
     settled: watch::Sender<bool>,
     messages: broadcast::Sender<ChildMessage>,
     log_level: watch::Sender<Option<LogLevel>>,
+    /// How tools are found.
+    indexed: watch::Sender<Indexed>,
     /// To the fleet's task.
     reload: mpsc::Sender<Reload>,
     tasks: TaskTracker,
@@ -151,12 +160,14 @@ impl Fleet {
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),
+                offers_meta_tools: settings.offers_meta_tools(),
             }),
             announced: watch::Sender::new(0),
             merges: watch::Sender::new(()),
             settled: watch::Sender::new(false),
             messages,
             log_level,
+            indexed: watch::Sender::default(),
             reload,
             tasks,
             shutdown,
@@ -167,6 +178,12 @@ impl Fleet {
         fleet
             .tasks
             .spawn(fleet.shutdown.clone().run_until_cancelled_owned(merging));
+        if settings.offers_meta_tools() {
+            let indexing = Arc::clone(&fleet).keep_indexed();
+            fleet
+                .tasks
+                .spawn(fleet.shutdown.clone().run_until_cancelled_owned(indexing));
+        }
         fleet
     }
 

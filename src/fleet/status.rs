@@ -98,6 +98,22 @@ impl Fleet {
     }
 }
 
+/// A child is there for clients when what it offers stands in the catalog.
+fn phase(state: &State, is_listed: bool) -> Phase {
+    match state.phase {
+        Phase::Ready | Phase::Idle if !is_listed => Phase::Connecting,
+        phase => phase,
+    }
+}
+
+/// How a child stands, as clients are told: its phase, and whether a call is in good
+/// hands now.
+pub fn standing(child: &Child, is_listed: bool) -> (Phase, bool) {
+    let phase = phase(&child.state(), is_listed);
+    let closed = child.breaker() == BreakerState::Closed;
+    (phase, phase.serves() && closed)
+}
+
 struct Seen {
     child: Arc<Child>,
     state: Arc<State>,
@@ -109,12 +125,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// A child is there for clients when what it offers stands in the catalog.
     fn phase(&self) -> Phase {
-        match (self.state.phase, &self.listing) {
-            (Phase::Ready | Phase::Idle, None) => Phase::Connecting,
-            (phase, _) => phase,
-        }
+        phase(&self.state, self.listing.is_some())
     }
 
     fn tools(&self) -> (usize, usize) {

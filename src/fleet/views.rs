@@ -256,7 +256,20 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// The longest public name there is.
+    pub(super) fn max_name_length(&self) -> usize {
+        self.views.max_name_length
+    }
+}
+
 impl<'a> Shown<'a> {
+    /// Whether the multiplexer's own tools are offered here: beside one child alone they
+    /// are not.
+    pub fn offers_meta_tools(&self) -> bool {
+        self.snapshot.offers_meta_tools && !matches!(self.members, Members::One(_))
+    }
+
     /// The child at this position among the view's: routes name them so.
     pub fn child(&self, position: usize) -> Option<&'a Arc<Child>> {
         self.snapshot.children.get(self.place(position)?)
@@ -384,6 +397,7 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),
+                offers_meta_tools: false,
             };
             Self { now, number: 0 }
         }
@@ -409,6 +423,7 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views,
+                offers_meta_tools: false,
             };
             changed
         }

@@ -6,14 +6,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::introduction::Introduction;
-use crate::{
-    catalog::{Catalog, Primitive},
-    protocol::{
-        Abilities, Era, Frame,
-        error::{RpcError, code, result_answer},
-        json::{is_string, unquote},
-        version::{MODERN, negotiate_legacy},
-    },
+use crate::protocol::{
+    Abilities, Frame,
+    error::{RpcError, code, result_answer},
+    json::{is_string, unquote},
+    version::{MODERN, negotiate_legacy},
 };
 
 /// How long a modern client may keep what `server/discover` said, in milliseconds.
@@ -66,13 +63,12 @@ pub(super) fn discover(request: &Frame, us: Introduction) -> Bytes {
     answer(request, &result)
 }
 
-/// The answer to a request that lists: what was prepared when the catalog was merged.
+/// The answer to a request that lists: a result of about this `size`, as it is written.
 /// There is one page.
 pub(super) fn list(
     request: &Frame,
-    era: Era,
-    primitive: Primitive,
-    catalog: &Catalog,
+    size: usize,
+    write: impl FnOnce(&mut Vec<u8>),
 ) -> Result<Bytes, RpcError> {
     let params = request.body_object();
     let cursor = params.as_ref().and_then(|params| params.get("cursor"));
@@ -80,11 +76,11 @@ pub(super) fn list(
         return Err(invalid("unknown cursor: the list has one page"));
     }
     let id = request.id().unwrap_or("null");
-    let mut answer = Vec::with_capacity(catalog.list_size(primitive) + id.len() + 128);
+    let mut answer = Vec::with_capacity(size + id.len() + 128);
     answer.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     answer.extend_from_slice(id.as_bytes());
     answer.extend_from_slice(br#","result":"#);
-    catalog.write_list(primitive, era, &mut answer);
+    write(&mut answer);
     answer.push(b'}');
     Ok(answer.into())
 }

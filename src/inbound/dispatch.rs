@@ -6,11 +6,17 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{answers, introduction::Introduction, listen, session::Session};
+use super::{
+    answers,
+    introduction::Introduction,
+    listen,
+    meta::{Meta, PartOfTools},
+    session::Session,
+};
 use crate::{
-    catalog::Primitive,
-    config::SessionKeys,
-    fleet::{Fleet, NoView},
+    catalog::{MetaTool, Placed, Primitive},
+    config::Settings,
+    fleet::{Fleet, NoView, Shown},
     protocol::{
         Caller, Era, Frame, LogLevel, View,
         error::{RpcError, code},
@@ -26,6 +32,8 @@ use crate::{
 pub struct Dispatch {
     pub(super) fleet: Arc<Fleet>,
     pub(super) relay: Relay,
+    /// The tools of our own, if we offer any.
+    meta: Option<Arc<Meta>>,
     shutdown: CancellationToken,
 }
 
@@ -82,10 +90,11 @@ pub(super) fn missing_meta() -> RpcError {
 }
 
 impl Dispatch {
-    /// Answers over these children, until `shutdown`; `keys` are those of all replicas.
-    pub fn new(fleet: Arc<Fleet>, keys: Option<&SessionKeys>, shutdown: CancellationToken) -> Self {
+    /// Answers over these children, as these settings have it, until `shutdown`.
+    pub fn new(fleet: Arc<Fleet>, settings: &Settings, shutdown: CancellationToken) -> Self {
         Self {
-            relay: Relay::new(Arc::clone(&fleet), keys),
+            relay: Relay::new(Arc::clone(&fleet), settings.session_keys.as_ref()),
+            meta: Meta::new(settings).map(Arc::new),
             fleet,
             shutdown,
         }
@@ -94,6 +103,24 @@ impl Dispatch {
     /// The same, until something narrower than the end of the program.
     pub(super) fn until(self, shutdown: CancellationToken) -> Self {
         Self { shutdown, ..self }
+    }
+
+    /// The tools of our own, where they are offered.
+    fn meta(&self, shown: &Shown<'_>) -> Option<&Meta> {
+        self.meta.as_deref().filter(|_| shown.offers_meta_tools())
+    }
+
+    fn meta_of(&self, view: &View) -> Option<&Meta> {
+        let snapshot = self.fleet.snapshot();
+        self.meta(&snapshot.view(view).ok()?)
+    }
+
+    /// What a client is told of us, with how our own tools are used.
+    fn introduced(&self, shown: &Shown<'_>, mut us: Introduction) -> Introduction {
+        if let Some(meta) = self.meta(shown) {
+            us.instructions = meta.instructions(us.instructions);
+        }
+        us
     }
 
     /// Cancelled when the program is to end.
@@ -105,7 +132,8 @@ impl Dispatch {
     pub(super) fn initialize(&self, frame: &Frame, view: &View) -> Result<Bytes, RpcError> {
         let snapshot = self.fleet.snapshot();
         let shown = snapshot.view(view).map_err(no_view)?;
-        answers::initialize(frame, Introduction::lasting(&shown))
+        let us = self.introduced(&shown, Introduction::lasting(&shown));
+        answers::initialize(frame, us)
     }
 
     /// Answers one request. What comes before the answer goes to `asides`; the drop
@@ -121,6 +149,13 @@ impl Dispatch {
         let era = requester.caller.era;
         if let (Era::Modern, Some(level)) = (era, requester.caller.log_level) {
             self.fleet.want_log_level(level);
+        }
+        if &*method == Method::CallTool.as_str()
+            && let Some(tool) = params.name.as_deref().and_then(MetaTool::named)
+            && let Some(meta) = self.meta_of(&requester.caller.view)
+        {
+            let called = meta.call(self, tool, frame, requester, asides);
+            return called.await;
         }
         if let Some(method) = Method::of(&method, era) {
             return self
@@ -154,7 +189,10 @@ impl Dispatch {
             ("server/discover", Era::Modern) => {
                 let snapshot = self.fleet.snapshot();
                 let shown = snapshot.view(view).map_err(no_view);
-                shown.map(|shown| answers::discover(frame, Introduction::of_now(&shown)))
+                shown.map(|shown| {
+                    let us = self.introduced(&shown, Introduction::of_now(&shown));
+                    answers::discover(frame, us)
+                })
             }
             ("subscriptions/listen", Era::Modern) => {
                 listen::subscription(frame, self, &requester.caller, asides).await
@@ -172,14 +210,45 @@ impl Dispatch {
         self.fleet.settled().await;
         let snapshot = self.fleet.snapshot();
         let listed = snapshot.view(&requester.caller.view).map_err(no_view);
+        let Requester { caller, .. } = requester;
         let listed = listed.and_then(|shown| {
             if let Some(session) = requester.session {
                 let family = primitive.family();
                 session.has_seen(family, shown.generations.of(family));
             }
-            answers::list(frame, requester.caller.era, primitive, shown.catalog)
+            let size = shown.catalog.list_size(primitive);
+            let permitted = shown.permitted(caller);
+            answers::list(frame, size, |out| match (primitive, self.meta(&shown)) {
+                (Primitive::Tool, Some(meta)) => {
+                    let session = requester.session;
+                    let part = meta.write_list((shown, permitted), session, caller.era, out);
+                    if let Some(session) = session {
+                        session.sees_other_tools(part);
+                    }
+                }
+                (Primitive::Tool, None) if !permitted.allows_all() => {
+                    let keep = |tool: &Placed<'_>| permitted.allows(tool.name.as_str(), tool.child);
+                    shown.catalog.write_tools("", keep, caller.era, out);
+                }
+                _ => shown.catalog.write_list(primitive, caller.era, out),
+            })
         });
         listed.unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
+    }
+
+    /// What a client on this view, of this session if it has one, sees of the tools;
+    /// `None` where that is all of them.
+    pub(super) fn part_of_tools(
+        &self,
+        caller: &Caller,
+        session: Option<&Session>,
+    ) -> Option<PartOfTools> {
+        let snapshot = self.fleet.snapshot();
+        let shown = snapshot.view(&caller.view).ok()?;
+        let meta = self.meta(&shown).filter(|meta| meta.shows_a_part())?;
+        let sight = (shown, shown.permitted(caller));
+        let mut list = Vec::new();
+        Some(meta.write_list(sight, session, caller.era, &mut list))
     }
 
     /// Subscribes a legacy client to a resource, for as long as its session lasts.

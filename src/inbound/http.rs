@@ -396,12 +396,12 @@ impl Door {
             ..Telling::to(&Sender::Session(session), all)
         };
         let (asides, heard) = mpsc::channel(ASIDES);
-        let Dispatch { fleet, .. } = self.dispatch.clone();
+        let dispatch = self.dispatch.clone();
         let shutdown = self.dispatch.shutdown().clone();
         let work = Box::pin(async move {
             let session = Arc::clone(open.session());
             tokio::select! {
-                () = listen::session(&fleet, &session, &asides) => {}
+                () = listen::session(&dispatch, &session, &asides) => {}
                 () = open.superseded() => {}
                 () = shutdown.cancelled() => {}
             }

@@ -14,7 +14,7 @@ use tokio::sync::{
 use super::{dispatch::Dispatch, session::Session, subscribed::Subscribed};
 use crate::{
     catalog::Family,
-    fleet::{Fleet, Snapshot},
+    fleet::Snapshot,
     outbound::{ChildMessage, Update},
     protocol::{
         Caller, Frame, answer,
@@ -52,6 +52,8 @@ pub(super) async fn subscription(
     };
     changes.mark_unchanged();
     let mut told_of = generations().unwrap_or_default();
+    let part_of_tools = || dispatch.part_of_tools(caller, None);
+    let mut tools = part_of_tools();
 
     // A list that nobody offers now may come: it is told of all the same.
     let accepted = wanted
@@ -84,7 +86,14 @@ pub(super) async fn subscription(
                     return Ok(());
                 };
                 for family in &wanted {
-                    if now.of(*family) > told_of.of(*family) {
+                    let is_newer = now.of(*family) > told_of.of(*family);
+                    if is_newer && *family == Family::Tools {
+                        let before = std::mem::replace(&mut tools, part_of_tools());
+                        if tools.is_some() && tools == before {
+                            continue;
+                        }
+                    }
+                    if is_newer {
                         let changed = notification(family.list_changed(), Some(&tagged));
                         asides.reserve().await?.send(changed.into_bytes());
                     }
@@ -157,16 +166,17 @@ fn filter_key(family: Family) -> &'static str {
 
 /// Tells a legacy client of changed lists and resources, and of log messages at its
 /// level, until it is gone.
-pub(super) async fn session(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
+pub(super) async fn session(dispatch: &Dispatch, session: &Session, asides: &mpsc::Sender<Bytes>) {
     let _listening = session.key().asked().listens(asides.clone());
     let updates = updates(&session.subscribed, None, asides);
     tokio::select! {
-        () = lists_and_messages(fleet, session, asides) => {}
+        () = lists_and_messages(dispatch, session, asides) => {}
         _ = updates => {}
     }
 }
 
-async fn lists_and_messages(fleet: &Fleet, session: &Session, asides: &mpsc::Sender<Bytes>) {
+async fn lists_and_messages(dispatch: &Dispatch, session: &Session, asides: &mpsc::Sender<Bytes>) {
+    let fleet = &dispatch.fleet;
     let generations = || Some(fleet.snapshot().view(session.view()).ok()?.generations);
     let mut changes = fleet.changes();
     session.listens_from(generations().unwrap_or_default());
@@ -182,6 +192,14 @@ async fn lists_and_messages(fleet: &Fleet, session: &Session, asides: &mpsc::Sen
                         return;
                     };
                     for family in session.catches_up(generations) {
+                        // What changed may be nothing that it has in its list.
+                        let sees = || dispatch.part_of_tools(&session.caller(), Some(session));
+                        if family == Family::Tools
+                            && let Some(now) = sees()
+                            && !session.sees_other_tools(now)
+                        {
+                            continue;
+                        }
                         let changed = notification(family.list_changed(), None);
                         if asides.send(changed.into_bytes()).await.is_err() {
                             return;

@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::{
     in_flight::InFlight,
+    meta::{Loaded, PartOfTools},
     resume::Streams,
     session_id::{Begun, SessionIds},
     subscribed::Subscribed,
@@ -42,6 +43,10 @@ pub struct Session {
     pub(super) resumable: Streams,
     /// The resources it has subscribed to.
     pub(super) subscribed: Subscribed,
+    /// The tools it has loaded.
+    pub(super) loaded: Loaded,
+    /// What it was last shown of the tools, where that is not all of them.
+    seen_part: Mutex<Option<PartOfTools>>,
     /// What the rest of the program knows it by.
     key: SessionKey,
     /// Where it was begun, and is used.
@@ -71,6 +76,8 @@ impl Session {
             in_flight: InFlight::default(),
             resumable: Streams::default(),
             subscribed: Subscribed::default(),
+            loaded: Loaded::default(),
+            seen_part: Mutex::default(),
             key: SessionKey::begin(),
             owner,
             log_level: Mutex::default(),
@@ -118,6 +125,12 @@ impl Session {
     /// The client has been given a list of this generation, or told that it is there.
     pub(super) fn has_seen(&self, family: Family, generation: u64) {
         self.seen[family as usize].store(generation, Ordering::Relaxed);
+    }
+
+    /// The client is shown this of the tools, or told that it is there. Whether it is
+    /// something else than before.
+    pub(super) fn sees_other_tools(&self, part: PartOfTools) -> bool {
+        lock(&self.seen_part).replace(part) != Some(part)
     }
 
     /// The client begins to listen at these generations. One that has seen no list yet

@@ -129,7 +129,7 @@ impl Door {
             (Kind::Notification, Some("notifications/initialized"))
                 if !self.listening.swap(true, Ordering::Relaxed) =>
             {
-                let told = listen::session(&self.dispatch.fleet, &self.session, &self.out);
+                let told = listen::session(&self.dispatch, &self.session, &self.out);
                 Some(Box::pin(async {
                     self.closing.run_until_cancelled(told).await.unwrap_or(())
                 }))

@@ -191,6 +191,14 @@ impl Relay {
         }
     }
 
+    /// Why nobody has the tool that a call names; `None` if somebody has, or may have it
+    /// when it is waited for.
+    pub async fn unknown_tool(&self, params: &Params, caller: &Caller) -> Option<RpcError> {
+        let method = Method::CallTool;
+        let wanted = Wanted::of(method, method.as_str(), params, caller);
+        wanted.refused(&self.fleet).await
+    }
+
     /// Resumes the call that a retry names; `None` if it names none of ours.
     async fn resume(&self, state: &str, retry: &Retry<'_>) -> Result<Option<Reply>, RpcError> {
         let Retry {

@@ -11,7 +11,7 @@ use crate::{
     fleet::{Fleet, Shown, Snapshot},
     outbound::Child,
     protocol::{
-        Caller, Era, View,
+        Caller, Era,
         error::{RpcError, code},
         request::Params,
         task,
@@ -43,8 +43,7 @@ pub(super) enum Unrouted {
 /// What is looked for, and where.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
-    view: &'a View,
-    era: Era,
+    caller: &'a Caller,
     primitive: Primitive,
     /// A name or URI; empty where the request has none.
     name: &'a str,
@@ -63,8 +62,7 @@ impl<'a> Wanted<'a> {
         caller: &'a Caller,
     ) -> Self {
         Self {
-            view: &caller.view,
-            era: caller.era,
+            caller,
             primitive: method.names(params),
             name: params.name.as_deref().unwrap_or_default(),
             is_task: method.is_of_tasks(),
@@ -75,8 +73,7 @@ impl<'a> Wanted<'a> {
     /// The resource that the caller knows by this URI.
     pub(super) fn resource(uri: &'a str, caller: &'a Caller) -> Self {
         Self {
-            view: &caller.view,
-            era: caller.era,
+            caller,
             primitive: Primitive::Resource,
             name: uri,
             is_task: false,
@@ -128,6 +125,20 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// Why nobody has it, once the children have been tried; `None` if somebody has or may
+    /// have it.
+    pub(super) async fn refused(&self, fleet: &Fleet) -> Option<RpcError> {
+        let may_be_found = |snapshot: &Snapshot| {
+            self.look_up(snapshot).is_some() || self.unlisted(snapshot).is_some()
+        };
+        if may_be_found(&fleet.snapshot()) {
+            return None;
+        }
+        fleet.settled().await;
+        let snapshot = fleet.snapshot();
+        (!may_be_found(&snapshot)).then(|| self.unknown(&snapshot))
+    }
+
     /// Who has now what was another child's, when it was looked up.
     pub(super) fn successor(&self, fleet: &Fleet, before: &Arc<Child>) -> Option<Routed> {
         self.look_up(&fleet.snapshot())
@@ -166,7 +177,7 @@ impl<'a> Wanted<'a> {
 
     /// Who has it at this moment.
     pub(super) fn look_up(&self, snapshot: &Snapshot) -> Option<Routed> {
-        let shown = snapshot.view(self.view).ok()?;
+        let shown = snapshot.view(&self.caller.view).ok()?;
         // What a child does not list is known only when it has been listed.
         if shown.alone().is_some_and(|(_, listing)| listing.is_none()) {
             return None;
@@ -174,12 +185,12 @@ impl<'a> Wanted<'a> {
         if self.is_task {
             return self.task(&shown);
         }
-        let named = shown.catalog.route(self.primitive, self.name);
+        let named = shown.route(self.caller, self.primitive, self.name);
         let route = match self.other {
             None => named?,
             Some(method) => {
                 let prompt = || match self.primitive {
-                    Primitive::Tool => shown.catalog.route(Primitive::Prompt, self.name),
+                    Primitive::Tool => shown.route(self.caller, Primitive::Prompt, self.name),
                     _ => None,
                 };
                 let extensions = shown.catalog.extensions();
@@ -259,7 +270,7 @@ impl<'a> Wanted<'a> {
     /// The child that was never listed and may have it: the one whose prefix the name
     /// carries, or that is seen alone.
     fn unlisted(&self, snapshot: &Snapshot) -> Option<Arc<Child>> {
-        let shown = snapshot.view(self.view).ok()?;
+        let shown = snapshot.view(&self.caller.view).ok()?;
         let alone = shown.alone().is_some();
         let prefixed = |child: &Child| {
             let prefix = &child.settings.prefix;
@@ -275,7 +286,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn unknown(&self, snapshot: &Snapshot) -> RpcError {
-        let shown = snapshot.view(self.view);
+        let shown = snapshot.view(&self.caller.view);
         if let Some(method) = self.other {
             let method: String = method.chars().take(128).collect();
             let taker = shown.map_or(Taker::Nobody, |shown| {
@@ -302,7 +313,7 @@ impl<'a> Wanted<'a> {
             [] => String::new(),
             names => format!(" Did you mean {}?", names.join(", ")),
         };
-        let (what, code) = match (self.primitive, self.era) {
+        let (what, code) = match (self.primitive, self.caller.era) {
             (Primitive::Tool, _) => ("tool", code::INVALID_PARAMS),
             (Primitive::Prompt, _) => ("prompt", code::INVALID_PARAMS),
             (_, Era::Legacy) => ("resource", code::LEGACY_RESOURCE_NOT_FOUND),

@@ -182,6 +182,19 @@ impl Sdk {
             .await
     }
 
+    /// In dynamic mode: finds `tool`, loads it together with `echo`, which it calls, and
+    /// unloads both. Gives what it was told.
+    pub async fn walk(self, url: &str, query: &str, tool: &str, echo: &str) -> Value {
+        let mut client = python("dynamic.py");
+        if self == Self::LegacyPython {
+            client.arg("--legacy");
+        }
+        client.args([url, query, tool, echo]);
+        // It imports its neighbour, and is to leave nothing beside it.
+        bare(&mut client).env("PYTHONDONTWRITEBYTECODE", "1");
+        serde_json::from_str(&run(client).await).expect("a client prints JSON")
+    }
+
     async fn run(
         self,
         target: &str,
@@ -219,22 +232,8 @@ pub struct Heard {
 }
 
 impl Heard {
-    async fn from(mut client: Command) -> Self {
-        let mut process = client.spawn().expect("a client starts");
-        let (out, out_end) = Log::gather(process.stdout.take().expect("stdout is piped"));
-        let (err, err_end) = Log::gather(process.stderr.take().expect("stderr is piped"));
-        let words = Words(err);
-        let status = soon("the end of a client", process.wait()).await;
-        soon("the end of a client's stdout", out_end)
-            .await
-            .expect("stdout was gathered");
-        // Whatever else has this stderr ends with the client: a server it started.
-        soon("the end of a client's stderr", err_end)
-            .await
-            .expect("stderr was gathered");
-        assert!(status.expect("an exit status").success(), "a client failed");
-        drop(words);
-        Self::read(&out.text())
+    async fn from(client: Command) -> Self {
+        Self::read(&run(client).await)
     }
 
     fn read(text: &str) -> Self {
@@ -261,6 +260,25 @@ impl Heard {
         assert_eq!(call["error"], Value::Null, "{tool}");
         &call["result"]
     }
+}
+
+/// What a client prints, to its end.
+async fn run(mut client: Command) -> String {
+    let mut process = client.spawn().expect("a client starts");
+    let (out, out_end) = Log::gather(process.stdout.take().expect("stdout is piped"));
+    let (err, err_end) = Log::gather(process.stderr.take().expect("stderr is piped"));
+    let words = Words(err);
+    let status = soon("the end of a client", process.wait()).await;
+    soon("the end of a client's stdout", out_end)
+        .await
+        .expect("stdout was gathered");
+    // Whatever else has this stderr ends with the client: a server it started.
+    soon("the end of a client's stderr", err_end)
+        .await
+        .expect("stderr was gathered");
+    assert!(status.expect("an exit status").success(), "a client failed");
+    drop(words);
+    out.text()
 }
 
 /// What a client wrote to stderr, shown when its test fails.

@@ -104,6 +104,7 @@ impl Demo {
         Serve {
             config: None,
             transport: Transport::Http,
+            mode: None,
             host: "127.0.0.1".to_owned(),
             port: self.port,
             admin_addr: None,

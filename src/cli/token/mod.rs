@@ -98,7 +98,7 @@ impl Token {
             Some(name) => {
                 let path = locate(self.config.as_deref(), &environment)?;
                 let settings = Settings::load(&path, &environment)?;
-                of_child(name, &checked(settings, None))?
+                of_child(name, &checked(settings, None, None))?
             }
         };
         match wanted.service {

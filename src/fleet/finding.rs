@@ -1,0 +1,104 @@
+//! The search, made anew beside the requests whenever what is offered has changed.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tracing::{error, warn};
+
+use super::{Fleet, Snapshot, views::offer};
+use crate::catalog::{
+    Listing, MetaTool, Primitive,
+    search::{Index, Source, Synonyms},
+};
+
+/// How long a search waits for what has just been listed: as long as an index of some
+/// ten thousand tools takes on a slow machine.
+const INDEXING: Duration = Duration::from_secs(5);
+/// So many characters of what a child says of itself are searched.
+const ABOUT: usize = 400;
+
+/// A search, and of which merge it is.
+#[derive(Debug, Default)]
+pub(super) struct Indexed {
+    changed: u64,
+    index: Arc<Index>,
+}
+
+impl Fleet {
+    /// The search over everything that is listed at this moment; if that cannot be
+    /// waited for, over what was listed a moment ago.
+    pub async fn index(&self) -> Arc<Index> {
+        let now = self.snapshot().changed;
+        let mut indexed = self.indexed.subscribe();
+        let caught_up = indexed.wait_for(|indexed| indexed.changed >= now);
+        let _ = tokio::time::timeout(INDEXING, caught_up).await;
+        Arc::clone(&self.indexed.borrow().index)
+    }
+
+    /// Makes the index anew after each merge that changes anything, for ever.
+    pub(super) async fn keep_indexed(self: Arc<Self>) {
+        let mut merges = self.merges();
+        let mut taken = HashSet::new();
+        loop {
+            let snapshot = self.snapshot();
+            if snapshot.changed != self.indexed.borrow().changed {
+                warn_of_taken(&snapshot, &mut taken);
+                let changed = snapshot.changed;
+                match tokio::task::spawn_blocking(move || snapshot.index()).await {
+                    Ok(index) => {
+                        let index = Arc::new(index);
+                        self.indexed.send_replace(Indexed { changed, index });
+                    }
+                    Err(failed) => error!(%failed, "the tools cannot be searched as they are now"),
+                }
+            }
+            if merges.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Snapshot {
+    fn index(&self) -> Index {
+        let all = || self.children.iter().zip(&self.listings);
+        let about: Vec<String> = all()
+            .map(|(_, listing)| listing.as_deref().map(about).unwrap_or_default())
+            .collect();
+        let sources: Vec<Source<'_>> = all()
+            .zip(&about)
+            .map(|((child, listing), about)| Source {
+                offer: offer(child, listing.as_deref()),
+                about,
+            })
+            .collect();
+        Index::build(&sources, self.max_name_length(), Synonyms::default())
+    }
+}
+
+/// What a child is, in its own words.
+pub fn about(listing: &Listing) -> String {
+    let profile = &listing.profile;
+    let said = |key: &str| profile.server_info.as_ref()?.get(key)?.as_str();
+    let parts = [said("title"), said("description")];
+    let instructions = || profile.instructions.as_deref();
+    let text: Vec<&str> = match parts {
+        [None, None] => instructions().into_iter().collect(),
+        parts => parts.into_iter().flatten().collect(),
+    };
+    text.join(". ").chars().take(ABOUT).collect()
+}
+
+/// A tool of a child that cannot be reached, since its name is one of ours: told once.
+fn warn_of_taken(snapshot: &Snapshot, told: &mut HashSet<&'static str>) {
+    for ours in MetaTool::ALL.map(MetaTool::as_str) {
+        if let Some(route) = snapshot.catalog.route(Primitive::Tool, ours)
+            && let Some(child) = snapshot.children.get(route.child)
+            && told.insert(ours)
+        {
+            warn!(
+                tool = ours, left_out = %child.name(),
+                "a tool has the name of one of the multiplexer's own: set a \"prefix\" for its child"
+            );
+        }
+    }
+}

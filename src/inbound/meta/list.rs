@@ -1,0 +1,67 @@
+//! What `tools/list` shows where we have tools of our own.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use super::{Meta, Sight, definitions};
+use crate::{
+    catalog::Placed,
+    config::Mode,
+    fleet::{Permitted, Shown},
+    inbound::session::Session,
+    protocol::{Era, PublicName},
+};
+
+/// What a client sees of the tools where it does not see all: equal if that is equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::inbound) struct PartOfTools(u64);
+
+impl PartOfTools {
+    fn of(list: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(list);
+        Self(hasher.finish())
+    }
+}
+
+impl Meta {
+    /// Writes the result of a `tools/list`: our tools, and of the others what this client
+    /// is to see.
+    pub(in crate::inbound) fn write_list(
+        &self,
+        (shown, permitted): (Shown<'_>, Permitted<'_>),
+        session: Option<&Session>,
+        era: Era,
+        out: &mut Vec<u8>,
+    ) -> PartOfTools {
+        let start = out.len();
+        let sight = Sight { shown, permitted };
+        let listed = self.listed(&sight, session);
+        let keep = |tool: &Placed<'_>| {
+            listed(&tool.name, tool.child) && permitted.allows(tool.name.as_str(), tool.child)
+        };
+        shown.catalog.write_tools(definitions::ALL, keep, era, out);
+        PartOfTools::of(&out[start..])
+    }
+
+    /// Whether clients see a part of the tools only.
+    pub(in crate::inbound) fn shows_a_part(&self) -> bool {
+        self.mode == Mode::Dynamic
+    }
+
+    /// Which of what a client may see it has in its list.
+    pub(super) fn listed<'a>(
+        &'a self,
+        sight: &Sight<'a>,
+        session: Option<&Session>,
+    ) -> impl Fn(&PublicName, usize) -> bool + 'a {
+        let loaded = session.map(|session| session.loaded.all());
+        let shown = sight.shown;
+        move |name, child| {
+            self.mode == Mode::Eager
+                || loaded.as_ref().is_some_and(|loaded| loaded.contains(name))
+                || shown
+                    .child(child)
+                    .is_some_and(|child| self.always.holds(name, child.name()))
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The multiplexer's own tools: a few by which a client finds, loads and calls all others.
+//!
+//! They are answered here and never by a child; `call_tool` alone is carried to one.
+
+mod call;
+mod definitions;
+mod find;
+mod input;
+mod list;
+mod load;
+mod loaded;
+mod offers;
+mod status;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+pub(super) use self::{list::PartOfTools, loaded::Loaded};
+use super::dispatch::{Dispatch, Requester};
+use crate::{
+    catalog::{AlwaysListed, MetaTool},
+    config::{Mode, Settings},
+    fleet::{Permitted, Shown},
+    protocol::{Caller, Era, Frame, error::result_answer, json::quote},
+    relay::Reply,
+};
+
+/// What is shown where not everything is.
+#[derive(Debug)]
+pub(super) struct Meta {
+    mode: Mode,
+    always: AlwaysListed,
+}
+
+/// What a tool of ours has to say: structured content (JSON text, an object), or what is
+/// wrong with its call, in words that a model can act on.
+type Said = Result<String, String>;
+
+/// One call of a tool of ours.
+struct Asked<'a> {
+    dispatch: &'a Dispatch,
+    meta: &'a Meta,
+    frame: &'a Frame,
+    requester: &'a Requester<'a>,
+    asides: &'a mpsc::Sender<Bytes>,
+}
+
+/// What the caller sees at the moment of a call.
+struct Sight<'a> {
+    shown: Shown<'a>,
+    permitted: Permitted<'a>,
+}
+
+impl<'a> Sight<'a> {
+    fn of(shown: Shown<'a>, caller: &Caller) -> Self {
+        Self {
+            permitted: shown.permitted(caller),
+            shown,
+        }
+    }
+}
+
+impl Meta {
+    /// What these settings offer; `None` where that is everything, and nothing of ours.
+    pub(super) fn new(settings: &Settings) -> Option<Self> {
+        settings.offers_meta_tools().then(|| Self {
+            mode: settings.mode,
+            always: AlwaysListed::new(&settings.always_load, &settings.always_on),
+        })
+    }
+
+    /// What clients are told of how to use it all, before what the children say.
+    pub(super) fn instructions(&self, of_children: Option<String>) -> Option<String> {
+        const HOW: &str = "Only a few tools are listed at first. find_tools finds the others by \
+             what they are for, load_tools lists them, and call_tool calls one that is not \
+             listed.\n";
+        match (self.mode, of_children) {
+            (Mode::Eager, said) => said,
+            (Mode::Dynamic, None) => Some(HOW.to_owned()),
+            (Mode::Dynamic, Some(said)) => Some(format!("{HOW}\n{said}")),
+        }
+    }
+
+    /// Answers a call of a tool of ours.
+    pub(super) async fn call(
+        &self,
+        dispatch: &Dispatch,
+        tool: MetaTool,
+        frame: &Frame,
+        requester: &Requester<'_>,
+        asides: &mpsc::Sender<Bytes>,
+    ) -> Reply {
+        let asked = Asked {
+            dispatch,
+            meta: self,
+            frame,
+            requester,
+            asides,
+        };
+        let said = match tool {
+            MetaTool::CallTool => match asked.call_tool().await {
+                Ok(reply) => return reply,
+                Err(wrong) => Err(wrong),
+            },
+            MetaTool::FindTools => asked.find_tools().await,
+            MetaTool::ListCatalog => asked.list_catalog().await,
+            MetaTool::LoadTools => asked.load_tools().await,
+            MetaTool::UnloadTools => asked.unload_tools().await,
+            MetaTool::Status => asked.status(),
+        };
+        Reply::Whole(asked.answer(&said))
+    }
+}
+
+impl Asked<'_> {
+    /// The answer as a result: a structured one stands in its text too, for clients that
+    /// read nothing else (MCP, "Structured Content").
+    fn answer(&self, said: &Said) -> Bytes {
+        let complete = match self.requester.caller.era {
+            Era::Modern => r#","resultType":"complete""#,
+            Era::Legacy => "",
+        };
+        let (text, rest) = match said {
+            Ok(structured) => (structured, format!(r#","structuredContent":{structured}"#)),
+            Err(wrong) => (wrong, r#","isError":true"#.to_owned()),
+        };
+        let text = quote(text);
+        let result = format!(r#"{{"content":[{{"type":"text","text":{text}}}]{rest}{complete}}}"#);
+        result_answer(self.frame.id().unwrap_or("null"), &result).into_bytes()
+    }
+}
+
+/// A structured answer as its text.
+fn structured(answer: &impl serde::Serialize) -> Said {
+    serde_json::to_string(answer).map_err(|error| error.to_string())
+}

@@ -1,0 +1,63 @@
+//! `multiplexer_status`: how the children are, for a model.
+
+use serde::Serialize;
+
+use super::{Asked, Said, Sight, input, structured};
+use crate::{fleet::standing, outbound::Phase, protocol::PublicName};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    version: &'static str,
+    mode: &'static str,
+    /// What can be called.
+    tools: usize,
+    /// What this client has loaded.
+    loaded: Vec<PublicName>,
+    children: Vec<OneChild<'a>>,
+}
+
+#[derive(Serialize)]
+struct OneChild<'a> {
+    name: &'a str,
+    state: Phase,
+    ready: bool,
+    tools: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Asked<'_> {
+    pub(super) fn status(&self) -> Said {
+        let input::Status {} = self.input()?;
+        let snapshot = self.dispatch.fleet.snapshot();
+        let caller = &self.requester.caller;
+        let shown = snapshot.view(&caller.view);
+        let sight = Sight::of(
+            shown.map_err(|_| "What this address shows is gone.")?,
+            caller,
+        );
+        let session = self.requester.session;
+        let loaded = session.map(|session| session.loaded.all());
+        let mut loaded: Vec<PublicName> = loaded.into_iter().flatten().collect();
+        loaded.sort();
+        let children = sight.counts().into_iter().map(|(child, listing, tools)| {
+            let (state, ready) = standing(child, listing.is_some());
+            OneChild {
+                name: child.name().as_str(),
+                state,
+                ready,
+                tools,
+                reason: child.state().reason.clone(),
+            }
+        });
+        let children: Vec<_> = children.collect();
+        structured(&Status {
+            version: env!("CARGO_PKG_VERSION"),
+            mode: self.meta.mode.as_str(),
+            tools: children.iter().map(|child| child.tools).sum(),
+            loaded,
+            children,
+        })
+    }
+}
