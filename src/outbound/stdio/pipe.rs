@@ -374,11 +374,12 @@ impl Reader {
         self.unasked_message(frame);
     }
 
+    /// The only request of a client that the child works on, if anybody waits for it. One
+    /// that is cancelled counts: the child may still speak of it.
     fn only_waiting(&self) -> Option<u64> {
-        let is_call = |pending: &Pending| pending.waiter.is_some() && pending.slot.is_some();
-        let mut waiting = self.pipe.pending.iter().filter(|one| is_call(one));
-        let only = waiting.next().map(|p| *p.key());
-        only.filter(|_| waiting.next().is_none())
+        let mut calls = self.pipe.pending.iter().filter(|one| one.slot.is_some());
+        let (number, waits) = calls.next().map(|one| (*one.key(), one.waiter.is_some()))?;
+        (waits && calls.next().is_none()).then_some(number)
     }
 
     fn aside(&self, number: u64, frame: Frame) {
@@ -546,6 +547,30 @@ mod tests {
         child_out.write_all(asks).await.unwrap();
         let refused = said(&mut child_in).await;
         assert!(refused.contains("dedicated"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_may_belong_to_a_cancelled_call_goes_to_no_other() {
+        let (pipe, mut child_in, mut child_out, mut heard) = pipe();
+        let one = call(&pipe, 1).await;
+        let mut two = call(&pipe, 2).await;
+        for _ in 0..2 {
+            said(&mut child_in).await;
+        }
+        drop(one);
+        assert!(said(&mut child_in).await.contains("cancelled"));
+
+        let says = "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"roots/list\"}\n\
+            {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n";
+        child_out.write_all(says.as_bytes()).await.unwrap();
+
+        let refused = said(&mut child_in).await;
+        assert!(refused.contains("\"id\":5,\"error\""), "{refused}");
+        assert_eq!(heard.recv().await.unwrap().child.as_str(), "child");
+        let id = call_id(2);
+        let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n");
+        child_out.write_all(answer.as_bytes()).await.unwrap();
+        assert!(matches!(two.next().await.unwrap(), Part::Answer(_)));
     }
 
     #[tokio::test]
