@@ -280,6 +280,8 @@ async fn told_again(
         (times(mux, name, era, own) > before).then_some(())
     })
     .await;
+    // It may have changed while nobody listened.
+    assert_eq!(next_uri(client).await, public);
     update(client, name, own).await;
     assert_eq!(next_uri(client).await, public);
 }

@@ -14,6 +14,7 @@ use super::{
     Exchange, Failure, Outgoing, Part,
     control::{self, Control, Handshake},
     link::Link,
+    listening::{self, Listening},
     slots::Slot,
     subscribing,
     subscriptions::Subscriptions,
@@ -299,7 +300,14 @@ impl Connection {
                     .into_iter()
                     .filter(|family| listed && self.announces(*family));
                 let families = families.collect();
-                control::follow(&self.peer, families, subscriptions, changed, clocks).await
+                let listening = Listening {
+                    families,
+                    subscriptions,
+                    changed,
+                    patience,
+                    clocks,
+                };
+                listening::follow(&self.peer, listening).await
             }
         }
     }

@@ -57,6 +57,8 @@ struct Wanted {
     /// The number of the wish that the child is to be asked for: another one is to be
     /// asked for anew.
     wish: u64,
+    /// The child told, and does no more: what has changed since, nobody knows.
+    missed: bool,
 }
 
 /// What a child makes of a subscription.
@@ -204,9 +206,29 @@ impl Subscriptions {
             .collect()
     }
 
-    /// The child has said this of a resource, asked for this wish.
+    /// The child tells nothing until it is asked again.
+    pub(super) fn interrupted(&self) {
+        for wanted in lock(&self.wanted).values_mut() {
+            wanted.missed |= matches!(wanted.verdict, Some(Verdict::Held));
+        }
+    }
+
+    /// What the child has told since lately was not heard.
+    pub(super) fn unheard(&self) {
+        let all = lock(&self.wanted);
+        let held = |it: &&Wanted| matches!(it.verdict, Some(Verdict::Held));
+        for (own, wanted) in all.iter().filter(|(_, wanted)| held(wanted)) {
+            wanted.may_have_changed(own);
+        }
+    }
+
+    /// The child has said this of a resource, asked for this wish. When it tells again,
+    /// whoever listens is told that it may have changed.
     pub(super) fn decided(&self, own: &OwnName, wish: u64, verdict: Verdict) {
         if let Some(wanted) = lock(&self.wanted).get_mut(own).filter(|it| it.wish == wish) {
+            if matches!(verdict, Verdict::Held) && std::mem::take(&mut wanted.missed) {
+                wanted.may_have_changed(own);
+            }
             wanted.verdict = Some(verdict);
         }
         self.verdicts.send_replace(());
@@ -232,6 +254,15 @@ impl Subscriptions {
             all.remove(&subscription.own);
             drop(all);
             self.changes.send_replace(());
+        }
+    }
+}
+
+impl Wanted {
+    fn may_have_changed(&self, own: &OwnName) {
+        let (own, changed) = (own.as_str(), bare(own.as_str()));
+        for (public, listener) in &self.listeners {
+            listener.hears(public, own, own, &changed);
         }
     }
 }

@@ -97,9 +97,12 @@ impl Unasked {
             }
             (Kind::Notification, Some("notifications/resources/updated"))
                 if self.subscriptions.updated(&frame) => {}
-            (Kind::Result | Kind::Error, _) => self.to_control(frame),
+            // What answers a request, of either kind.
+            (Kind::Result | Kind::Error, _)
+            | (Kind::Notification, Some("notifications/subscriptions/acknowledged")) => {
+                self.to_control(frame);
+            }
             (Kind::Request, Some("ping"))
-            | (Kind::Notification, Some("notifications/subscriptions/acknowledged"))
                 // The other half of the queue is for answers.
                 if self.control.capacity() > CONTROL_QUEUE / 2 =>
             {
