@@ -67,8 +67,10 @@ impl Reloads {
         loop {
             self.asked_for().await;
             let (path, own) = (self.path.clone(), target.own);
+            let before = started.clone();
             let read = tokio::task::spawn_blocking(move || {
-                Settings::load(&path, &ProcessEnvironment).map(|settings| checked(settings, own))
+                let read = before.load_again(&path, &ProcessEnvironment);
+                read.map(|settings| checked(settings, own))
             });
             match read.await {
                 Ok(Ok(settings)) => target.take(settings, &started).await,
