@@ -181,7 +181,10 @@ fn declared() -> ClientCapabilities {
     elicitation.url = Some(UrlElicitationCapability::default());
     let mut capabilities = ClientCapabilities::default();
     capabilities.roots = Some(roots);
-    capabilities.sampling = Some(SamplingCapability::default());
+    let mut sampling = SamplingCapability::default();
+    sampling.tools = Some(JsonObject::new());
+    sampling.context = Some(JsonObject::new());
+    capabilities.sampling = Some(sampling);
     capabilities.elicitation = Some(elicitation);
     capabilities.extensions = Some(extensions());
     capabilities
