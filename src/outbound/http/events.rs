@@ -5,7 +5,10 @@ use futures::StreamExt;
 use http::StatusCode;
 use tokio::sync::Notify;
 
-use super::{body, link::HttpLink};
+use super::{
+    body::{self, LastEvent},
+    link::HttpLink,
+};
 use crate::{
     config::RestartSettings,
     outbound::{Failure, link::Link, pause::Pause},
@@ -24,11 +27,11 @@ pub(in crate::outbound) async fn follow(
     clocks: &RestartSettings,
 ) -> Result<(), Failure> {
     let way = Link::Http(link.clone());
-    let mut last_event = None;
+    let mut last_event = LastEvent::default();
     let mut pause = Pause::new(clocks);
     let mut offered = false;
     loop {
-        match link.open_events(last_event.as_deref()).await {
+        match link.open_events(&last_event).await {
             Ok(response) if response.status() == StatusCode::OK => {
                 offered = true;
                 pause.begins();
@@ -36,7 +39,7 @@ pub(in crate::outbound) async fn follow(
                 let mut events = body::events(response.into_body());
                 // A broken stream is opened again; what it broke on is not told.
                 while let Some(Ok(event)) = events.next().await {
-                    last_event = event.id.or(last_event);
+                    last_event.read(&event);
                     match event.frame {
                         Some(Ok(frame)) => link.unasked().sort(frame, &way),
                         Some(Err(_)) => link.unasked().dropped(),

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{challenge::Challenge, client::HttpClient, exchange::HttpExchange};
+use super::{body::LastEvent, challenge::Challenge, client::HttpClient, exchange::HttpExchange};
 use crate::{
     identity::Identity,
     outbound::{Failure, Outgoing, slots::Slot, unasked::Unasked},
@@ -217,13 +217,13 @@ impl HttpLink {
     /// When no response came, or a second 401.
     pub(in crate::outbound) async fn open_events(
         &self,
-        last_event: Option<&str>,
+        last_event: &LastEvent,
     ) -> Result<Response<Incoming>, Failure> {
         let mut request = self.request(Method::GET, Full::default());
         let all = request.headers_mut();
         all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
-            all.insert(headers::LAST_EVENT_ID, id);
+        if let Some(id) = &last_event.0 {
+            all.insert(headers::LAST_EVENT_ID, id.clone());
         }
         self.send(request).await
     }
