@@ -329,6 +329,26 @@ async fn a_child_that_comes_back_is_subscribed_to_again() {
     }
 }
 
+/// What tells ends, and begins again on the same connection.
+#[tokio::test]
+async fn a_resource_that_may_have_changed_unheard_is_told() {
+    for era in Era::ALL {
+        let mut mux = Fleet::new().http("one", child(era)).over(Door::Http).await;
+        mux.all_ready().await;
+        let mut client = mux.client(Era::Legacy).await;
+        client.listen("{}").await;
+        listened_to(&mux.journal("one"), 1).await;
+        subscribe(&mut client, "test://a").await;
+        update(&mut client, "one", "test://a").await;
+        assert_eq!(next_uri(&mut client).await, "test://a");
+
+        mux.remote("one").end_streams().await;
+
+        assert_eq!(next_uri(&mut client).await, "test://a");
+        assert_eq!(mux.child("one").await["restarts"], 0);
+    }
+}
+
 #[tokio::test]
 async fn a_child_that_is_exchanged_is_subscribed_to_again() {
     for era in Era::ALL {

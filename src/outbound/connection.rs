@@ -282,7 +282,7 @@ impl Connection {
                 let streamed = async {
                     match &self.link {
                         Link::Http(http) => {
-                            super::http::follow(http.clone(), changed, clocks).await
+                            super::http::follow(http.clone(), changed, subscriptions, clocks).await
                         }
                         Link::Pipe(_) | Link::Sse(_) => Ok(()),
                     }

@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     config::RestartSettings,
-    outbound::{Failure, link::Link, pause::Pause},
+    outbound::{Failure, link::Link, pause::Pause, subscriptions::Subscriptions},
     telemetry::Outcome,
 };
 
 /// Follows the stream until the connection is given up, and tells `changed` of each
-/// beginning. Returns early when the child offers none, which is normal.
+/// beginning, and subscribers of each but the first, unless the child goes on where it
+/// left off. Returns early when the child offers none, which is normal.
 ///
 /// # Errors
 ///
@@ -24,6 +25,7 @@ use crate::{
 pub(in crate::outbound) async fn follow(
     link: HttpLink,
     changed: &Notify,
+    subscriptions: Option<&Subscriptions>,
     clocks: &RestartSettings,
 ) -> Result<(), Failure> {
     let way = Link::Http(link.clone());
@@ -33,6 +35,11 @@ pub(in crate::outbound) async fn follow(
     loop {
         match link.open_events(&last_event).await {
             Ok(response) if response.status() == StatusCode::OK => {
+                if let Some(subscriptions) = subscriptions.filter(|_| offered)
+                    && last_event.0.is_none()
+                {
+                    subscriptions.unheard();
+                }
                 offered = true;
                 pause.begins();
                 changed.notify_one();
