@@ -76,16 +76,18 @@ impl Pipe {
         stdout: impl AsyncRead + Send + Unpin + 'static,
         unasked: Unasked,
     ) -> Self {
-        let (reader, outgoing) = Self::open(unasked);
-        let pipe = reader.pipe.clone();
+        let (pipe, outgoing) = Self::open(unasked);
+        let reader = Reader {
+            pipe: pipe.clone(),
+            way: Link::Pipe(pipe.clone()),
+        };
         tokio::spawn(write(stdin, outgoing, pipe.closed.clone()));
         tokio::spawn(reader.run(stdout));
         pipe
     }
 
-    /// A pipe whose ends are elsewhere: what hears the child, and what is to be carried
-    /// to it.
-    pub(in crate::outbound) fn open(unasked: Unasked) -> (Reader, mpsc::Receiver<Bytes>) {
+    /// A pipe whose ends are elsewhere, and what is to be carried to the child.
+    pub(in crate::outbound) fn open(unasked: Unasked) -> (Self, mpsc::Receiver<Bytes>) {
         let (out, outgoing) = mpsc::channel(OUTGOING);
         let pipe = Self {
             out,
@@ -94,7 +96,7 @@ impl Pipe {
             junk: Arc::default(),
             unasked: Arc::new(unasked),
         };
-        (Reader { pipe }, outgoing)
+        (pipe, outgoing)
     }
 
     /// Sends a request. `slot` is held until the child is done with it.
@@ -107,7 +109,7 @@ impl Pipe {
         request: &Outgoing<'_>,
         slot: Option<Slot>,
     ) -> Result<PipeExchange, Failure> {
-        let exchange = self.expect(request.number, slot);
+        let exchange = self.expect(request.number, slot, Link::Pipe(self.clone()));
         // After that: the closing reader empties the table once.
         let refused = match self.out.try_send(on_one_line(request.frame.clone())) {
             Ok(()) if !self.closed.is_cancelled() => return Ok(exchange),
@@ -121,8 +123,13 @@ impl Pipe {
     }
 
     /// Expects the answer to a request that is to be sent. `slot` is held until the
-    /// child is done with it.
-    pub(in crate::outbound) fn expect(&self, number: u64, slot: Option<Slot>) -> PipeExchange {
+    /// child is done with it; `way` is the one by which the child is answered.
+    pub(in crate::outbound) fn expect(
+        &self,
+        number: u64,
+        slot: Option<Slot>,
+        way: Link,
+    ) -> PipeExchange {
         let (answer_to, answer) = oneshot::channel();
         let (asides_to, asides) = mpsc::channel(ASIDES);
         let waiter = Waiter {
@@ -136,6 +143,7 @@ impl Pipe {
         self.pending.insert(number, pending);
         PipeExchange {
             pipe: self.clone(),
+            way,
             number,
             answer,
             asides,
@@ -196,6 +204,7 @@ impl Pipe {
 #[derive(Debug)]
 pub struct PipeExchange {
     pipe: Pipe,
+    way: Link,
     number: u64,
     answer: oneshot::Receiver<Frame>,
     asides: mpsc::Receiver<Frame>,
@@ -238,7 +247,7 @@ impl PipeExchange {
 impl PipeExchange {
     fn said(&self, aside: Frame) -> Part {
         match aside.kind() {
-            Kind::Request => Part::Request(Question::new(aside, Link::Pipe(self.pipe.clone()))),
+            Kind::Request => Part::Request(Question::new(aside, self.way.clone())),
             _ => Part::Aside(aside),
         }
     }
@@ -261,6 +270,8 @@ impl Drop for PipeExchange {
 pub(in crate::outbound) struct Reader {
     /// The pipe by which they come.
     pub(in crate::outbound) pipe: Pipe,
+    /// The way by which the child is answered.
+    pub(in crate::outbound) way: Link,
 }
 
 impl Reader {
@@ -356,7 +367,7 @@ impl Reader {
                 if let Err(TrySendError::Full(frame) | TrySendError::Closed(frame)) =
                     waiter.asides.try_send(frame)
                 {
-                    drop(Question::new(frame, Link::Pipe(self.pipe.clone())));
+                    drop(Question::new(frame, self.way.clone()));
                 }
             }
             None => self.unasked_message(frame),
@@ -395,8 +406,7 @@ impl Reader {
     }
 
     fn unasked_message(&self, frame: Frame) {
-        let link = Link::Pipe(self.pipe.clone());
-        self.pipe.unasked.sort(frame, &link);
+        self.pipe.unasked.sort(frame, &self.way);
     }
 }
 
