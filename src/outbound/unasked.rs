@@ -115,6 +115,10 @@ impl Unasked {
                 if let Some(id) = taken_back(&frame) {
                     self.outside.withdraw(id);
                 }
+                // Its question may have come by any of its streams.
+                if let Link::Http(http) = link {
+                    http.takes_back(frame);
+                }
             }
             _ => self.dropped(),
         }
