@@ -87,7 +87,7 @@ enum Next {
 impl Follower<'_> {
     async fn run(&mut self) -> Result<(), Failure> {
         loop {
-            let asked = self.wishes.to_ask();
+            let asked = self.wishes.wanted();
             if self.listening.families.is_empty() && asked.is_empty() {
                 self.open = None;
                 if self.wishes.are_all_refused_anew() {
@@ -219,7 +219,7 @@ impl<'a> Wishes<'a> {
     }
 
     /// What the child is to be asked for now, in the order of the wishes.
-    fn to_ask(&mut self) -> Vec<Wish> {
+    fn wanted(&mut self) -> Vec<Wish> {
         if let Some(changes) = &mut self.changes {
             changes.mark_unchanged();
         }
@@ -303,7 +303,7 @@ impl<'a> Wishes<'a> {
     async fn never(&mut self, error: &ErrorData) {
         let error = serde_json::to_string(error).unwrap_or_default();
         loop {
-            for wish in self.to_ask() {
+            for wish in self.wanted() {
                 self.decided(&wish, Verdict::Refused(error.as_str().into()));
             }
             if !self.another().await {

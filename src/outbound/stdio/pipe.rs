@@ -574,7 +574,10 @@ mod tests {
             {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n";
         child_out.write_all(says.as_bytes()).await.unwrap();
 
-        let refused = said(&mut child_in).await;
+        let refused = tokio::select! {
+            part = two.next() => panic!("{part:?}"),
+            refused = said(&mut child_in) => refused,
+        };
         assert!(refused.contains("\"id\":5,\"error\""), "{refused}");
         assert_eq!(heard.recv().await.unwrap().child.as_str(), "child");
         let id = call_id(2);
