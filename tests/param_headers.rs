@@ -274,7 +274,7 @@ impl Picky {
     }
 
     async fn behind(&self) -> Multiplexer {
-        let fleet = Fleet::new().entry("picky", json!({"url": self.url}));
+        let fleet = Fleet::new().entry("picky", json!({"url": self.url, "keepAlive": 0}));
         let mux = fleet.over(Door::Http).await;
         mux.all_ready().await;
         mux

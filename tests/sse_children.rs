@@ -9,7 +9,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -117,6 +117,8 @@ struct Script {
     worn_out: Mutex<Option<String>>,
     last_authorization: Mutex<Option<String>>,
     may_answer: Notify,
+    /// The slow POST was given up by who sent it.
+    cut: AtomicBool,
     /// The last of its tools.
     tool: Mutex<String>,
 }
@@ -138,6 +140,7 @@ impl Scripted {
             worn_out: Mutex::default(),
             last_authorization: Mutex::default(),
             may_answer: Notify::new(),
+            cut: AtomicBool::new(false),
             tool: Mutex::new("ask".to_owned()),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -222,6 +225,15 @@ impl Script {
     }
 }
 
+/// A POST that is not answered yet. Its drop says that it was cut.
+struct Open<'a>(&'a Script);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.cut.store(true, Ordering::Relaxed);
+    }
+}
+
 async fn open(State(script): State<Arc<Script>>, headers: HeaderMap) -> Response {
     if script.refuses(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
@@ -282,8 +294,10 @@ async fn receive(
             return StatusCode::NOT_FOUND.into_response();
         }
         "tools/call" if tool == "ask" => {
-            let ask = json!({"jsonrpc": "2.0", "id": "mine", "method": "roots/list"});
-            script.say(session, &ask);
+            for id in ["slow", "mine"] {
+                let ask = json!({"jsonrpc": "2.0", "id": id, "method": "roots/list"});
+                script.say(session, &ask);
+            }
         }
         "tools/call" if tool == "exact" => {
             let frame = format!(
@@ -293,6 +307,12 @@ async fn receive(
         }
         "tools/call" => {
             script.say(session, &text("plain"));
+        }
+        // An answer that is not taken for a long time.
+        _ if id == "slow" => {
+            let open = Open(&script);
+            script.may_answer.notified().await;
+            std::mem::forget(open);
         }
         _ => {}
     }
@@ -366,7 +386,7 @@ async fn a_cancelled_call_is_cancelled_at_the_child() {
 }
 
 #[tokio::test]
-async fn what_a_child_asks_and_nobody_can_give_is_refused() {
+async fn what_a_child_asks_and_nobody_can_give_is_refused_each_by_itself() {
     let child = Scripted::start().await;
     let mut mux = child.behind().await;
     let mut client = mux.client(Era::Legacy).await;
@@ -377,6 +397,9 @@ async fn what_a_child_asks_and_nobody_can_give_is_refused() {
         .until_heard("an answer to the child", |it| it["id"] == "mine")
         .await;
     assert!(told["error"]["code"].is_i64(), "{told}");
+    let cut = child.script.cut.load(Ordering::Relaxed);
+    assert!(!cut, "the other one did not have to be given up for it");
+    child.script.may_answer.notify_one();
 }
 
 /// What stands between ends long streams as it likes: no reason to wait.

@@ -280,6 +280,8 @@ async fn told_again(
         (times(mux, name, era, own) > before).then_some(())
     })
     .await;
+    // It may have changed while nobody listened.
+    assert_eq!(next_uri(client).await, public);
     update(client, name, own).await;
     assert_eq!(next_uri(client).await, public);
 }
@@ -315,12 +317,35 @@ async fn a_child_that_comes_back_is_subscribed_to_again() {
         told_again((&mux, &mut client), ("two", era), far, before).await;
 
         if era == Era::Legacy {
-            let (before, streams) = (before + 1, journal.of("listening").len());
+            let (before, streams) = (
+                times(&mux, "two", era, far.0),
+                journal.of("listening").len(),
+            );
             mux.remote("two").forget_sessions().await;
             client.call("two__echo", "{}").await;
             listened_to(&journal, streams + 1).await;
             told_again((&mux, &mut client), ("two", era), far, before).await;
         }
+    }
+}
+
+/// What tells ends, and begins again on the same connection.
+#[tokio::test]
+async fn a_resource_that_may_have_changed_unheard_is_told() {
+    for era in Era::ALL {
+        let mut mux = Fleet::new().http("one", child(era)).over(Door::Http).await;
+        mux.all_ready().await;
+        let mut client = mux.client(Era::Legacy).await;
+        client.listen("{}").await;
+        listened_to(&mux.journal("one"), 1).await;
+        subscribe(&mut client, "test://a").await;
+        update(&mut client, "one", "test://a").await;
+        assert_eq!(next_uri(&mut client).await, "test://a");
+
+        mux.remote("one").end_streams().await;
+
+        assert_eq!(next_uri(&mut client).await, "test://a");
+        assert_eq!(mux.child("one").await["restarts"], 0);
     }
 }
 
@@ -475,32 +500,21 @@ async fn a_sessions_own_connection_tells_its_session_alone() {
             let mut mux = Fleet::new().with(door, "one", own).over(Door::Http).await;
             mux.all_ready().await;
             let mut clients = Vec::new();
-            for _ in 0..2 {
+            for uri in ["test://a", "test://b"] {
                 let mut client = mux.client(Era::Legacy).await;
                 client.listen("{}").await;
-                subscribe(&mut client, "test://a").await;
+                subscribe(&mut client, uri).await;
                 clients.push(client);
             }
             let [mut first, mut second] = clients.try_into().ok().expect("two");
             if door == Door::Http && era == Era::Legacy {
                 listened_to(&mux.journal("one"), 3).await;
             }
-            match (door, era) {
-                // Behind a URL the two sessions reach the same program, that tells both.
-                (Door::Http, _) => {
-                    update(&mut first, "one", "test://a").await;
-                    assert_eq!(next_uri(&mut first).await, "test://a");
-                    assert_eq!(next_uri(&mut second).await, "test://a");
-                }
-                (Door::Stdio, _) => {
-                    update(&mut first, "one", "test://a").await;
-                    assert_eq!(next_uri(&mut first).await, "test://a");
-                    // Its own, and none of the other's before it.
-                    subscribe(&mut second, "test://b").await;
-                    update(&mut second, "one", "test://b").await;
-                    assert_eq!(next_uri(&mut second).await, "test://b");
-                }
-            }
+            update(&mut first, "one", "test://a").await;
+            assert_eq!(next_uri(&mut first).await, "test://a");
+            update(&mut second, "one", "test://b").await;
+            // And none of the other's before it.
+            assert_eq!(next_uri(&mut second).await, "test://b");
             end(&mux, &second).await;
             mux.until_child("one", "has one session left", |child| {
                 child["dedicatedSessions"] == 1

@@ -69,9 +69,10 @@ impl Reloads {
         loop {
             self.asked_for().await;
             let (path, mode, own) = (self.path.clone(), target.mode, target.own);
+            let before = started.clone();
             let read = tokio::task::spawn_blocking(move || {
-                Settings::load(&path, &ProcessEnvironment)
-                    .map(|settings| checked(settings, mode, own))
+                let read = before.load_again(&path, &ProcessEnvironment);
+                read.map(|settings| checked(settings, mode, own))
             });
             match read.await {
                 Ok(Ok(settings)) => target.take(settings, &started).await,

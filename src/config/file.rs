@@ -26,11 +26,12 @@ const MAX_NAME_LENGTH: usize = 42;
 
 const MODES: &[(&str, Mode)] = &[("eager", Mode::Eager), ("dynamic", Mode::Dynamic)];
 
-/// Reads a whole file.
+/// Reads a whole file. Session keys that cannot be read stay as they were `before`.
 pub(super) fn read(
     path: &Path,
     text: &str,
     env: &dyn Environment,
+    before: Option<&Settings>,
 ) -> Result<Settings, ConfigError> {
     let root = document::parse(path, text)?;
     let Node::Object(pairs) = &root else {
@@ -64,7 +65,14 @@ pub(super) fn read(
         always_load: layer::read_globs(&mut top, "alwaysLoad").unwrap_or_default(),
         always_on: environment::globs(env, "MCP_DYNAMIC_ALWAYS_ON")?,
         identity,
-        session_keys: SessionKeys::read(env)?,
+        session_keys: match (SessionKeys::read(env), before) {
+            (Err(error), Some(before)) => {
+                let kept = format!("{error}; the keys of the start stay in force");
+                warnings.push(Warning::new(kept));
+                before.session_keys.clone()
+            }
+            (keys, _) => keys?,
+        },
         children,
         warnings: Vec::new(),
     };
@@ -158,7 +166,7 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        read(Path::new("c.json"), text, &env)
+        read(Path::new("c.json"), text, &env, None)
     }
 
     fn settings(text: &str) -> Settings {

@@ -18,7 +18,8 @@ const LEAST: usize = 32;
 /// No list of keys is longer; a file that is was named by mistake.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// `MCP_SESSION_KEY`: the first key signs, each of them verifies.
+/// `MCP_SESSION_KEY`, with commas or line breaks between keys: the first signs, each of
+/// them verifies.
 #[derive(Clone, Debug)]
 pub struct SessionKeys(Vec<SecretString>);
 
@@ -46,7 +47,8 @@ impl SessionKeys {
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        let keys = text.split(',').map(str::trim);
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let keys = lines.flat_map(|line| line.split(',')).map(str::trim);
         let keys: Vec<SecretString> = keys.map(SecretString::from).collect();
         match keys.iter().all(|key| key.expose_secret().len() >= LEAST) {
             true => Ok(Self(keys)),
@@ -104,6 +106,9 @@ mod tests {
             [A.as_bytes(), B.as_bytes()]
         );
         assert_eq!(read(VARIABLE, " ").unwrap(), None);
+        for lines in [format!("{A}\n{B}\n"), format!("\n{A}\r\n\n {B}")] {
+            assert_eq!(read(VARIABLE, &lines).unwrap(), Some(keys.clone()));
+        }
     }
 
     #[test]

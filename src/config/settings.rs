@@ -81,11 +81,29 @@ impl Settings {
     /// The file cannot be read, is not JSON, or a setting that concerns the whole
     /// is wrong. A broken entry is no error: its child is disabled.
     pub fn load(path: &Path, env: &dyn Environment) -> Result<Self, ConfigError> {
+        Self::from_file(path, env, None)
+    }
+
+    /// Reads and checks the file again. What is read at the start only, and cannot be read
+    /// any more, is no reason to refuse the rest: it stays as it is in `self`.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_again(&self, path: &Path, env: &dyn Environment) -> Result<Self, ConfigError> {
+        Self::from_file(path, env, Some(self))
+    }
+
+    fn from_file(
+        path: &Path,
+        env: &dyn Environment,
+        before: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
         let bytes = fs::read(path).map_err(|source| ConfigError::Unreadable {
             path: path.to_owned(),
             source,
         })?;
-        Self::from_json(path, document::decode(path, &bytes)?, env)
+        file::read(path, document::decode(path, &bytes)?, env, before)
     }
 
     /// Checks a file's text; `path` only names it.
@@ -94,7 +112,7 @@ impl Settings {
     ///
     /// As [`load`](Self::load), reading aside.
     pub fn from_json(path: &Path, text: &str, env: &dyn Environment) -> Result<Self, ConfigError> {
-        file::read(path, text, env)
+        file::read(path, text, env, None)
     }
 
     /// Whether the one needs not be put in force where the other one is.
@@ -160,6 +178,27 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn session_keys_that_cannot_be_read_again_stay_and_the_rest_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, key] = ["mcp_config.json", "key"].map(|name| folder.path().join(name));
+        let env = env(&[("MCP_SESSION_KEY_FILE", key.to_str().unwrap())]);
+        fs::write(&key, "k".repeat(32)).unwrap();
+        fs::write(&path, r#"{"mcpServers":{}}"#).unwrap();
+        let started = Settings::load(&path, &env).unwrap();
+        fs::remove_file(&key).unwrap();
+        fs::write(&path, r#"{"mcpServers":{"new":{"command":"x"}}}"#).unwrap();
+
+        let again = started.load_again(&path, &env).unwrap();
+
+        assert_eq!(again.children.len(), 1);
+        assert_eq!(again.session_keys, started.session_keys);
+        let warned = again.warnings.iter().map(ToString::to_string);
+        let warned = warned.collect::<Vec<_>>().join("\n");
+        assert!(warned.contains("MCP_SESSION_KEY_FILE"), "{warned}");
+        Settings::load(&path, &env).unwrap_err();
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{
     Exchange, Failure, Outgoing, Part,
     control::{self, Control, Handshake},
     link::Link,
+    listening::{self, Listening},
     slots::Slot,
     subscribing,
     subscriptions::Subscriptions,
@@ -288,7 +289,7 @@ impl Connection {
                 let streamed = async {
                     match &self.link {
                         Link::Http(http) => {
-                            super::http::follow(http.clone(), changed, clocks).await
+                            super::http::follow(http.clone(), changed, subscriptions, clocks).await
                         }
                         Link::Pipe(_) | Link::Sse(_) => Ok(()),
                     }
@@ -306,7 +307,14 @@ impl Connection {
                     .into_iter()
                     .filter(|family| listed && self.announces(*family));
                 let families = families.collect();
-                control::follow(&self.peer, families, subscriptions, changed, clocks).await
+                let listening = Listening {
+                    families,
+                    subscriptions,
+                    changed,
+                    patience,
+                    clocks,
+                };
+                listening::follow(&self.peer, listening).await
             }
         }
     }

@@ -13,18 +13,17 @@ use rmcp::{
     RoleClient,
     handler::client::ClientHandler,
     model::{
-        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ElicitationCapability, ErrorCode,
-        ErrorData, FormElicitationCapability, Implementation, JsonObject, ProtocolVersion,
-        RootsCapabilities, SamplingCapability, ServerJsonRpcMessage, ServerPeerInfo,
-        SubscriptionFilter, UrlElicitationCapability,
+        ClientCapabilities, ClientConfig, ClientJsonRpcMessage, ElicitationCapability, ErrorData,
+        FormElicitationCapability, Implementation, JsonObject, ProtocolVersion, RootsCapabilities,
+        SamplingCapability, ServerJsonRpcMessage, ServerPeerInfo, UrlElicitationCapability,
     },
     service::{
         ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError,
-        Subscription,
     },
     transport::{DynamicTransportError, Transport},
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure,
@@ -34,20 +33,13 @@ use super::{
         denies,
     },
     link::Link,
-    pause::Pause,
-    subscriptions::{Subscriptions, Verdict},
 };
-use crate::{
-    catalog::Family,
-    config::RestartSettings,
-    protocol::{
-        Era, Frame, Kind, LogLevel, OwnName,
-        error::{RpcError, code},
-        headers, json,
-        request::Params,
-        version::{MODERN, NEWEST_LEGACY, known_version},
-    },
-    telemetry::Outcome,
+use crate::protocol::{
+    Era, Frame, Kind, LogLevel,
+    error::{RpcError, code},
+    headers, json,
+    request::Params,
+    version::{MODERN, NEWEST_LEGACY, known_version},
 };
 
 /// The running control plane of one connection. Its drop ends it.
@@ -118,133 +110,6 @@ pub(super) async fn shake_hands(
     }
     link.negotiated(info.protocol_version.clone());
     Ok((control, info))
-}
-
-/// Keeps asking a modern child to tell when its lists change, and the resources that
-/// are subscribed to, for as long as the connection lasts. What it tells is seen by
-/// whoever reads the connection; `changed` is told of each new beginning. Another set of
-/// subscriptions is asked for before the request for the old one is ended, so that nothing
-/// is missed. Returns early when the child does not know how to tell.
-///
-/// # Errors
-///
-/// When the connection is found gone.
-pub(super) async fn follow(
-    control: &rmcp::Peer<RoleClient>,
-    families: Vec<Family>,
-    subscriptions: Option<&Subscriptions>,
-    changed: &Notify,
-    clocks: &RestartSettings,
-) -> Result<(), Failure> {
-    let mut pause = Pause::new(clocks);
-    let mut offered = false;
-    let mut open: Option<Subscription> = None;
-    let mut wishes = subscriptions.map(Subscriptions::changes);
-    loop {
-        if let Some(wishes) = &mut wishes {
-            wishes.mark_unchanged();
-        }
-        let wanted = subscriptions.map(Subscriptions::all).unwrap_or_default();
-        if families.is_empty() && wanted.is_empty() {
-            open = None;
-            if !another(&mut wishes).await {
-                return Ok(());
-            }
-            continue;
-        }
-        let decide = |verdict: &dyn Fn(&str) -> Verdict| {
-            for (own, wish) in &wanted {
-                if let Some(all) = subscriptions {
-                    all.decided(own, *wish, verdict(own.as_str()));
-                }
-            }
-        };
-        match control.listen(filter(&families, &wanted)).await {
-            Ok(subscription) => {
-                offered = true;
-                let told = subscription.acknowledged().resource_subscriptions.as_ref();
-                decide(
-                    &|own| match told.is_some_and(|it| it.iter().any(|it| it == own)) {
-                        true => Verdict::Held,
-                        false => Verdict::Refused(NOT_HELD.into()),
-                    },
-                );
-                if open.is_none() {
-                    changed.notify_one();
-                    pause.begins();
-                }
-                open = Some(subscription);
-            }
-            Err(ServiceError::McpError(error))
-                if offered && open.is_none() && error.code != ErrorCode::INTERNAL_ERROR =>
-            {
-                // It told before and knows nothing of it now: it is another program,
-                // and may speak another era.
-                return Err(Failure::session_lost());
-            }
-            Err(ServiceError::McpError(error)) => {
-                let refused = serde_json::to_string(&error).unwrap_or_default();
-                decide(&|_| Verdict::Refused(refused.as_str().into()));
-                if error.code == ErrorCode::METHOD_NOT_FOUND && wanted.is_empty() {
-                    return Ok(());
-                }
-            }
-            Err(ServiceError::TransportSend(error)) => {
-                let failure = sent(error);
-                // As with a legacy child's stream.
-                let refused = failure.outcome == Outcome::Unauthorized && !offered;
-                if failure.loses_connection() && !refused {
-                    return Err(failure);
-                }
-                decide(&|_| Verdict::Failed(failure.clone()));
-            }
-            Err(error) => {
-                decide(&|_| Verdict::Failed(Failure::transport(error.to_string())));
-            }
-        }
-        if let Some(subscription) = &mut open {
-            tokio::select! {
-                () = ended(subscription) => {}
-                true = another(&mut wishes) => continue,
-            }
-            open = None;
-        }
-        pause.wait().await;
-    }
-}
-
-/// The error, as JSON text, of a subscription that a child has left out of what it
-/// acknowledged.
-const NOT_HELD: &str =
-    r#"{"code":-32602,"message":"The server does not tell of updates of this resource"}"#;
-
-fn filter(families: &[Family], wanted: &[(OwnName, u64)]) -> SubscriptionFilter {
-    let lists = families.iter().fold(
-        SubscriptionFilter::builder(),
-        |filter, family| match family {
-            Family::Tools => filter.tools_list_changed(),
-            Family::Prompts => filter.prompts_list_changed(),
-            Family::Resources => filter.resources_list_changed(),
-        },
-    );
-    let uris = wanted.iter().map(|(own, _)| own.as_str());
-    let filter = match wanted {
-        [] => lists,
-        _ => lists.resource_subscriptions(uris),
-    };
-    filter.build()
-}
-
-/// Waits for another set of subscriptions; `false` where there never is one.
-async fn another(wishes: &mut Option<watch::Receiver<()>>) -> bool {
-    match wishes {
-        Some(wishes) => wishes.changed().await.is_ok(),
-        None => false,
-    }
-}
-
-async fn ended(subscription: &mut Subscription) {
-    while let Ok(Some(_)) = subscription.next().await {}
 }
 
 /// Asks a legacy child for log messages of this level and above.
@@ -318,7 +183,10 @@ fn declared() -> ClientCapabilities {
     elicitation.url = Some(UrlElicitationCapability::default());
     let mut capabilities = ClientCapabilities::default();
     capabilities.roots = Some(roots);
-    capabilities.sampling = Some(SamplingCapability::default());
+    let mut sampling = SamplingCapability::default();
+    sampling.tools = Some(JsonObject::new());
+    sampling.context = Some(JsonObject::new());
+    capabilities.sampling = Some(sampling);
     capabilities.elicitation = Some(elicitation);
     capabilities.extensions = Some(extensions());
     capabilities
@@ -425,9 +293,12 @@ async fn post(link: HttpLink, message: Frame) -> Result<(), Failure> {
         link.streams().end(&message);
         return Ok(());
     }
-    let response = link
-        .post(message.bytes().clone(), modern_headers(&message, &method))
-        .await?;
+    let stream = Stream::of(&link, &message);
+    let sending = link.post(message.bytes().clone(), modern_headers(&message, &method));
+    let Some(response) = stream.cancelled.run_until_cancelled(sending).await else {
+        return Ok(());
+    };
+    let response = response?;
     if !response.status().is_success() {
         return refused(&link, response, &message, &method).await;
     }
@@ -442,18 +313,45 @@ async fn post(link: HttpLink, message: Frame) -> Result<(), Failure> {
         }
         Shape::Message => {}
         Shape::Events => {
-            tokio::spawn(pump(link, body::events(response.into_body()), message));
+            let events = body::events(response.into_body());
+            tokio::spawn(pump(link, events, message, stream));
         }
     }
     Ok(())
 }
 
+/// A message of rmcp's on its way, until its answer has come. Its drop is the end of it.
+struct Stream {
+    link: HttpLink,
+    id: Box<str>,
+    cancelled: CancellationToken,
+}
+
+impl Stream {
+    fn of(link: &HttpLink, message: &Frame) -> Self {
+        let id: Box<str> = message.id().unwrap_or_default().into();
+        Self {
+            link: link.clone(),
+            cancelled: match message.kind() {
+                Kind::Request => link.streams().begin(&id),
+                _ => CancellationToken::new(),
+            },
+            id,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.link.streams().ended(&self.id);
+    }
+}
+
 /// Passes a stream's messages on. A stream that ends without the answer answers
 /// with an error, so that rmcp does not wait for it.
-async fn pump(link: HttpLink, mut events: body::Events, request: Frame) {
+async fn pump(link: HttpLink, mut events: body::Events, request: Frame, stream: Stream) {
     let closed = link.closed().clone();
     let way = Link::Http(link.clone());
-    let cancelled = link.streams().begin(request.id().unwrap_or_default());
     let passed = async {
         while let Some(Ok(event)) = events.next().await {
             let Some(Ok(frame)) = event.frame else {
@@ -467,13 +365,12 @@ async fn pump(link: HttpLink, mut events: body::Events, request: Frame) {
         }
         false
     };
-    let passed = cancelled.run_until_cancelled(passed);
+    let passed = stream.cancelled.run_until_cancelled(passed);
     let answered = match closed.run_until_cancelled(passed).await {
         Some(Some(answered)) => answered,
         // Nobody waits for it.
         _ => true,
     };
-    link.streams().ended(request.id().unwrap_or_default());
     if !answered && request.kind() == Kind::Request {
         let error = RpcError::new(code::INTERNAL, "the stream ended before the answer");
         link.unasked().to_control(error.answer(request.id()));
@@ -559,7 +456,7 @@ fn unknown_versions(versions: &[ProtocolVersion]) -> Failure {
 }
 
 /// The failure that our transport gave rmcp.
-fn sent(error: DynamicTransportError) -> Failure {
+pub(super) fn sent(error: DynamicTransportError) -> Failure {
     match error.error.downcast::<Failure>() {
         Ok(failure) => *failure,
         Err(other) => Failure::transport(other.to_string()),

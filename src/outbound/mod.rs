@@ -19,6 +19,7 @@ mod failure;
 mod http;
 mod keeping;
 mod link;
+mod listening;
 mod mask;
 mod outside;
 mod pause;

@@ -81,15 +81,15 @@ impl Question {
         self.refuse(&error);
     }
 
-    /// On a connection that several clients share, it does not say whose call it is for.
+    /// It does not say whose call it is for, and the connection is no client's own.
     pub(super) fn refuse_unclear(self) {
         let method = self.frame.method().unwrap_or_default();
         let error = RpcError::new(
             code::INTERNAL,
             format!(
-                "nobody knows which client {method} is for: it belongs to no single call; \
-                 with \"session\": \"dedicated\" in this server's entry each client has a \
-                 connection of its own"
+                "nobody knows which client {method} is for: it belongs to no single call of one; \
+                 outside of calls a client is asked on a connection of its own, which it has \
+                 with \"session\": \"dedicated\" in this server's entry"
             ),
         );
         self.refuse(&error);

@@ -36,6 +36,7 @@ pub(super) async fn keep(
     patience: Duration,
     clocks: &RestartSettings,
 ) -> Result<(), Failure> {
+    subscriptions.interrupted();
     let mut changes = subscriptions.changes();
     changes.mark_changed();
     let mut standing = Standing::default();

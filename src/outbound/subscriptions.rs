@@ -27,6 +27,8 @@ const MOST: usize = 10_000;
 const WAITING: usize = 2_000;
 /// A notification that is longer is told without what the child has added to it, in bytes.
 const LONGEST: usize = 64 << 10;
+/// And so is each once as much as this waits for one client, in bytes.
+const WAITING_BYTES: usize = 1 << 20;
 
 /// The subscriptions to every child; clones are the same ones.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +57,8 @@ struct Wanted {
     /// The number of the wish that the child is to be asked for: another one is to be
     /// asked for anew.
     wish: u64,
+    /// The child told, and does no more: what has changed since, nobody knows.
+    missed: bool,
 }
 
 /// What a child makes of a subscription.
@@ -83,6 +87,8 @@ struct Waiting {
 struct Updates {
     order: VecDeque<Arc<str>>,
     frames: HashMap<Arc<str>, Frame>,
+    /// What the frames are long in all.
+    bytes: usize,
 }
 
 /// A resource has changed.
@@ -171,14 +177,9 @@ impl Subscriptions {
             return false;
         };
         let all = lock(&self.wanted);
-        if let Some(wanted) = all.get(uri.as_str()) {
-            for (public, listener) in &wanted.listeners {
-                listener.hears(public, &uri, &uri, notification);
-            }
-            return true;
-        }
         let mut told = false;
-        for (own, wanted) in all.iter().filter(|(own, _)| is_part(&uri, own.as_str())) {
+        let concerns = |own: &OwnName| own.as_str() == uri || is_part(&uri, own.as_str());
+        for (own, wanted) in all.iter().filter(|(own, _)| concerns(own)) {
             for (public, listener) in &wanted.listeners {
                 listener.hears(public, own.as_str(), &uri, notification);
                 told = true;
@@ -205,9 +206,29 @@ impl Subscriptions {
             .collect()
     }
 
-    /// The child has said this of a resource, asked for this wish.
+    /// The child tells nothing until it is asked again.
+    pub(super) fn interrupted(&self) {
+        for wanted in lock(&self.wanted).values_mut() {
+            wanted.missed |= matches!(wanted.verdict, Some(Verdict::Held));
+        }
+    }
+
+    /// What the child has told since lately was not heard.
+    pub(super) fn unheard(&self) {
+        let all = lock(&self.wanted);
+        let held = |it: &&Wanted| matches!(it.verdict, Some(Verdict::Held));
+        for (own, wanted) in all.iter().filter(|(_, wanted)| held(wanted)) {
+            wanted.may_have_changed(own);
+        }
+    }
+
+    /// The child has said this of a resource, asked for this wish. When it tells again,
+    /// whoever listens is told that it may have changed.
     pub(super) fn decided(&self, own: &OwnName, wish: u64, verdict: Verdict) {
         if let Some(wanted) = lock(&self.wanted).get_mut(own).filter(|it| it.wish == wish) {
+            if matches!(verdict, Verdict::Held) && std::mem::take(&mut wanted.missed) {
+                wanted.may_have_changed(own);
+            }
             wanted.verdict = Some(verdict);
         }
         self.verdicts.send_replace(());
@@ -233,6 +254,15 @@ impl Subscriptions {
             all.remove(&subscription.own);
             drop(all);
             self.changes.send_replace(());
+        }
+    }
+}
+
+impl Wanted {
+    fn may_have_changed(&self, own: &OwnName) {
+        let (own, changed) = (own.as_str(), bare(own.as_str()));
+        for (public, listener) in &self.listeners {
+            listener.hears(public, own, own, &changed);
         }
     }
 }
@@ -285,24 +315,28 @@ impl Listener {
         let mut updates = lock(&self.0.updates);
         let uri = updates.order.pop_front()?;
         let frame = updates.frames.remove(&uri)?;
+        updates.bytes -= frame.bytes().len();
         Some(Update { uri, frame })
     }
 
     /// `uri` has changed: `own`, which the client knows as `public`, or a part of it.
     fn hears(&self, public: &Arc<str>, own: &str, uri: &str, notification: &Frame) {
         let mut updates = lock(&self.0.updates);
-        let part = uri != own && updates.order.len() < WAITING;
+        let room = WAITING_BYTES.saturating_sub(updates.bytes);
+        let part = uri != own && updates.order.len() < WAITING && uri.len() < room;
         // A public URI is the child's own, or that behind an alias.
         let uri: Arc<str> = match public.strip_suffix(own) {
             Some(alias) if part => format!("{alias}{uri}").into(),
             _ => Arc::clone(public),
         };
-        let frame = match notification.bytes().len() > LONGEST {
+        let frame = match notification.bytes().len() > LONGEST.min(room) {
             true => bare(&uri),
             false => notification.clone(),
         };
-        if updates.frames.insert(Arc::clone(&uri), frame).is_none() {
-            updates.order.push_back(uri);
+        updates.bytes += frame.bytes().len();
+        match updates.frames.insert(Arc::clone(&uri), frame) {
+            Some(before) => updates.bytes -= before.bytes().len(),
+            None => updates.order.push_back(uri),
         }
         drop(updates);
         self.0.more.notify_one();
@@ -388,6 +422,36 @@ mod tests {
         all.updated(&updated("x:a", &more));
         let update = listener.take().unwrap();
         assert_eq!(update.frame.body(), Some(r#"{"uri":"x:a"}"#));
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_client_is_bounded_in_bytes_and_no_resource_is_missed() {
+        let (all, listener) = (Arc::<Subscriptions>::default(), Listener::default());
+        let names = (0..200).map(|n| format!("x:{n}")).collect::<Vec<_>>();
+        let subscribe = |own: &String| all.subscribe(&own.as_str().into(), own, &listener);
+        let _held: Vec<_> = names.iter().map(|own| subscribe(own).unwrap()).collect();
+        let more = format!(",\"more\":\"{}\"", "x".repeat(LONGEST / 2));
+        for _ in 0..2 {
+            for own in &names {
+                all.updated(&updated(own, &more));
+            }
+            all.updated(&updated(&format!("x:0/{}", "y".repeat(WAITING_BYTES)), ""));
+            assert!(lock(&listener.0.updates).bytes < WAITING_BYTES + 200 * 200);
+        }
+        assert_eq!(heard(&listener), names);
+        assert_eq!(lock(&listener.0.updates).bytes, 0);
+    }
+
+    #[test]
+    fn whoever_listens_for_the_whole_hears_of_a_part_that_another_listens_for() {
+        let all = Arc::<Subscriptions>::default();
+        let (whole, part) = (Listener::default(), Listener::default());
+        let _whole = all.subscribe(&"x:dir/".into(), "x:dir/", &whole).unwrap();
+        let _part = all.subscribe(&"x:dir/f".into(), "x:dir/f", &part).unwrap();
+        let _both = all.subscribe(&"x:dir/f".into(), "x:dir/f", &whole).unwrap();
+        assert!(all.updated(&updated("x:dir/f", "")));
+        assert_eq!(heard(&part), ["x:dir/f"]);
+        assert_eq!(heard(&whole), ["x:dir/f"], "once");
     }
 
     #[test]

@@ -113,9 +113,12 @@ impl Unasked {
                 if self.subscriptions.updated(&frame) => {}
             (Kind::Notification, Some("notifications/elicitation/complete"))
                 if self.elicited.complete(&frame, self.session.as_ref()) => {}
-            (Kind::Result | Kind::Error, _) => self.to_control(frame),
+            // What answers a request, of either kind.
+            (Kind::Result | Kind::Error, _)
+            | (Kind::Notification, Some("notifications/subscriptions/acknowledged")) => {
+                self.to_control(frame);
+            }
             (Kind::Request, Some("ping"))
-            | (Kind::Notification, Some("notifications/subscriptions/acknowledged"))
                 // The other half of the queue is for answers.
                 if self.control.capacity() > CONTROL_QUEUE / 2 =>
             {
@@ -127,6 +130,10 @@ impl Unasked {
             (Kind::Notification, Some("notifications/cancelled")) => {
                 if let Some(id) = taken_back(&frame) {
                     self.outside.withdraw(id);
+                }
+                // Its question may have come by any of its streams.
+                if let Link::Http(http) = link {
+                    http.takes_back(frame);
                 }
             }
             _ => self.dropped(),

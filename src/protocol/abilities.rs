@@ -48,7 +48,10 @@ impl Abilities {
     pub fn allow(self, request: &Frame) -> bool {
         match request.method().as_deref() {
             Some("roots/list") => self.roots,
-            Some("sampling/createMessage") => self.sampling,
+            // What else may be included is a wish only, and older than its ability.
+            Some("sampling/createMessage") => {
+                self.sampling && (self.sampling_tools || !brings_tools(request))
+            }
             Some("elicitation/create") => match mode(request).as_deref() {
                 Some("url") => self.url,
                 _ => self.form,
@@ -76,6 +79,13 @@ impl Abilities {
         }
         all
     }
+}
+
+/// Whether a model is to be given tools.
+fn brings_tools(sampling: &Frame) -> bool {
+    let params = sampling.body_object();
+    let has = |key| params.as_ref().is_some_and(|it| it.get(key).is_some());
+    has("tools") || has("toolChoice")
 }
 
 /// The mode of an elicitation, if it says one.
@@ -131,6 +141,24 @@ mod tests {
             assert_eq!(abilities.allow(&form), forms, "{declared}");
             assert_eq!(abilities.allow(&url), urls, "{declared}");
         }
+    }
+
+    #[test]
+    fn tools_for_a_model_have_to_be_declared_by_name() {
+        let plain = Abilities::read(r#"{"sampling":{}}"#);
+        let tools = Abilities::read(r#"{"sampling":{"tools":{}}}"#);
+        for (params, plainly) in [
+            (r#"{"messages":[]}"#, true),
+            (r#"{"includeContext":"thisServer"}"#, true),
+            (r#"{"tools":[]}"#, false),
+            (r#"{"toolChoice":{"mode":"none"}}"#, false),
+        ] {
+            let asked = asks("sampling/createMessage", params);
+            assert_eq!(plain.allow(&asked), plainly, "{params}");
+            assert!(tools.allow(&asked), "{params}");
+        }
+        let none = Abilities::read(r#"{"roots":{}}"#);
+        assert!(!none.allow(&asks("sampling/createMessage", "{}")));
     }
 
     #[test]

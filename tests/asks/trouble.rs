@@ -1,15 +1,15 @@
 //! What goes wrong between a child that asks and its client.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     asking, form, one,
     support::{
-        Door, Era,
+        Door, Era, eventually,
         wire::{member, method},
     },
     talker::{ACCEPTED, ALL, Talker, structured},
-    until_quiet, until_told,
+    until_quiet,
 };
 
 /// The error that the child was answered with.
@@ -107,7 +107,8 @@ async fn a_client_that_goes_away_leaves_the_child_an_answer() {
     for door in Door::ALL {
         let mut mux = one(door, asking(Era::Legacy).flag("--ignore-cancel")).await;
         let mut client = Talker::over_http(&mut mux, Era::Legacy, ALL).await;
-        let mut call = client.call("child__ask", &form("k", "")).await;
+        // It asks again, on what is left of the call.
+        let mut call = client.call("child__ask", &form("k", r#","again":1"#)).await;
         client.asked(&mut call, "elicitation/create").await;
 
         let id = call.id;
@@ -117,13 +118,14 @@ async fn a_client_that_goes_away_leaves_the_child_an_answer() {
             ))
             .await;
 
-        if door == Door::Stdio {
-            let answered = mux.journal("child").until_keyed("answered", "k").await;
-            let answer = answered["answer"].as_str().expect("a frame");
-            assert!(answer.contains("is gone"), "{answer}");
-        } else {
-            until_told(&mux).await;
-        }
+        let journal = mux.journal("child");
+        eventually("both are answered", async || {
+            (journal.of("answered").len() == 2).then_some(())
+        })
+        .await;
+        let answered = journal.until_keyed("answered", "k").await;
+        let answer = answered["answer"].as_str().expect("a frame");
+        assert!(answer.contains("is gone"), "{answer}");
         call.hang_up();
         until_quiet(&mux).await;
     }
@@ -131,10 +133,23 @@ async fn a_client_that_goes_away_leaves_the_child_an_answer() {
 
 #[tokio::test]
 async fn a_child_that_takes_its_question_back_takes_it_back_from_the_client() {
-    for door in Door::ALL {
+    for (door, elsewhere) in [
+        (Door::Stdio, false),
+        (Door::Http, false),
+        (Door::Http, true),
+    ] {
         let mut mux = one(door, asking(Era::Legacy)).await;
-        let file = mux.path("withdraw");
-        let more = format!(r#","withdraw":{}"#, serde_json::json!(file));
+        let (file, end) = (mux.path("withdraw"), mux.path("end"));
+        let mut more = format!(r#","withdraw":{}"#, json!(file));
+        if elsewhere {
+            // On the stream that is no call's.
+            more += &format!(r#","elsewhere":{}"#, json!(end));
+            let journal = mux.journal("child");
+            eventually("the child is listened to", async || {
+                (!journal.of("listening").is_empty()).then_some(())
+            })
+            .await;
+        }
         let mut client = Talker::over_http(&mut mux, Era::Legacy, ALL).await;
         let mut call = client.call("child__ask", &form("k", &more)).await;
         let asked = client.asked(&mut call, "elicitation/create").await;
@@ -150,6 +165,7 @@ async fn a_child_that_takes_its_question_back_takes_it_back_from_the_client() {
             member(member(&taken_back, "params").expect("params"), "requestId"),
             member(&asked, "id")
         );
+        std::fs::write(&end, "").expect("a file");
         // An answer that comes too late is nothing.
         client.answer(&asked, ACCEPTED).await;
         let answer = client.answered(&mut call).await;

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream::BoxStream};
-use http::{Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use sse_stream::{Sse, SseStream};
@@ -32,10 +32,25 @@ pub(in crate::outbound) type Events = BoxStream<'static, Result<Event, Failure>>
 pub(in crate::outbound) struct Event {
     /// The message, if the event carries anything.
     pub(in crate::outbound) frame: Option<Result<Frame, Failure>>,
-    /// Where to resume after it.
+    /// Where to resume after it; empty: nowhere.
     pub(in crate::outbound) id: Option<String>,
     /// How long to wait before resuming, from now on.
     pub(in crate::outbound) retry: Option<Duration>,
+}
+
+/// How far a stream has been read: what `Last-Event-ID` says when it is asked for again.
+/// An id that no header can hold is none.
+#[derive(Clone, Debug, Default)]
+pub(in crate::outbound) struct LastEvent(pub(super) Option<HeaderValue>);
+
+impl LastEvent {
+    /// This event has been read.
+    pub(super) fn read(&mut self, event: &Event) {
+        if let Some(id) = &event.id {
+            let id = Some(id.as_bytes()).filter(|id| !id.is_empty());
+            self.0 = id.and_then(|id| HeaderValue::from_bytes(id).ok());
+        }
+    }
 }
 
 /// A successful response, by its shape.
@@ -194,4 +209,30 @@ fn cut(_: hyper::Error) -> Failure {
 
 fn too_long() -> Failure {
     Failure::protocol(format!("sent a message over {} MiB", MESSAGE_LIMIT >> 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_asked_for_again_from_the_last_id_that_can_be_said() {
+        let mut last = LastEvent::default();
+        for (id, said) in [
+            (Some("1"), Some("1")),
+            (None, Some("1")),
+            (Some("größe"), Some("größe")),
+            (Some("a\u{1}b"), None),
+            (Some("2"), Some("2")),
+            (Some(""), None),
+        ] {
+            last.read(&Event {
+                frame: None,
+                id: id.map(str::to_owned),
+                retry: None,
+            });
+            let told = last.0.as_ref().map(HeaderValue::as_bytes);
+            assert_eq!(told, said.map(str::as_bytes), "{id:?}");
+        }
+    }
 }

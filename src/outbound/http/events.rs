@@ -5,15 +5,19 @@ use futures::StreamExt;
 use http::StatusCode;
 use tokio::sync::Notify;
 
-use super::{body, link::HttpLink};
+use super::{
+    body::{self, LastEvent},
+    link::HttpLink,
+};
 use crate::{
     config::RestartSettings,
-    outbound::{Failure, link::Link, pause::Pause},
+    outbound::{Failure, link::Link, pause::Pause, subscriptions::Subscriptions},
     telemetry::Outcome,
 };
 
 /// Follows the stream until the connection is given up, and tells `changed` of each
-/// beginning. Returns early when the child offers none, which is normal.
+/// beginning, and subscribers of each but the first, unless the child goes on where it
+/// left off. Returns early when the child offers none, which is normal.
 ///
 /// # Errors
 ///
@@ -21,22 +25,28 @@ use crate::{
 pub(in crate::outbound) async fn follow(
     link: HttpLink,
     changed: &Notify,
+    subscriptions: Option<&Subscriptions>,
     clocks: &RestartSettings,
 ) -> Result<(), Failure> {
     let way = Link::Http(link.clone());
-    let mut last_event = None;
+    let mut last_event = LastEvent::default();
     let mut pause = Pause::new(clocks);
     let mut offered = false;
     loop {
-        match link.open_events(last_event.as_deref()).await {
+        match link.open_events(&last_event).await {
             Ok(response) if response.status() == StatusCode::OK => {
+                if let Some(subscriptions) = subscriptions.filter(|_| offered)
+                    && last_event.0.is_none()
+                {
+                    subscriptions.unheard();
+                }
                 offered = true;
                 pause.begins();
                 changed.notify_one();
                 let mut events = body::events(response.into_body());
                 // A broken stream is opened again; what it broke on is not told.
                 while let Some(Ok(event)) = events.next().await {
-                    last_event = event.id.or(last_event);
+                    last_event.read(&event);
                     match event.frame {
                         Some(Ok(frame)) => link.unasked().sort(frame, &way),
                         Some(Err(_)) => link.unasked().dropped(),

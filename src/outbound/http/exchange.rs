@@ -7,6 +7,7 @@ use futures::StreamExt;
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{
     body::{self, Gathered, Shape},
@@ -40,6 +41,8 @@ pub struct HttpExchange {
     state: State,
     refused: bool,
     slot: Option<Slot>,
+    /// What the child takes back on other streams, once it has asked something on this.
+    taken_back: Option<broadcast::Receiver<Frame>>,
 }
 
 enum State {
@@ -73,6 +76,7 @@ impl HttpExchange {
             state: State::Sent,
             refused: false,
             slot,
+            taken_back: None,
         }
     }
 
@@ -157,7 +161,14 @@ impl HttpExchange {
                 }
             }
             State::Events(events) => loop {
-                let Some(event) = events.next().await else {
+                let event = tokio::select! {
+                    biased;
+                    taken_back = other_streams(&mut self.taken_back) => {
+                        return Ok(Part::Aside(taken_back));
+                    }
+                    event = events.next() => event,
+                };
+                let Some(event) = event else {
                     return Err(Failure::transport(
                         "ended its event stream before it answered",
                     ));
@@ -170,18 +181,18 @@ impl HttpExchange {
                         return Ok(Part::Answer(frame));
                     }
                     (Kind::Result | Kind::Error, _) => self.link.unasked().dropped(),
-                    (Kind::Request, Some(method)) if method == "ping" => {
-                        let id = frame.id().unwrap_or("null");
-                        self.link.reply(result_answer(id, "{}"));
-                    }
                     (Kind::Request, _) => {
-                        let link = Link::Http(self.link.clone());
-                        return Ok(Part::Request(Question::new(frame, link)));
+                        if let Some(question) = asked(frame, &self.link) {
+                            let taken_back = &mut self.taken_back;
+                            taken_back.get_or_insert_with(|| self.link.taken_back());
+                            return Ok(Part::Request(question));
+                        }
                     }
                     // Not of this request: some servers send it on any stream.
                     (_, Some(method))
                         if method.ends_with("/list_changed")
-                            || method == "notifications/resources/updated" =>
+                            || method == "notifications/resources/updated"
+                            || method == "notifications/cancelled" =>
                     {
                         let link = Link::Http(self.link.clone());
                         self.link.unasked().sort(frame.clone(), &link);
@@ -222,6 +233,29 @@ fn answers(frame: &Frame, id: &str) -> bool {
     }
 }
 
+/// The next that the child takes back anywhere; never, where nothing can be meant.
+async fn other_streams(taken_back: &mut Option<broadcast::Receiver<Frame>>) -> Frame {
+    if let Some(taken_back) = taken_back {
+        loop {
+            match taken_back.recv().await {
+                Ok(frame) => return frame,
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// A request of the child's; a ping is answered at once.
+fn asked(request: Frame, link: &HttpLink) -> Option<Question> {
+    if request.method().as_deref() == Some("ping") {
+        link.reply(result_answer(request.id().unwrap_or("null"), "{}"));
+        return None;
+    }
+    Some(Question::new(request, Link::Http(link.clone())))
+}
+
 impl Drop for HttpExchange {
     fn drop(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Done);
@@ -239,18 +273,26 @@ impl Drop for HttpExchange {
         // A modern child learns it from the end of the stream, which goes here.
         let unread = (!modern).then_some(state);
         if let Some(slot) = self.slot.take() {
-            tokio::spawn(held(slot, unread));
+            tokio::spawn(held(self.link.clone(), slot, unread));
         }
     }
 }
 
 /// Keeps the slot of a cancelled request until the child is done with it, as far as
-/// that can be heard.
-async fn held(slot: Slot, unread: Option<State>) {
+/// that can be heard. What it asks meanwhile is answered: nobody does.
+async fn held(link: HttpLink, slot: Slot, unread: Option<State>) {
     let done = async {
         match unread {
             Some(State::Events(followed)) => match followed.into_events() {
-                Some(mut events) => while let Some(Ok(_)) = events.next().await {},
+                Some(mut events) => {
+                    while let Some(Ok(event)) = events.next().await {
+                        if let Some(Ok(frame)) = event.frame
+                            && frame.kind() == Kind::Request
+                        {
+                            asked(frame, &link);
+                        }
+                    }
+                }
                 None => tokio::time::sleep(UNHEARD_GRACE).await,
             },
             Some(State::Message(mut body)) => while let Some(Ok(_)) = body.frame().await {},

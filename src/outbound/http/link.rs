@@ -13,10 +13,10 @@ use http::{
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use super::{challenge::Challenge, client::HttpClient, exchange::HttpExchange};
+use super::{body::LastEvent, challenge::Challenge, client::HttpClient, exchange::HttpExchange};
 use crate::{
     identity::Identity,
     outbound::{Failure, Outgoing, slots::Slot, unasked::Unasked},
@@ -33,6 +33,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many of these may be on their way: more than calls ask at once. A child that asks
 /// and asks, and does not take the answers, is not answered for ever.
 const REPLIES: usize = 256;
+/// How much of what the child takes back may wait for those that have been asked.
+const TAKEN_BACK: usize = 64;
 /// How long the child may take to end a session. It is part of our own end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,8 @@ struct Inner {
     /// Where the child has sent us, on its own origin.
     moved: OnceLock<Uri>,
     streams: Streams,
+    /// What the child takes back of what it has asked.
+    taken_back: broadcast::Sender<Frame>,
     closed: CancellationToken,
 }
 
@@ -117,6 +121,7 @@ impl HttpLink {
             version: OnceLock::new(),
             moved: OnceLock::new(),
             streams: Streams::default(),
+            taken_back: broadcast::Sender::new(TAKEN_BACK),
             closed: CancellationToken::new(),
         }))
     }
@@ -148,6 +153,17 @@ impl HttpLink {
     /// The control plane's streams.
     pub(in crate::outbound) fn streams(&self) -> &Streams {
         &self.0.streams
+    }
+
+    /// Hears what the child takes back of what it has asked, on whichever stream.
+    pub(super) fn taken_back(&self) -> broadcast::Receiver<Frame> {
+        self.0.taken_back.subscribe()
+    }
+
+    /// The child takes back what it has asked: its `notifications/cancelled`.
+    pub(in crate::outbound) fn takes_back(&self, message: Frame) {
+        // Without a receiver nothing is asked: not an error.
+        let _ = self.0.taken_back.send(message);
     }
 
     /// Cancelled when this connection is given up.
@@ -217,13 +233,13 @@ impl HttpLink {
     /// When no response came, or a second 401.
     pub(in crate::outbound) async fn open_events(
         &self,
-        last_event: Option<&str>,
+        last_event: &LastEvent,
     ) -> Result<Response<Incoming>, Failure> {
         let mut request = self.request(Method::GET, Full::default());
         let all = request.headers_mut();
         all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
-            all.insert(headers::LAST_EVENT_ID, id);
+        if let Some(id) = &last_event.0 {
+            all.insert(headers::LAST_EVENT_ID, id.clone());
         }
         self.send(request).await
     }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tracing::debug;
 
 use super::{
-    body::{self, Event, Events, Shape},
+    body::{self, Event, Events, LastEvent, Shape},
     link::HttpLink,
 };
 use crate::{outbound::Failure, telemetry::Outcome};
@@ -25,7 +25,7 @@ pub(super) struct Followed {
     link: HttpLink,
     events: Events,
     /// Where the child can go on, if it has said so.
-    last_event: Option<String>,
+    last_event: LastEvent,
     retry: Duration,
     in_vain: u32,
     /// The stream that is being asked for, and how the one before it ended.
@@ -50,7 +50,7 @@ impl Followed {
         Self {
             link,
             events,
-            last_event: None,
+            last_event: LastEvent::default(),
             retry: RETRY,
             in_vain: 0,
             reopening: None,
@@ -84,7 +84,7 @@ impl Followed {
                 Some(Err(failure)) => Some(failure),
                 None => None,
             };
-            if self.last_event.is_none() || self.in_vain >= IN_VAIN || self.link.is_modern() {
+            if self.last_event.0.is_none() || self.in_vain >= IN_VAIN || self.link.is_modern() {
                 return lost.map(Err);
             }
             self.reopen(lost);
@@ -99,9 +99,7 @@ impl Followed {
 
     fn note(&mut self, event: &Event) {
         self.in_vain = 0;
-        if let Some(id) = &event.id {
-            self.last_event = Some(id.clone()).filter(|id| !id.is_empty());
-        }
+        self.last_event.read(event);
         if let Some(retry) = event.retry {
             self.retry = retry.max(LEAST_RETRY);
         }
@@ -114,7 +112,7 @@ impl Followed {
         debug!(?pause, "a child has let go of a stream before its answer");
         let reopening = async move {
             tokio::time::sleep(pause).await;
-            match link.open_events(last_event.as_deref()).await {
+            match link.open_events(&last_event).await {
                 Ok(response) if response.status() == StatusCode::OK => {
                     match body::shape(&response) {
                         Ok(Shape::Events) => Reopened::Stream(body::events(response.into_body())),

@@ -14,8 +14,9 @@ use super::{exchange::SseExchange, stream};
 use crate::outbound::{
     Failure, Outgoing,
     http::{ASIDE_TIMEOUT, HttpLink, Remote, body},
+    link::Link,
     slots::Slot,
-    stdio::Pipe,
+    stdio::{Pipe, Reader},
     unasked::Unasked,
 };
 use crate::protocol::Frame;
@@ -43,14 +44,18 @@ pub(super) enum Endpoint {
 impl SseLink {
     /// Opens the stream; what is sent meanwhile waits for the endpoint.
     pub(in crate::outbound) fn open(remote: Remote, unasked: Unasked) -> Self {
-        let (reader, outgoing) = Pipe::open(unasked.clone());
+        let (pipe, outgoing) = Pipe::open(unasked.clone());
         let (named, endpoint) = watch::channel(Endpoint::Unnamed);
         let link = Self {
-            pipe: reader.pipe.clone(),
+            pipe: pipe.clone(),
             endpoint,
             spoken: Arc::default(),
         };
         let spoken = Arc::clone(&link.spoken);
+        let reader = Reader {
+            pipe,
+            way: Link::Sse(link.clone()),
+        };
         tokio::spawn(stream::read(remote, unasked, reader, named, spoken));
         tokio::spawn(link.clone().carry(outgoing));
         link
@@ -66,7 +71,8 @@ impl SseLink {
         request: &Outgoing<'_>,
         slot: Option<Slot>,
     ) -> Result<SseExchange, Failure> {
-        let expected = self.pipe.expect(request.number, slot);
+        let way = Link::Sse(self.clone());
+        let expected = self.pipe.expect(request.number, slot, way);
         // After that: the closing reader empties the table once.
         if self.closed().is_cancelled() {
             expected.forget();
@@ -82,9 +88,12 @@ impl SseLink {
         self.pipe.send(message)
     }
 
-    /// Gives the child an answer to a request of its own.
+    /// Gives the child an answer to a request of its own. None waits for another.
     pub(in crate::outbound) fn reply(&self, answer: Frame) {
-        self.pipe.reply(answer);
+        // Whoever asks has named it: that comes first on the stream.
+        if let Endpoint::Named(link) = &*self.endpoint.borrow() {
+            link.reply(answer);
+        }
     }
 
     /// Where messages outside of any request go.

@@ -17,7 +17,7 @@ use crate::{
         Failure,
         http::{
             HttpLink, Remote,
-            body::{self, Shape},
+            body::{self, LastEvent, Shape},
         },
         stdio::Reader,
         unasked::Unasked,
@@ -71,7 +71,7 @@ async fn open(
     unasked: &Unasked,
 ) -> Result<(HttpLink, BoxStream<'static, Result<Sse, Failure>>), Failure> {
     let asking = HttpLink::new(remote.clone(), unasked.clone());
-    let response = asking.open_events(None).await?;
+    let response = asking.open_events(&LastEvent::default()).await?;
     let status = response.status();
     if matches!(status.as_u16(), 400 | 404..=406) {
         return Err(Failure::protocol(format!(

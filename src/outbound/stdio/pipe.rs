@@ -76,16 +76,18 @@ impl Pipe {
         stdout: impl AsyncRead + Send + Unpin + 'static,
         unasked: Unasked,
     ) -> Self {
-        let (reader, outgoing) = Self::open(unasked);
-        let pipe = reader.pipe.clone();
+        let (pipe, outgoing) = Self::open(unasked);
+        let reader = Reader {
+            pipe: pipe.clone(),
+            way: Link::Pipe(pipe.clone()),
+        };
         tokio::spawn(write(stdin, outgoing, pipe.closed.clone()));
         tokio::spawn(reader.run(stdout));
         pipe
     }
 
-    /// A pipe whose ends are elsewhere: what hears the child, and what is to be carried
-    /// to it.
-    pub(in crate::outbound) fn open(unasked: Unasked) -> (Reader, mpsc::Receiver<Bytes>) {
+    /// A pipe whose ends are elsewhere, and what is to be carried to the child.
+    pub(in crate::outbound) fn open(unasked: Unasked) -> (Self, mpsc::Receiver<Bytes>) {
         let (out, outgoing) = mpsc::channel(OUTGOING);
         let pipe = Self {
             out,
@@ -94,7 +96,7 @@ impl Pipe {
             junk: Arc::default(),
             unasked: Arc::new(unasked),
         };
-        (Reader { pipe }, outgoing)
+        (pipe, outgoing)
     }
 
     /// Sends a request. `slot` is held until the child is done with it.
@@ -107,7 +109,7 @@ impl Pipe {
         request: &Outgoing<'_>,
         slot: Option<Slot>,
     ) -> Result<PipeExchange, Failure> {
-        let exchange = self.expect(request.number, slot);
+        let exchange = self.expect(request.number, slot, Link::Pipe(self.clone()));
         // After that: the closing reader empties the table once.
         let refused = match self.out.try_send(on_one_line(request.frame.clone())) {
             Ok(()) if !self.closed.is_cancelled() => return Ok(exchange),
@@ -121,8 +123,13 @@ impl Pipe {
     }
 
     /// Expects the answer to a request that is to be sent. `slot` is held until the
-    /// child is done with it.
-    pub(in crate::outbound) fn expect(&self, number: u64, slot: Option<Slot>) -> PipeExchange {
+    /// child is done with it; `way` is the one by which the child is answered.
+    pub(in crate::outbound) fn expect(
+        &self,
+        number: u64,
+        slot: Option<Slot>,
+        way: Link,
+    ) -> PipeExchange {
         let (answer_to, answer) = oneshot::channel();
         let (asides_to, asides) = mpsc::channel(ASIDES);
         let waiter = Waiter {
@@ -136,6 +143,7 @@ impl Pipe {
         self.pending.insert(number, pending);
         PipeExchange {
             pipe: self.clone(),
+            way,
             number,
             answer,
             asides,
@@ -201,6 +209,7 @@ impl Pipe {
 #[derive(Debug)]
 pub struct PipeExchange {
     pipe: Pipe,
+    way: Link,
     number: u64,
     answer: oneshot::Receiver<Frame>,
     asides: mpsc::Receiver<Frame>,
@@ -243,7 +252,7 @@ impl PipeExchange {
 impl PipeExchange {
     fn said(&self, aside: Frame) -> Part {
         match aside.kind() {
-            Kind::Request => Part::Request(Question::new(aside, Link::Pipe(self.pipe.clone()))),
+            Kind::Request => Part::Request(Question::new(aside, self.way.clone())),
             _ => Part::Aside(aside),
         }
     }
@@ -266,6 +275,8 @@ impl Drop for PipeExchange {
 pub(in crate::outbound) struct Reader {
     /// The pipe by which they come.
     pub(in crate::outbound) pipe: Pipe,
+    /// The way by which the child is answered.
+    pub(in crate::outbound) way: Link,
 }
 
 impl Reader {
@@ -361,7 +372,7 @@ impl Reader {
                 if let Err(TrySendError::Full(frame) | TrySendError::Closed(frame)) =
                     waiter.asides.try_send(frame)
                 {
-                    drop(Question::new(frame, Link::Pipe(self.pipe.clone())));
+                    drop(Question::new(frame, self.way.clone()));
                 }
             }
             None => self.unasked_message(frame),
@@ -379,11 +390,12 @@ impl Reader {
         self.unasked_message(frame);
     }
 
+    /// The only request of a client that the child works on, if anybody waits for it. One
+    /// that is cancelled counts: the child may still speak of it.
     fn only_waiting(&self) -> Option<u64> {
-        let is_call = |pending: &Pending| pending.waiter.is_some() && pending.slot.is_some();
-        let mut waiting = self.pipe.pending.iter().filter(|one| is_call(one));
-        let only = waiting.next().map(|p| *p.key());
-        only.filter(|_| waiting.next().is_none())
+        let mut calls = self.pipe.pending.iter().filter(|one| one.slot.is_some());
+        let (number, waits) = calls.next().map(|one| (*one.key(), one.waiter.is_some()))?;
+        (waits && calls.next().is_none()).then_some(number)
     }
 
     fn aside(&self, number: u64, frame: Frame) {
@@ -399,8 +411,7 @@ impl Reader {
     }
 
     fn unasked_message(&self, frame: Frame) {
-        let link = Link::Pipe(self.pipe.clone());
-        self.pipe.unasked.sort(frame, &link);
+        self.pipe.unasked.sort(frame, &self.way);
     }
 }
 
@@ -551,6 +562,33 @@ mod tests {
         child_out.write_all(asks).await.unwrap();
         let refused = said(&mut child_in).await;
         assert!(refused.contains("dedicated"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_may_belong_to_a_cancelled_call_goes_to_no_other() {
+        let (pipe, mut child_in, mut child_out, mut heard) = pipe();
+        let one = call(&pipe, 1).await;
+        let mut two = call(&pipe, 2).await;
+        for _ in 0..2 {
+            said(&mut child_in).await;
+        }
+        drop(one);
+        assert!(said(&mut child_in).await.contains("cancelled"));
+
+        let says = "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"roots/list\"}\n\
+            {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\"}}\n";
+        child_out.write_all(says.as_bytes()).await.unwrap();
+
+        let refused = tokio::select! {
+            part = two.next() => panic!("{part:?}"),
+            refused = said(&mut child_in) => refused,
+        };
+        assert!(refused.contains("\"id\":5,\"error\""), "{refused}");
+        assert_eq!(heard.recv().await.unwrap().child.as_str(), "child");
+        let id = call_id(2);
+        let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n");
+        child_out.write_all(answer.as_bytes()).await.unwrap();
+        assert!(matches!(two.next().await.unwrap(), Part::Answer(_)));
     }
 
     #[tokio::test]

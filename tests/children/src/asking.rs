@@ -88,6 +88,8 @@ struct Ask {
     complete: Option<PathBuf>,
     /// It is asked by refusing the call.
     required: bool,
+    /// That is said on the stream of the session, and the call ends when this file exists.
+    elsewhere: Option<PathBuf>,
     /// It is asked when this file exists, and the call has been answered before.
     outside: Option<PathBuf>,
 }
@@ -117,12 +119,12 @@ pub async fn ask(
     match asker.era {
         _ if ask.required => required(&ask),
         Era::Legacy if ask.outside.is_some() => outside(server, ask, asker, out),
-        Era::Legacy => directly(server, ask, out).await,
+        Era::Legacy => directly(server, ask, asker, out).await,
         Era::Modern => by_answer(&ask, message, params),
     }
 }
 
-async fn directly(server: &Server, ask: Ask, out: &Outbox) -> Reply {
+async fn directly(server: &Server, ask: Ask, asker: &Asker, out: &Outbox) -> Reply {
     let key = &ask.key;
     let mut unfinished = Unfinished::of(server, key);
     let mut answers = Vec::new();
@@ -138,7 +140,14 @@ async fn directly(server: &Server, ask: Ask, out: &Outbox) -> Reply {
             if let Some(file) = &ask.withdraw {
                 until_exists(file).await;
                 let taken_back = format!(r#"{{"requestId":{id},"reason":"told to"}}"#);
-                send(out, notification("notifications/cancelled", &taken_back));
+                let taken_back = notification("notifications/cancelled", &taken_back);
+                match (&ask.elsewhere, asker.headers.get("mcp-session-id")) {
+                    (Some(file), Some(session)) => {
+                        let _ = server.asking.outside.send((session.clone(), taken_back));
+                        until_exists(file).await;
+                    }
+                    _ => send(out, taken_back),
+                }
                 unfinished.finish();
                 return structured(Era::Legacy, r#"{"withdrawn":true}"#);
             }

@@ -295,7 +295,9 @@ impl Http {
                 Ok(session) => session,
                 Err(refused) => return *refused,
             };
-            if let ("notifications/cancelled", Some(id)) = (method, &params.request_id) {
+            if let ("notifications/cancelled", Some(id)) = (method, &params.request_id)
+                && !self.server.options.ignore_cancel
+            {
                 session.cancel(id.get());
             }
         }

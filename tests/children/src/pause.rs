@@ -28,7 +28,7 @@ pub async fn call(server: &Server, arguments: &str, asker: &Asker, out: &Outbox)
             notification("notifications/message", &params.to_string()),
         );
     };
-    let mut unfinished = Unfinished::new(server, &key);
+    let mut unfinished = Unfinished::of(server, &key);
     say("before");
     server.journal.note("paused", json!({"key": key}));
     until_exists(&until).await;

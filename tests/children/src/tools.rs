@@ -153,18 +153,7 @@ pub struct Unfinished<'a> {
 }
 
 impl<'a> Unfinished<'a> {
-    /// A call that the journal knows by this word.
-    pub fn new(server: &'a Server, key: &'a str) -> Self {
-        Self {
-            server,
-            key,
-            finished: false,
-        }
-    }
-}
-
-impl<'a> Unfinished<'a> {
-    /// One that begins.
+    /// One that begins, and that the journal knows by this word.
     pub fn of(server: &'a Server, key: &'a str) -> Self {
         Self {
             server,
@@ -191,11 +180,7 @@ impl Drop for Unfinished<'_> {
 
 async fn slow(server: &Server, arguments: &str, era: Era) -> Reply {
     let slow: Slow = parsed(arguments);
-    let mut unfinished = Unfinished {
-        server,
-        key: &slow.key,
-        finished: false,
-    };
+    let mut unfinished = Unfinished::of(server, &slow.key);
     server.journal.note("slow", json!({"key": slow.key}));
     match &slow.until {
         Some(path) => until_exists(path).await,
