@@ -447,10 +447,22 @@ async fn a_change_that_is_taken_back_in_time_leaves_the_child_alone() {
     assert_eq!((&child["state"], pid(&child)), (&json!("ready"), old));
 }
 
-/// What waits for a child that is being started is not turned away for its sake.
 #[tokio::test]
 async fn a_call_for_which_a_child_is_being_started_is_its_successors() {
-    let lazy = |child: Child| child.key("lazy", true).key("idleTimeout", "200ms");
+    is_its_successors(Era::Modern, "tools/call", r#"{"name":"child__tool"}"#).await;
+}
+
+#[tokio::test]
+async fn a_subscription_for_which_a_child_is_being_started_is_its_successors() {
+    is_its_successors(Era::Legacy, "resources/subscribe", r#"{"uri":"test://a"}"#).await;
+}
+
+/// What waits for a child that is being started is not turned away for its sake.
+async fn is_its_successors(era: Era, method: &str, params: &str) {
+    let lazy = |child: Child| {
+        let child = child.option("--resource", "test://a").flag("--subscribe");
+        child.key("lazy", true).key("idleTimeout", "200ms")
+    };
     let mut mux = Fleet::new()
         .stdio("child", lazy(with_tools(&["tool"]).gated()))
         .over(Door::Http)
@@ -459,8 +471,8 @@ async fn a_call_for_which_a_child_is_being_started_is_its_successors() {
     mux.until_child("child", "is idle", |child| child["state"] == "idle")
         .await;
     fs::remove_file(mux.path("child.gate")).expect("the gate is closed");
-    let mut client = mux.client(Era::Modern).await;
-    let call = client.begin_call("child__tool", "{}").await;
+    let mut client = mux.client(era).await;
+    let call = client.begin(method, params).await;
     let started = async |count| {
         eventually("a process starts", async || {
             (mux.journal("child").of("started").len() == count).then_some(())
@@ -476,7 +488,8 @@ async fn a_call_for_which_a_child_is_being_started_is_its_successors() {
     started(3).await;
     mux.open_gate("other");
 
-    client.finish(call).await.content();
+    let answer = client.finish(call).await;
+    assert!(!answer.result().contains("failure"), "{}", answer.frame);
 }
 
 /// It has nothing to lose, and what it was listed with stays listed.

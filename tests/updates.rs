@@ -12,7 +12,7 @@ use support::{
     Child, Client, Door, Era, Fleet, Multiplexer,
     client::LEGACY_VERSION,
     eventually,
-    http::{Http, With as _, request},
+    http::{ClosedPort, Http, With as _, request},
     journal::Journal,
     wire::{member, method},
 };
@@ -656,4 +656,24 @@ async fn server_everything_tells_of_updates() {
         assert_eq!(method(&told).as_deref(), Some(UPDATED));
         assert_eq!(self::uri(&told), uri);
     }
+}
+
+#[tokio::test]
+async fn a_subscription_to_a_child_that_was_never_there_is_told_and_counted() {
+    let closed = ClosedPort::pick();
+    let entry = json!({"url": closed.url("/mcp")});
+    let mux = Fleet::new().entry("child", entry).over(Door::Http).await;
+    let mut client = Client::over_http(mux.at("/mcp/child"), Era::Legacy).await;
+
+    let params = r#"{"uri":"test://a"}"#;
+    let answer = client.request("resources/subscribe", params).await;
+
+    let told: Value = serde_json::from_str(&answer.frame).expect("JSON");
+    assert_eq!(told["error"]["data"]["kind"], "unavailable", "{told}");
+    let labels = [
+        ("method", "resources/subscribe"),
+        ("outcome", "unavailable"),
+    ];
+    let counted = mux.metrics().await.sum("requests_total", &labels);
+    assert_eq!(counted, 1.0);
 }

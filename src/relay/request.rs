@@ -100,7 +100,9 @@ impl Relay {
                 return Reply::Whole(error.answer(Some(id)).into_bytes());
             }
             Err(Unrouted::Unlisted(child, waited)) => {
-                return unlisted(method, id, caller.era, &child, began, waited);
+                let failure = unlisted(method, &child, began, waited);
+                let told = failure::answer(method, id, caller.era, child.name(), &failure);
+                return Reply::Whole(told.into_bytes());
             }
         };
         // Made for what the client saw listed: only with that are its headers compared.
@@ -311,15 +313,14 @@ fn is_mismatch(answered: &Answered) -> bool {
     frame.and_then(|frame| answer::error_code(&frame)) == Some(code::HEADER_MISMATCH)
 }
 
-/// A child that has never been listed: whether it has such a thing, nobody knows.
-fn unlisted(
+/// A child that has never been listed: whether it has such a thing, nobody knows. The
+/// request is settled.
+pub(super) fn unlisted(
     method: Method,
-    id: &str,
-    era: Era,
     child: &Arc<Child>,
     began: Instant,
     waited: Duration,
-) -> Reply {
+) -> Failure {
     let failure = match child.callable() {
         Err(failure) => failure,
         Ok(_) => Failure::unavailable("has not been listed yet", None),
@@ -329,5 +330,5 @@ fn unlisted(
     let mut settlement = Settlement::new(needless, method, tool, began);
     settlement.has_waited(waited);
     settlement.failed(None, &failure);
-    Reply::Whole(failure::answer(method, id, era, child.name(), &failure).into_bytes())
+    failure
 }

@@ -9,6 +9,7 @@ use super::{
     call::patience,
     deadline::Deadline,
     failure,
+    request::unlisted,
     route::{Routed, Unrouted, Wanted},
     settle::Settlement,
 };
@@ -42,37 +43,49 @@ impl Relay {
             failure::answer(METHOD, id, caller.era, child.name(), failure)
         };
         let wanted = Wanted::resource(uri, caller);
-        let found = wanted.find(&self.fleet).await;
-        let Routed {
-            child: entry,
-            route,
-            waited,
-        } = match found {
+        let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => return Err(error.answer(Some(id))),
-            Err(Unrouted::Unlisted(child, _)) => {
-                let unlisted = || Failure::unavailable("has not been listed yet", None);
-                let failure = child.callable().err().unwrap_or_else(unlisted);
+            Err(Unrouted::Unlisted(child, waited)) => {
+                let failure = unlisted(METHOD, &child, began, waited);
                 return Err(told(&child, &failure));
             }
         };
         let settles = |one| Settlement::new(one, METHOD, None, began);
-        let (child, need) = match entry.for_session(caller.session.as_ref()) {
-            Ok(one) => one,
-            Err(failure) => {
-                settles((Arc::clone(&entry), Need::of_no_account())).failed(None, &failure);
-                return Err(told(&entry, &failure));
+        let (child, route, connection, mut settlement) = loop {
+            let Routed {
+                child: entry,
+                route,
+                waited,
+            } = routed;
+            let (child, need) = match entry.for_session(caller.session.as_ref()) {
+                Ok(one) => one,
+                Err(failure) => {
+                    if let Some(next) = wanted.successor(&self.fleet, &entry) {
+                        routed = next;
+                        continue;
+                    }
+                    settles((Arc::clone(&entry), Need::of_no_account())).failed(None, &failure);
+                    return Err(told(&entry, &failure));
+                }
+            };
+            let mut settlement = settles((Arc::clone(&child), need));
+            settlement.has_waited(waited);
+            let connection = settlement.waiting(child.callable_soon(patience(&child)));
+            let failure = match connection.await {
+                Ok(connection) => break (child, route, connection, settlement),
+                Err(failure) => failure,
+            };
+            // One that came too late for a child that has gone is its successor's.
+            if let Some(next) = wanted.successor(&self.fleet, &entry) {
+                routed = Routed {
+                    waited: settlement.passed_on(),
+                    ..next
+                };
+                continue;
             }
-        };
-        let mut settlement = settles((Arc::clone(&child), need));
-        settlement.has_waited(waited);
-        let connection = settlement.waiting(child.callable_soon(patience(&child)));
-        let connection = match connection.await {
-            Ok(connection) => connection,
-            Err(failure) => {
-                settlement.failed(None, &failure);
-                return Err(told(&child, &failure));
-            }
+            settlement.failed(None, &failure);
+            return Err(told(&child, &failure));
         };
         if !connection.tells_of_updates() {
             settlement.answered_here(Outcome::RpcError);
