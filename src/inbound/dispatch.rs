@@ -215,6 +215,11 @@ impl Dispatch {
                     session.in_flight.cancel(id);
                 }
             }
+            Some("notifications/progress") => {
+                if let Some(session) = &caller.session {
+                    session.asked().progressed(frame.clone());
+                }
+            }
             Some("notifications/roots/list_changed") => {
                 for child in &self.fleet.snapshot().children {
                     if let Some(session) = &caller.session {

@@ -51,7 +51,7 @@ impl Outside {
         let (session, link) = (session.clone(), link.clone());
         tokio::spawn(async move {
             let answer = tokio::select! {
-                answer = asked.ask(question.frame(), &stream) => answer,
+                answer = asked.ask(question.frame(), &stream, |report| question.progressed(report)) => answer,
                 () = open.withdrawn.cancelled() => return question.withdrawn(),
                 () = link.closed().cancelled() => None,
                 () = session.over() => None,

@@ -46,6 +46,12 @@ impl Question {
             .note(&self.frame, session, way);
     }
 
+    /// Tells the child how far a client is with its answer. Never waits: where the child
+    /// does not read, it is not told.
+    pub fn progressed(&self, report: Frame) {
+        self.link.tell(report);
+    }
+
     /// Gives the child a client's answer.
     pub fn answer(mut self, answer: &Frame) {
         let answer = answer.with_id(self.id()).finish();

@@ -14,7 +14,16 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Abilities, Frame, Kind, error::notification, json::quote};
+use super::{
+    Abilities, Frame, Kind, answer,
+    error::notification,
+    json::{Object, quote},
+    request::meta_key,
+};
+
+/// How many reports of progress may wait for the child that asked. Beyond that it is
+/// told of later ones only.
+const PROGRESS: usize = 16;
 
 /// One session's questions; clones are the same ones.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +32,16 @@ pub struct Asked(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     abilities: OnceLock<Abilities>,
-    open: Mutex<HashMap<String, oneshot::Sender<Frame>>>,
+    open: Mutex<HashMap<String, Waiting>>,
     /// Where the client hears of what belongs to none of its requests.
     stream: Mutex<Option<(u64, mpsc::Sender<Bytes>)>>,
+}
+
+/// Whoever waits for the client.
+#[derive(Debug)]
+struct Waiting {
+    answer: oneshot::Sender<Frame>,
+    progress: mpsc::Sender<Frame>,
 }
 
 impl Asked {
@@ -41,20 +57,49 @@ impl Asked {
 
     /// Puts a request of a child to the client, by `way`. `None` if the client is gone,
     /// or has ended its session. Its drop, before the answer, takes the question back.
-    pub async fn ask(&self, request: &Frame, way: &mpsc::Sender<Bytes>) -> Option<Frame> {
-        let (answers, answer) = oneshot::channel();
+    ///
+    /// The client's progress until then goes to `progressed`, as the child is to read it:
+    /// towards the client its token is ours, too, for children know nothing of each other.
+    pub async fn ask(
+        &self,
+        request: &Frame,
+        way: &mpsc::Sender<Bytes>,
+        progressed: impl Fn(Frame),
+    ) -> Option<Frame> {
+        let (answers, mut answer) = oneshot::channel();
+        let (progress, mut reports) = mpsc::channel(PROGRESS);
         let id = format!("mux-{}", next());
-        self.open().insert(id.clone(), answers);
+        let waiting = Waiting {
+            answer: answers,
+            progress,
+        };
+        self.open().insert(id.clone(), waiting);
         let raw = quote(&id);
+        let token = progress_token(request);
+        let mut request_of_ours = request.with_id(&raw);
+        if let Some(token) = token {
+            request_of_ours.replace(request.range_of(token), raw.as_str());
+        }
         let mut question = Open {
             asked: self,
             id,
             way,
             answered: false,
         };
-        let said = way.send(request.with_id(&raw).finish()).await;
+        let said = way.send(request_of_ours.finish()).await;
         let answer = match said {
-            Ok(()) => answer.await.ok(),
+            Ok(()) => loop {
+                tokio::select! {
+                    biased;
+                    Some(report) = reports.recv() => {
+                        let own = token.and_then(|own| answer::with_progress_token(&report, own));
+                        if let Some(Ok(report)) = own.map(Frame::read) {
+                            progressed(report);
+                        }
+                    }
+                    answer = &mut answer => break answer.ok(),
+                }
+            },
             Err(_) => None,
         };
         question.answered = true;
@@ -70,7 +115,17 @@ impl Asked {
         let open = id.and_then(|id| self.open().remove(&*id));
         if let Some(open) = open {
             // Who asked may just have gone.
-            let _ = open.send(answer);
+            let _ = open.answer.send(answer);
+        }
+    }
+
+    /// Takes the client's report of its progress with an answer.
+    pub fn progressed(&self, report: Frame) {
+        let token = answer::progress_token(&report);
+        if let Some(open) = token.and_then(|id| self.open().get(&id).map(|it| it.progress.clone()))
+        {
+            // The next one says more.
+            let _ = open.try_send(report);
         }
     }
 
@@ -98,13 +153,19 @@ impl Asked {
         *self.stream_place() = None;
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Frame>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stream_place(&self) -> MutexGuard<'_, Option<(u64, mpsc::Sender<Bytes>)>> {
         self.0.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The token by which a request wants to hear of progress, as it stands.
+fn progress_token(request: &Frame) -> Option<&str> {
+    let meta = Object::read(request.body_object()?.get("_meta")?).ok()?;
+    meta.get(meta_key::PROGRESS_TOKEN)
 }
 
 fn next() -> u64 {
@@ -177,7 +238,7 @@ mod tests {
         let (way, mut stream) = mpsc::channel(4);
         let task = tokio::spawn({
             let (mine, way) = (mine.clone(), way.clone());
-            async move { mine.ask(&request(), &way).await }
+            async move { mine.ask(&request(), &way, |_| {}).await }
         });
         let (id, asked) = heard(&mut stream).await;
         assert_eq!(asked.method().as_deref(), Some("roots/list"));
@@ -194,12 +255,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn progress_goes_back_by_the_token_it_was_asked_by() {
+        let asked = Asked::default();
+        let (way, mut stream) = mpsc::channel(4);
+        let (told, mut reports) = mpsc::channel(4);
+        let task = tokio::spawn({
+            let asked = asked.clone();
+            let request = r#"{"jsonrpc":"2.0","id":7,"method":"x","params":{"n":1.10,"_meta":{"progressToken" : 7}}}"#;
+            let request = Frame::made(request.to_owned());
+            async move {
+                let progressed = |report| told.try_send(report).unwrap();
+                asked.ask(&request, &way, progressed).await
+            }
+        });
+        let (id, question) = heard(&mut stream).await;
+        let expected = format!(r#"{{"n":1.10,"_meta":{{"progressToken" : {id}}}}}"#);
+        assert_eq!(question.body(), Some(&*expected));
+        let report = |token: &str| {
+            let params = format!(r#"{{"progressToken":{token},"progress":1e400}}"#);
+            notification("notifications/progress", Some(&params))
+        };
+
+        asked.progressed(report("7"));
+        asked.progressed(report(&id));
+
+        let expected = report("7");
+        assert_eq!(reports.recv().await.unwrap().body(), expected.body());
+        asked.answered(answer(&id));
+        assert!(task.await.unwrap().is_some());
+        assert!(reports.recv().await.is_none());
+        asked.progressed(report(&id));
+    }
+
+    #[tokio::test]
     async fn a_question_that_is_dropped_is_taken_back() {
         let asked = Asked::default();
         let (way, mut stream) = mpsc::channel(4);
         let id = {
             let frame = request();
-            let mut question = pin!(asked.ask(&frame, &way));
+            let mut question = pin!(asked.ask(&frame, &way, |_| {}));
             poll_fn(|cx| {
                 assert!(question.as_mut().poll(cx).is_pending());
                 Poll::Ready(())
@@ -218,12 +312,12 @@ mod tests {
         let asked = Asked::default();
         let (way, stream) = mpsc::channel(4);
         drop(stream);
-        assert!(asked.ask(&request(), &way).await.is_none());
+        assert!(asked.ask(&request(), &way, |_| {}).await.is_none());
 
         let (way, mut stream) = mpsc::channel(4);
         let task = tokio::spawn({
             let asked = asked.clone();
-            async move { asked.ask(&request(), &way).await.is_none() }
+            async move { asked.ask(&request(), &way, |_| {}).await.is_none() }
         });
         heard(&mut stream).await;
         asked.end();

@@ -51,7 +51,7 @@ impl<'a> Asking<'a> {
             .push((question.id().into(), withdrawn.clone()));
         open.push(Box::pin(async move {
             tokio::select! {
-                answer = session.asked().ask(question.frame(), way) => {
+                answer = session.asked().ask(question.frame(), way, |report| question.progressed(report)) => {
                     if let Some(answer) = answer {
                         question.answer(&answer);
                     }
@@ -135,7 +135,7 @@ pub(super) async fn input(
     }
     let answers = requests
         .iter()
-        .map(|request| session.asked().ask(request, way));
+        .map(|request| session.asked().ask(request, way, |_| {}));
     let mut given = Vec::with_capacity(members.len());
     for (member, answer) in members.iter().zip(futures::future::join_all(answers).await) {
         let answer = answer.ok_or(Unanswered::Gone)?;

@@ -10,6 +10,7 @@ mod elicited;
 mod held;
 mod matrix;
 mod outside;
+mod progress;
 mod real;
 mod talker;
 mod trouble;

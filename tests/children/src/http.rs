@@ -204,7 +204,7 @@ async fn receive(
         return StatusCode::ACCEPTED.into_response();
     };
     let Some(id) = message.id.as_deref().map(|id| id.get().to_owned()) else {
-        return http.notification(&headers, &method, &params);
+        return http.notification(&headers, &message, &method, &params);
     };
     http.server
         .journal
@@ -282,10 +282,14 @@ impl Http {
         known.ok_or_else(|| Box::new(unknown_session()))
     }
 
-    fn notification(&self, headers: &HeaderMap, method: &str, params: &Params) -> Response {
-        self.server
-            .journal
-            .note("notification", json!({"method": method}));
+    fn notification(
+        &self,
+        headers: &HeaderMap,
+        message: &Message,
+        method: &str,
+        params: &Params,
+    ) -> Response {
+        self.server.journal.note("notification", message.noted());
         if self.server.options.era != Eras::Modern {
             let session = match self.session(headers) {
                 Ok(session) => session,

@@ -4,7 +4,7 @@
 //! together from such bytes.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 /// A message as it came.
 #[derive(Deserialize, Debug)]
@@ -34,6 +34,11 @@ impl Message {
     /// The bytes of `params`, or those of an empty object.
     pub fn raw_params(&self) -> &str {
         self.params.as_deref().map_or("{}", RawValue::get)
+    }
+
+    /// What the journal says of a notification.
+    pub fn noted(&self) -> Value {
+        json!({"method": self.method, "params": self.raw_params()})
     }
 }
 

@@ -87,6 +87,7 @@ impl Pipe {
         };
         let params = message.params();
         let Some(id) = message.id.as_deref().map(|id| id.get().to_owned()) else {
+            self.server.journal.note("notification", message.noted());
             return self.notification(&method, params.request_id.as_deref().map(|id| id.get()));
         };
         self.server
@@ -118,9 +119,6 @@ impl Pipe {
     }
 
     fn notification(&self, method: &str, cancelled: Option<&str>) {
-        self.server
-            .journal
-            .note("notification", json!({"method": method}));
         match (method, cancelled) {
             ("notifications/cancelled", Some(id)) if !self.server.options.ignore_cancel => {
                 self.session.cancel(id);
