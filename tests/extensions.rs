@@ -125,6 +125,14 @@ async fn a_method_that_nobody_or_several_may_know_is_refused() {
         // Named like the extension of one of them.
         let answered = client.request("skills/list", "{}").await;
         assert_eq!(result(&answered)["method"], "skills/list");
+        // And not of the child that has what it names.
+        let named = r#"{"name":"other__echo"}"#;
+        let answered = result(&client.request("skills/get", named).await);
+        assert_eq!(answered["params"]["name"], "other__echo", "{answered}");
+        assert_eq!(answered["method"], "skills/get");
+        let named = r#"{"name":"skilled__echo"}"#;
+        let answered = result(&client.request("skills/get", named).await);
+        assert_eq!(answered["params"]["name"], "echo", "{answered}");
         // What names a tool is of the tool's child, which has its own name for it.
         let named = r#"{"name":"other__echo"}"#;
         let answered = result(&client.request("vendor/describe", named).await);

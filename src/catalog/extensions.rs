@@ -73,12 +73,19 @@ impl Extensions {
     /// Whose `method` is: of the child that declares an extension of its name (`skills`
     /// or `vendor/skills` for `skills/list`), else of the one that declares any.
     pub fn taker(&self, method: &str) -> Taker {
-        let method = method.strip_prefix("notifications/").unwrap_or(method);
-        let subject = method.split('/').next().unwrap_or_default();
+        let subject = subject(method);
         match self.named(|name| name == subject) {
             Taker::Nobody => one(self.declared.iter()),
             taker => taker,
         }
+    }
+
+    /// Whether `method` may be about something of this child: where any child declares an
+    /// extension of the method's name, only that of those.
+    pub fn may_take(&self, method: &str, child: usize) -> bool {
+        let subject = subject(method);
+        let mut named = self.declaring(|name| name == subject).peekable();
+        named.peek().is_none() || named.any(|(declaring, _)| *declaring == child)
     }
 
     /// Whose a URI of this scheme is that nobody lists: of the child that declares an
@@ -93,10 +100,24 @@ impl Extensions {
 
     /// The child that declares an extension of such a name, its vendor left out.
     fn named(&self, wanted: impl Fn(&str) -> bool) -> Taker {
-        let is_wanted = |id: &String| id.rsplit('/').next().is_some_and(&wanted);
-        let declares = |(_, ids): &&(usize, HashSet<String>)| ids.iter().any(is_wanted);
-        one(self.declared.iter().filter(declares))
+        one(self.declaring(wanted))
     }
+
+    fn declaring(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = &(usize, HashSet<String>)> {
+        let is_wanted = move |id: &String| id.rsplit('/').next().is_some_and(&wanted);
+        self.declared
+            .iter()
+            .filter(move |(_, ids)| ids.iter().any(&is_wanted))
+    }
+}
+
+/// What a method is about, by its own name.
+fn subject(method: &str) -> &str {
+    let method = method.strip_prefix("notifications/").unwrap_or(method);
+    method.split('/').next().unwrap_or_default()
 }
 
 fn one<'a>(mut children: impl Iterator<Item = &'a (usize, HashSet<String>)>) -> Taker {
@@ -168,5 +189,17 @@ mod tests {
         ] {
             assert_eq!(merged(&children).taker(method), taker, "{method}");
         }
+    }
+
+    #[test]
+    fn what_a_method_names_is_of_a_child_that_can_mean_the_method() {
+        let plain = json!({"tools": {}});
+        let skills = json!({"extensions": {"io.modelcontextprotocol/skills": {}}});
+        let ui = json!({"extensions": {"io.modelcontextprotocol/ui": {}}});
+        let all = merged(&[plain, ui, skills.clone(), skills]);
+        let takers = |method| Vec::from([0, 1, 2, 3].map(|child| all.may_take(method, child)));
+        assert_eq!(takers("skills/get"), [false, false, true, true]);
+        assert_eq!(takers("notifications/skills/new"), takers("skills/get"));
+        assert_eq!(takers("vendor/any"), [true; 4]);
     }
 }

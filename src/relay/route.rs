@@ -182,7 +182,11 @@ impl<'a> Wanted<'a> {
                     Primitive::Tool => shown.catalog.route(Primitive::Prompt, self.name),
                     _ => None,
                 };
-                let named = named.or_else(prompt).map(|route| Route {
+                let extensions = shown.catalog.extensions();
+                let may_take = |route: &Route| extensions.may_take(method, route.child);
+                let named = named.filter(may_take);
+                let named = named.or_else(|| prompt().filter(may_take));
+                let named = named.map(|route| Route {
                     repeatable: false,
                     ..route
                 });
