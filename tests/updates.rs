@@ -682,7 +682,8 @@ async fn a_subscription_to_a_child_that_was_never_there_is_told_and_counted() {
     let params = r#"{"uri":"test://a"}"#;
     let answer = client.request("resources/subscribe", params).await;
 
-    assert_eq!(answer.failure_kind(), "unavailable", "{}", answer.frame);
+    let told: Value = serde_json::from_str(&answer.frame).expect("JSON");
+    assert_eq!(told["error"]["data"]["kind"], "unavailable", "{told}");
     let labels = [
         ("method", "resources/subscribe"),
         ("outcome", "unavailable"),

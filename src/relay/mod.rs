@@ -9,6 +9,7 @@ mod asking;
 mod call;
 mod deadline;
 mod failure;
+mod hearing;
 mod held;
 mod long;
 mod method;

@@ -3,6 +3,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{deadline::Deadline, held::Room};
 use crate::{
     outbound::{Connection, Exchange, Failure, Part, Question, taken_back},
@@ -15,6 +17,8 @@ pub(super) const MOST_QUESTIONS: usize = 32;
 const BREATH: Duration = Duration::from_millis(20);
 /// Notifications that are kept for a client that is not there to take them.
 const BACKLOG: usize = 64;
+/// How long they may be together, in bytes.
+const BACKLOG_BYTES: usize = 1 << 20;
 
 /// A call that has been sent.
 pub(super) struct Running {
@@ -23,6 +27,8 @@ pub(super) struct Running {
     pub(super) deadline: Deadline,
     /// What a modern client has to be asked, by the key under which it is.
     questions: Vec<(String, Question)>,
+    /// When what is open now is asked of the client, whatever else the child says.
+    breath_ends: Option<Instant>,
     /// How many there have been.
     asked: usize,
     /// Held from the first of them on.
@@ -38,6 +44,7 @@ impl Running {
             connection,
             deadline,
             questions: Vec::new(),
+            breath_ends: None,
             asked: 0,
             room: None,
             backlog: VecDeque::new(),
@@ -52,9 +59,14 @@ impl Running {
         if self.questions.is_empty() {
             return self.exchange.next().await.map(Some);
         }
-        match tokio::time::timeout(BREATH, self.exchange.next()).await {
-            Ok(part) => part.map(Some),
-            Err(_) => Ok(None),
+        let ends = *self
+            .breath_ends
+            .get_or_insert_with(|| Instant::now() + BREATH);
+        // First: a child that says one thing after the other has always something to say.
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(ends) => Ok(None),
+            part = self.exchange.next() => part.map(Some),
         }
     }
 
@@ -83,6 +95,7 @@ impl Running {
 
     /// Gives the child the client's answers to those questions that it has answered.
     pub(super) fn answer(&mut self, answers: &crate::protocol::json::Object<'_>) {
+        self.breath_ends = None;
         for (key, question) in std::mem::take(&mut self.questions) {
             match answers.get(&key) {
                 Some(result) => question.result(result),
@@ -109,6 +122,7 @@ impl Running {
 
     fn goes_on_if_answered(&mut self) {
         if self.questions.is_empty() {
+            self.breath_ends = None;
             self.deadline.go_on();
         }
     }
@@ -129,6 +143,7 @@ impl Running {
     /// be asked when it comes back. Never returns.
     pub(super) async fn keep(&mut self, abilities: Abilities) {
         let mut ended = self.backlog.iter().any(is_last);
+        let mut bytes = self.backlog.iter().map(bytes_of_aside).sum::<usize>();
         while !ended {
             let part = self.exchange.next().await;
             ended = is_last(&part);
@@ -139,7 +154,9 @@ impl Running {
                     if aside.method().as_deref() == Some("notifications/progress") {
                         self.deadline.progressed();
                     }
-                    if self.backlog.len() < BACKLOG {
+                    let long = aside.bytes().len();
+                    if self.backlog.len() < BACKLOG && bytes + long <= BACKLOG_BYTES {
+                        bytes += long;
                         self.backlog.push_back(Ok(Part::Aside(aside)));
                     }
                 }
@@ -147,6 +164,13 @@ impl Running {
             }
         }
         std::future::pending().await
+    }
+}
+
+fn bytes_of_aside(part: &Result<Part, Failure>) -> usize {
+    match part {
+        Ok(Part::Aside(aside)) => aside.bytes().len(),
+        _ => 0,
     }
 }
 

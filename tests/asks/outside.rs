@@ -99,6 +99,11 @@ async fn a_session_that_ends_leaves_the_child_an_answer() {
     assert_eq!(method(&asked).as_deref(), Some("elicitation/create"));
     drop(client);
     assert!(mux.ended().await.success());
+    let journal = mux.journal("child");
+    let taken_back = |noted: &Value| noted["method"] == "notifications/cancelled";
+    let told =
+        !journal.of("answered").is_empty() || journal.of("notification").iter().any(taken_back);
+    assert!(told, "{:?}", journal.events());
 }
 
 /// Only the session's own connection knows of its client's roots.

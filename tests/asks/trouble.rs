@@ -83,7 +83,7 @@ async fn a_clients_error_reaches_the_child_or_ends_the_call() {
 async fn a_client_that_does_not_answer_is_waited_for_longer_than_the_child() {
     for era in Era::ALL {
         let child = asking(era)
-            .key("callTimeout", "4s")
+            .key("callTimeout", 0)
             .key("maxCallTimeout", "6s");
         let mut mux = one(Door::Http, child).await;
         let mut client = Talker::over_http(&mut mux, Era::Legacy, ALL).await;

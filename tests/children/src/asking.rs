@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    convert::Infallible,
     path::PathBuf,
     sync::{
         Mutex,
@@ -15,11 +16,14 @@ use std::{
 use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
-use tokio::sync::{broadcast, oneshot};
+use tokio::{
+    sync::{broadcast, oneshot},
+    time::sleep,
+};
 
 use crate::{
     message::{Message, Params, Reply, RpcError, notification, quoted},
-    server::{Asker, Era, Outbox, Server, lock, send},
+    server::{Asker, Era, LOOK_AGAIN, Outbox, Server, lock, send},
     tools::{Unfinished, structured, until_exists},
 };
 
@@ -84,6 +88,10 @@ struct Ask {
     key: String,
     /// The question is taken back when this file exists.
     withdraw: Option<PathBuf>,
+    /// So many notifications of 100 kB come before that.
+    notes: usize,
+    /// One notification comes after the other until there is an answer.
+    chatter: bool,
     /// When this file exists, what is done at the URL of the params is done.
     complete: Option<PathBuf>,
     /// It is asked by refusing the call.
@@ -139,6 +147,10 @@ async fn directly(server: &Server, ask: Ask, asker: &Asker, out: &Outbox) -> Rep
             waits.push(answer);
             if let Some(file) = &ask.withdraw {
                 until_exists(file).await;
+                for _ in 0..ask.notes {
+                    let params = format!(r#"{{"x":"{}"}}"#, "x".repeat(100_000));
+                    send(out, notification("notifications/vendor/note", &params));
+                }
                 let taken_back = format!(r#"{{"requestId":{id},"reason":"told to"}}"#);
                 let taken_back = notification("notifications/cancelled", &taken_back);
                 match (&ask.elsewhere, asker.headers.get("mcp-session-id")) {
@@ -152,7 +164,11 @@ async fn directly(server: &Server, ask: Ask, asker: &Asker, out: &Outbox) -> Rep
                 return structured(Era::Legacy, r#"{"withdrawn":true}"#);
             }
         }
-        for answer in join_all(waits).await.into_iter().flatten() {
+        let heard = tokio::select! {
+            heard = join_all(waits) => heard,
+            never = chatter(out), if ask.chatter => match never {},
+        };
+        for answer in heard.into_iter().flatten() {
             server
                 .journal
                 .note("answered", json!({"key": key, "answer": answer}));
@@ -164,6 +180,14 @@ async fn directly(server: &Server, ask: Ask, asker: &Asker, out: &Outbox) -> Rep
         Era::Legacy,
         &format!(r#"{{"answers":[{}]}}"#, answers.join(",")),
     )
+}
+
+async fn chatter(out: &Outbox) -> Infallible {
+    loop {
+        let params = r#"{"level":"debug","data":"chatter"}"#;
+        send(out, notification("notifications/message", params));
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// The result, or the error as a member of that name.
