@@ -218,21 +218,24 @@ async fn two_streams_of_a_session_are_told_apart() {
 async fn a_call_whose_client_is_away_is_taken_back_at_once_when_it_says_so() {
     /// Well below the 30 s for which a client may stay away.
     const AT_ONCE: Duration = Duration::from_secs(25);
+    // One each: what a child on a pipe says soon after a cancelled call may be of that.
     let mux = Fleet::new()
-        .stdio("a", child(Era::Legacy))
+        .stdio("cancelled", child(Era::Legacy))
+        .stdio("deleted", child(Era::Legacy))
         .over(Door::Http)
         .await;
     mux.all_ready().await;
-    let journal = mux.journal("a");
     let never = mux.path("never");
     for (key, ends) in [("cancelled", false), ("deleted", true)] {
+        let journal = mux.journal(key);
         let session = Session::begin(&mux, LEGACY_VERSION).await;
-        let reply = session.call(1, "a__pause", &until(&never, key)).await;
+        let tool = |own: &str| format!("{key}__{own}");
+        let reply = session.call(1, &tool("pause"), &until(&never, key)).await;
         let mut events = reply.events();
         message(&mut events).await.expect("a message");
         drop(events);
         // A way there and back: that the client is gone has been seen meanwhile.
-        session.call(2, "a__echo", "{}").await.answer().await;
+        session.call(2, &tool("echo"), "{}").await.answer().await;
         assert!(journal.of("cancelled").iter().all(|c| c["key"] != key));
         match ends {
             true => session.delete().await,

@@ -35,8 +35,10 @@ pub async fn everywhere(mux: &Multiplexer, client: &mut Client) {
             )*};
         }
         walk! {
-            list call progress log cancel list_changed resource_read updated prompt
-            completion elicitation elicitation_by_url sampling roots errors
+            list call progress log list_changed resource_read updated prompt completion
+            elicitation elicitation_by_url sampling roots errors
+            // Last: what a child on a pipe asks soon after may be of the cancelled call.
+            cancel
         }
     }
     mux.until_metrics("nobody works any more", |metrics| {

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{outbound::Failure, telemetry::Outcome};
 
-/// The pause before a stream is asked for again, where the child has not said one.
-const RETRY: Duration = Duration::from_secs(1);
 /// A child that lets go at once, and says to come at once, is not hammered.
 const LEAST_RETRY: Duration = Duration::from_millis(100);
-/// How often a stream is asked for again in a row without one event coming of it.
+/// How often a stream is asked for again in a row without one event coming of it, where
+/// the child has said when to come: it lets go on purpose. Else it is asked for once, at
+/// once: the child may be gone, and its caller waits to be told.
 const IN_VAIN: u32 = 3;
 
 /// The events of one request, over as many streams as the child sends them on.
@@ -26,7 +26,8 @@ pub(super) struct Followed {
     events: Events,
     /// Where the child can go on, if it has said so.
     last_event: LastEvent,
-    retry: Duration,
+    /// The pause before it is asked for the rest, if it has said one.
+    retry: Option<Duration>,
     in_vain: u32,
     /// The stream that is being asked for, and how the one before it ended.
     reopening: Option<(BoxFuture<'static, Reopened>, Lost)>,
@@ -51,7 +52,7 @@ impl Followed {
             link,
             events,
             last_event: LastEvent::default(),
-            retry: RETRY,
+            retry: None,
             in_vain: 0,
             reopening: None,
         }
@@ -66,7 +67,7 @@ impl Followed {
                 let lost = self.reopening.take().and_then(|(_, lost)| lost);
                 match reopened {
                     Reopened::Stream(events) => self.events = events,
-                    Reopened::NotNow if self.in_vain < IN_VAIN => {
+                    Reopened::NotNow if self.in_vain < self.patience() => {
                         self.reopen(lost);
                         continue;
                     }
@@ -84,11 +85,18 @@ impl Followed {
                 Some(Err(failure)) => Some(failure),
                 None => None,
             };
-            if self.last_event.0.is_none() || self.in_vain >= IN_VAIN || self.link.is_modern() {
+            if self.last_event.0.is_none()
+                || self.in_vain >= self.patience()
+                || self.link.is_modern()
+            {
                 return lost.map(Err);
             }
             self.reopen(lost);
         }
+    }
+
+    fn patience(&self) -> u32 {
+        self.retry.map_or(1, |_| IN_VAIN)
     }
 
     /// What still comes on the stream that is open now, for whoever only wants its end.
@@ -101,14 +109,16 @@ impl Followed {
         self.in_vain = 0;
         self.last_event.read(event);
         if let Some(retry) = event.retry {
-            self.retry = retry.max(LEAST_RETRY);
+            self.retry = Some(retry.max(LEAST_RETRY));
         }
     }
 
     fn reopen(&mut self, lost: Lost) {
         self.in_vain += 1;
         let (link, last_event) = (self.link.clone(), self.last_event.clone());
-        let pause = self.retry;
+        // One that was cut off has not let go: whether it is there is seen at once.
+        let cut = lost.is_some() && self.in_vain == 1;
+        let pause = self.retry.filter(|_| !cut).unwrap_or_default();
         debug!(?pause, "a child has let go of a stream before its answer");
         let reopening = async move {
             tokio::time::sleep(pause).await;
