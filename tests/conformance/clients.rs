@@ -50,3 +50,9 @@ async fn what_a_server_asks_for_comes_back_to_it() {
     let scenario = "sep-2322-client-request-state";
     conforms(Suite::Next, scenario, Some("2026-07-28"), 5).await;
 }
+
+#[tokio::test]
+async fn a_stream_that_a_server_lets_go_of_is_come_back_to_when_it_says() {
+    conforms(Suite::Stable, "sse-retry", None, 3).await;
+    conforms(Suite::Next, "sse-retry", Some("2025-11-25"), 3).await;
+}
