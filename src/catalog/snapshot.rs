@@ -259,11 +259,6 @@ impl Catalog {
         }))
     }
 
-    /// How many tools there are.
-    pub fn tool_count(&self) -> usize {
-        self.tools.len()
-    }
-
     /// Writes the result of a `tools/list` that holds `ours` first (entries with commas
     /// between them), and of all others those that `keep` names.
     pub fn write_tools(

@@ -136,16 +136,17 @@ fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
         .map(str::trim)
 }
 
-/// What follows `/mcp` in a path: nothing, or one name.
+/// What follows `/mcp` in a path: nothing, a child's name, or a group's.
 fn view(path: &str) -> Option<&str> {
     path.strip_prefix("/mcp").filter(|view| is_view(view))
 }
 
 fn is_view(view: &str) -> bool {
-    match view.strip_prefix('/') {
-        Some(name) => !name.is_empty() && !name.contains('/'),
-        None => view.is_empty(),
-    }
+    let Some(name) = view.strip_prefix('/') else {
+        return view.is_empty();
+    };
+    let name = name.strip_prefix("group/").unwrap_or(name);
+    !name.is_empty() && !name.contains('/')
 }
 
 #[cfg(test)]
@@ -195,7 +196,9 @@ mod tests {
         for path in ["/pre/mcp/github", "/mcp/github"] {
             assert_eq!(view(&at(path)).as_deref(), Some("/github"), "{path}");
         }
-        for path in ["/pre", "/mcpx", "/mcp/a/b", "/other"] {
+        let group = view(&at("/mcp/group/dev"));
+        assert_eq!(group.as_deref(), Some("/group/dev"));
+        for path in ["/pre", "/mcpx", "/mcp/a/b", "/mcp/group/a/b", "/other"] {
             assert_eq!(view(&at(path)), None, "{path}");
         }
     }

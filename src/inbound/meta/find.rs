@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Asked, Said, Sight, input, offers::no_child, structured};
+use super::{Asked, Said, input, offers::no_child, structured};
 use crate::{
     catalog::{
         Primitive,
@@ -56,9 +56,8 @@ impl Asked<'_> {
         let index = fleet.index().await;
         let snapshot = fleet.snapshot();
         let caller = &self.requester.caller;
-        let shown = snapshot.view(&caller.view);
-        let shown = shown.map_err(|_| "What this address shows is gone.")?;
-        let sight = Sight::of(shown, caller);
+        let sight = self.sight(&snapshot)?;
+        let shown = sight.shown;
         if let Some(child) = &asked.child
             && shown.position(&child.as_str().into()).is_none()
         {

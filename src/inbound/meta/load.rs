@@ -46,11 +46,7 @@ impl Asked<'_> {
         fleet.settled().await;
         let snapshot = fleet.snapshot();
         let caller = &self.requester.caller;
-        let shown = snapshot.view(&caller.view);
-        let sight = Sight::of(
-            shown.map_err(|_| "What this address shows is gone.")?,
-            caller,
-        );
+        let sight = self.sight(&snapshot)?;
         let route = |name: &String| sight.shown.route(caller, Primitive::Tool, name);
         let unknown = names.iter().filter(|name| route(name).is_none());
         let wrong = unknown.enumerate();
@@ -89,12 +85,7 @@ impl Asked<'_> {
         };
         if let Err(missing) = session.loaded.remove(&names) {
             let snapshot = self.dispatch.fleet.snapshot();
-            let caller = &self.requester.caller;
-            let shown = snapshot.view(&caller.view);
-            let sight = Sight::of(
-                shown.map_err(|_| "What this address shows is gone.")?,
-                caller,
-            );
+            let sight = self.sight(&snapshot)?;
             let wrong = missing
                 .iter()
                 .map(|name| self.not_loaded(&sight, session, name));

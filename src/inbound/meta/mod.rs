@@ -20,8 +20,8 @@ use super::dispatch::{Dispatch, Requester};
 use crate::{
     catalog::{AlwaysListed, MetaTool},
     config::{Mode, Settings},
-    fleet::{Permitted, Shown},
-    protocol::{Caller, Era, Frame, error::result_answer, json::quote},
+    fleet::{Permitted, Shown, Snapshot},
+    protocol::{Era, Frame, error::result_answer, json::quote},
     relay::Reply,
 };
 
@@ -49,15 +49,6 @@ struct Asked<'a> {
 struct Sight<'a> {
     shown: Shown<'a>,
     permitted: Permitted<'a>,
-}
-
-impl<'a> Sight<'a> {
-    fn of(shown: Shown<'a>, caller: &Caller) -> Self {
-        Self {
-            permitted: shown.permitted(caller),
-            shown,
-        }
-    }
 }
 
 impl Meta {
@@ -113,6 +104,17 @@ impl Meta {
 }
 
 impl Asked<'_> {
+    /// What the caller sees of this snapshot.
+    fn sight<'s>(&self, snapshot: &'s Snapshot) -> Result<Sight<'s>, String> {
+        let caller = &self.requester.caller;
+        let shown = snapshot.view(&caller.view);
+        let shown = shown.map_err(|_| "What this address shows is gone.")?;
+        Ok(Sight {
+            permitted: shown.permitted(caller),
+            shown,
+        })
+    }
+
     /// The answer as a result: a structured one stands in its text too, for clients that
     /// read nothing else (MCP, "Structured Content").
     fn answer(&self, said: &Said) -> Bytes {

@@ -53,12 +53,7 @@ impl Asked<'_> {
         let fleet = &self.dispatch.fleet;
         fleet.settled().await;
         let snapshot = fleet.snapshot();
-        let caller = &self.requester.caller;
-        let shown = snapshot.view(&caller.view);
-        let sight = Sight::of(
-            shown.map_err(|_| "What this address shows is gone.")?,
-            caller,
-        );
+        let sight = self.sight(&snapshot)?;
         match &asked.child {
             None => children(&sight),
             Some(child) => tools(&sight, child, asked.offset),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Asked, Said, Sight, input, structured};
+use super::{Asked, Said, input, structured};
 use crate::{fleet::standing, outbound::Phase, protocol::PublicName};
 
 #[derive(Serialize)]
@@ -31,12 +31,7 @@ impl Asked<'_> {
     pub(super) fn status(&self) -> Said {
         let input::Status {} = self.input()?;
         let snapshot = self.dispatch.fleet.snapshot();
-        let caller = &self.requester.caller;
-        let shown = snapshot.view(&caller.view);
-        let sight = Sight::of(
-            shown.map_err(|_| "What this address shows is gone.")?,
-            caller,
-        );
+        let sight = self.sight(&snapshot)?;
         let session = self.requester.session;
         let loaded = session.map(|session| session.loaded.all());
         let mut loaded: Vec<PublicName> = loaded.into_iter().flatten().collect();
