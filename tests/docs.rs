@@ -1,20 +1,20 @@
-//! The README says what the program does: its flags, keys, defaults, variables,
-//! series and JSON are compared with the program itself, in both directions.
+//! The README and the book say what the program does: their flags, keys, defaults,
+//! variables, series and JSON are compared with the program itself, in both directions.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::LazyLock,
     time::Duration,
 };
 
 use mcp_multiplexer::config::{ChildSettings, Settings};
 use serde_json::Value;
 
-const README: &str = include_str!("../README.md");
 const EXAMPLE: &str = include_str!("../mcp_config.example.json");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mcp-multiplexer");
 
@@ -24,17 +24,17 @@ const FOREIGN_VARIABLES: [&str; 5] = ["TZ", "HTTPS_PROXY", "PATH", "HOME", "DISP
 // --- Metrics -----------------------------------------------------------------
 
 #[test]
-fn every_series_stands_in_the_readme_with_its_type_and_labels_and_no_other_does() {
+fn every_series_stands_in_the_docs_with_its_type_and_labels_and_no_other_does() {
     let source = source();
     let in_source = series_of(&source);
-    let in_readme: BTreeMap<_, _> = table("## Metrics")
+    let in_docs: BTreeMap<_, _> = table("# Metrics")
         .into_iter()
         .map(|row| (code(&row[0]), (row[1].clone(), codes(&row[2]))))
         .collect();
     assert!(in_source.len() > 20, "the source is read: {in_source:?}");
-    assert_eq!(in_readme, in_source);
+    assert_eq!(in_docs, in_source);
 
-    let named: BTreeSet<_> = words(README, |c| c.is_ascii_lowercase() || c == '_')
+    let named: BTreeSet<_> = words(docs(), |c| c.is_ascii_lowercase() || c == '_')
         .into_iter()
         .filter(|word| word.starts_with("mcp_multiplexer_"))
         .collect();
@@ -42,8 +42,8 @@ fn every_series_stands_in_the_readme_with_its_type_and_labels_and_no_other_does(
 }
 
 #[test]
-fn every_series_scraped_from_a_running_program_stands_in_the_readme() {
-    let readme: BTreeMap<_, _> = table("## Metrics")
+fn every_series_scraped_from_a_running_program_stands_in_the_docs() {
+    let readme: BTreeMap<_, _> = table("# Metrics")
         .into_iter()
         .map(|row| (code(&row[0]), row[1].clone()))
         .collect();
@@ -128,7 +128,7 @@ fn labels(arguments: &str) -> Vec<String> {
 // --- Flags and variables -----------------------------------------------------
 
 #[test]
-fn every_flag_stands_in_the_readme_and_no_other_does() {
+fn every_flag_stands_in_the_docs_and_no_other_does() {
     let help = help_of("serve");
     let is_flag_character = |c: char| c.is_ascii_lowercase() || c == '-';
     let flags = |text: &str| -> BTreeSet<String> {
@@ -140,7 +140,7 @@ fn every_flag_stands_in_the_readme_and_no_other_does() {
     let mut known = flags(&help);
     assert!(known.len() > 8, "{help}");
     known.insert("--version".into());
-    let described = table("### Flags")
+    let described = table("## Flags")
         .iter()
         .flat_map(|row| flags(&row[0]))
         .collect();
@@ -158,10 +158,10 @@ fn every_flag_stands_in_the_readme_and_no_other_does() {
 
     // Of cargo, `demo`, `tests/run` and a child.
     known.extend(["--release", "--tour", "--long", "--local-timezone"].map(String::from));
-    let stray: Vec<_> = flags(README).difference(&known).cloned().collect();
+    let stray: Vec<_> = flags(docs()).difference(&known).cloned().collect();
     assert_eq!(stray, [""; 0]);
 
-    for row in table("### Flags") {
+    for row in table("## Flags") {
         let (flag, default) = (code(&row[0]), code(&row[1]));
         let flag = flag.split(' ').next().expect("a flag").to_owned();
         if let Some(at) = help
@@ -184,7 +184,7 @@ fn help_of(command: &str) -> String {
 }
 
 #[test]
-fn every_variable_stands_in_the_readme_and_no_other_does() {
+fn every_variable_stands_in_the_docs_and_no_other_does() {
     let is_variable_character = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let ours = |word: &String| {
         [
@@ -204,13 +204,13 @@ fn every_variable_stands_in_the_readme_and_no_other_does() {
         .into_iter()
         .filter(ours)
         .collect();
-    let described: BTreeSet<_> = table("## Environment")
+    let described: BTreeSet<_> = table("# Environment")
         .iter()
         .flat_map(|row| codes(&row[0]))
         .filter(|word| !FOREIGN_VARIABLES.contains(&word.as_str()))
         .collect();
     assert_eq!(described, read);
-    let named: BTreeSet<_> = words(README, is_variable_character)
+    let named: BTreeSet<_> = words(docs(), is_variable_character)
         .into_iter()
         .filter(ours)
         .collect();
@@ -220,7 +220,7 @@ fn every_variable_stands_in_the_readme_and_no_other_does() {
 // --- Configuration -----------------------------------------------------------
 
 #[test]
-fn every_key_stands_in_the_readme_and_no_other_does() {
+fn every_key_stands_in_the_docs_and_no_other_does() {
     let keys = fs::read_to_string("src/config/keys.rs").expect("the keys");
     let of = |list: &str| -> BTreeSet<String> {
         let list = keys
@@ -237,17 +237,17 @@ fn every_key_stands_in_the_readme_and_no_other_does() {
             .flat_map(|row| codes(&row[0]))
             .collect()
     };
-    assert_eq!(in_table("### Top-level keys"), of("TOP"));
-    assert_eq!(in_table("### Entry keys"), of("ENTRY"));
+    assert_eq!(in_table("## Top-level keys"), of("TOP"));
+    assert_eq!(in_table("## Entry keys"), of("ENTRY"));
     assert_eq!(in_table("The keys of `breaker`:"), of("BREAKER"));
     assert_eq!(in_table("The keys of `restart`:"), of("RESTART"));
     for key in of("ENTRY_AUTH") {
-        assert!(README.contains(&format!("`{key}`")), "{key}");
+        assert!(docs().contains(&format!("`{key}`")), "{key}");
     }
 }
 
 #[test]
-fn the_defaults_in_the_readme_are_those_of_the_program() {
+fn the_defaults_in_the_docs_are_those_of_the_program() {
     let text = r#"{"mcpServers": {"a": {"command": "x"}, "b": {"url": "http://h/mcp"}}}"#;
     let settings = load(text);
     let said = |heading, key: &str| {
@@ -275,7 +275,7 @@ fn the_defaults_in_the_readme_are_those_of_the_program() {
         ("maxSessions", &|c| c.max_sessions.to_string()),
     ];
     for (key, value) in entry {
-        assert_eq!(said("### Entry keys", key), both(value), "{key}");
+        assert_eq!(said("## Entry keys", key), both(value), "{key}");
     }
     let breaker: [(&str, &Value); 4] = [
         ("failures", &|c| c.breaker.failures.to_string()),
@@ -295,7 +295,7 @@ fn the_defaults_in_the_readme_are_those_of_the_program() {
         assert_eq!(said("The keys of `restart`:", key), both(value), "{key}");
     }
     let limit = settings.max_name_length.to_string();
-    assert_eq!(said("### Top-level keys", "maxNameLength"), limit);
+    assert_eq!(said("## Top-level keys", "maxNameLength"), limit);
 }
 
 #[test]
@@ -327,13 +327,13 @@ fn every_json_snippet_parses_and_every_configuration_loads_without_a_warning() {
         snippets
             .iter()
             .any(|snippet| snippet.trim() == EXAMPLE.trim()),
-        "the README shows the example as it is"
+        "the docs shows the example as it is"
     );
 }
 
 #[test]
-fn names_are_made_as_the_readme_says() {
-    for row in table("## Names") {
+fn names_are_made_as_the_docs_say() {
+    for row in table("# Names") {
         let (entry, own, public) = (codes_in_order(&row[0]), code(&row[1]), code(&row[2]));
         let chosen = entry
             .get(1)
@@ -350,25 +350,55 @@ fn names_are_made_as_the_readme_says() {
 }
 
 #[test]
-fn every_link_within_the_readme_leads_somewhere() {
-    let anchors: BTreeSet<String> = README
-        .lines()
+fn every_link_within_the_docs_leads_somewhere() {
+    for (path, text) in pages() {
+        for link in text.split("](").skip(1) {
+            let target = link.split(')').next().expect("an end");
+            if target.starts_with("http") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => path.clone(),
+                _ => path.parent().expect("a folder").join(file),
+            };
+            assert!(file.exists(), "{}: {target}", path.display());
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&file).expect("a page");
+                let there = anchors(&text).contains(anchor);
+                assert!(there, "{}: {target}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_page_stands_in_the_summary() {
+    let summary = fs::read_to_string("docs/src/SUMMARY.md").expect("the summary");
+    for (path, _) in pages() {
+        if let Ok(page) = path.strip_prefix("docs/src") {
+            let listed = summary.contains(&format!("({})", page.display()));
+            assert!(
+                listed || page == Path::new("SUMMARY.md"),
+                "{}",
+                page.display()
+            );
+        }
+    }
+}
+
+/// What the headings of a page can be named by.
+fn anchors(page: &str) -> BTreeSet<String> {
+    page.lines()
         .filter_map(|line| line.strip_prefix('#'))
         .map(|heading| {
             let heading = heading.trim_start_matches('#').trim().to_lowercase();
             let kept = heading
                 .chars()
-                .filter(|c| c.is_alphanumeric() || " -".contains(*c));
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
             kept.map(|c| if c == ' ' { '-' } else { c }).collect()
         })
-        .collect();
-    for link in README.split("](").skip(1) {
-        let target = link.split(')').next().expect("an end");
-        match target.strip_prefix('#') {
-            Some(anchor) => assert!(anchors.contains(anchor), "#{anchor}"),
-            None => assert!(Path::new(target).exists(), "{target}"),
-        }
-    }
+        .collect()
 }
 
 /// Loads a text as a configuration, with a value for every variable it names.
@@ -391,19 +421,46 @@ fn load(text: &str) -> Settings {
         })
         .chain(oidc)
         .collect();
-    Settings::from_json(Path::new("README.md"), text, &environment).expect("it loads")
+    Settings::from_json(Path::new("docs.md"), text, &environment).expect("it loads")
 }
 
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 
-// --- Reading the README ------------------------------------------------------
+// --- Reading the docs --------------------------------------------------------
+
+/// All pages as one text.
+fn docs() -> &'static str {
+    static DOCS: LazyLock<String> = LazyLock::new(|| {
+        let texts: Vec<_> = pages().into_iter().map(|(_, text)| text).collect();
+        texts.join("\n")
+    });
+    &DOCS
+}
+
+/// The README and every page of the book, with their paths.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut paths = vec![PathBuf::from("README.md")];
+    let mut folders = vec![PathBuf::from("docs/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                paths.push(path);
+            }
+        }
+    }
+    let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).expect("a page"));
+    paths.into_iter().map(read).collect()
+}
 
 /// The rows of the first table after the line `heading`.
 fn table(heading: &str) -> Vec<Vec<String>> {
-    let mut lines = README.lines().skip_while(|line| *line != heading);
-    assert!(lines.next().is_some(), "{heading:?} stands in the README");
+    let mut lines = docs().lines().skip_while(|line| *line != heading);
+    assert!(lines.next().is_some(), "{heading:?} stands in the docs");
     let rows = lines
         .skip_while(|line| !line.starts_with('|'))
         .take_while(|line| line.starts_with('|'));
@@ -432,7 +489,7 @@ fn code(cell: &str) -> String {
 
 /// The fenced blocks of one language.
 fn snippets(language: &str) -> Vec<String> {
-    let blocks = README.split("\n```").skip(1).step_by(2);
+    let blocks = docs().split("\n```").skip(1).step_by(2);
     blocks
         .filter_map(|block| Some(block.strip_prefix(language)?.trim().to_owned()))
         .collect()
