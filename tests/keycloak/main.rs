@@ -19,5 +19,6 @@ mod keycloak {
     mod outage;
     mod refreshes;
     mod refusals;
+    mod setup;
     mod token;
 }

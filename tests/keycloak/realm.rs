@@ -49,7 +49,8 @@ impl Realm {
         realm
     }
 
-    fn named(keycloak: &Keycloak, name: &str) -> Self {
+    /// One that somebody else makes.
+    pub fn named(keycloak: &Keycloak, name: &str) -> Self {
         Self {
             http: Client::new(),
             origin: keycloak.origin(),
@@ -101,6 +102,12 @@ impl Realm {
         let path = format!("/clients/{}/service-account-user", self.id_of(CLIENT).await);
         let user = self.admin(Method::GET, &path, Value::Null).await;
         user["id"].as_str().expect("a user's id").to_owned()
+    }
+
+    /// Removes a client.
+    pub async fn remove(&self, client: &str) {
+        let path = format!("/clients/{}", self.id_of(client).await);
+        self.admin(Method::DELETE, &path, Value::Null).await;
     }
 
     /// Changes some of what is known of a client.
@@ -185,7 +192,8 @@ impl Realm {
         found[0]["id"].as_str().expect("a client's id").to_owned()
     }
 
-    async fn admin(&self, method: Method, path: &str, body: Value) -> Value {
+    /// Asks the admin API about this realm.
+    pub async fn admin(&self, method: Method, path: &str, body: Value) -> Value {
         let path = format!("/admin/realms/{}{path}", self.name);
         self.ask(method, &path, body).await
     }
