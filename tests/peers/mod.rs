@@ -365,7 +365,7 @@ fn ours(script: &str) -> PathBuf {
         .join(script)
 }
 
-fn installed(path: impl AsRef<OsStr>) -> PathBuf {
+pub fn installed(path: impl AsRef<OsStr>) -> PathBuf {
     folder().join(path.as_ref())
 }
 
