@@ -158,7 +158,9 @@ fn every_flag_stands_in_the_docs_and_no_other_does() {
 
     // Of cargo, `demo`, `tests/run` and a child.
     known.extend(["--release", "--tour", "--long", "--local-timezone"].map(String::from));
-    let stray: Vec<_> = flags(docs()).difference(&known).cloned().collect();
+    // What stands in a shell's block is run, by tests/snippets.rs.
+    let outside = docs().split("\n```").step_by(2).collect::<String>();
+    let stray: Vec<_> = flags(&outside).difference(&known).cloned().collect();
     assert_eq!(stray, [""; 0]);
 
     for row in table("## Flags") {
@@ -428,6 +430,54 @@ fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 
+// --- Lists that are kept beside the code -----------------------------------------
+
+#[test]
+fn every_code_and_status_stands_in_the_docs_and_no_other_does() {
+    let numbers = |heading| -> BTreeSet<i64> {
+        let rows = table(heading).into_iter();
+        rows.map(|row| row[0].parse().expect("a number")).collect()
+    };
+    let errors = fs::read_to_string("src/protocol/error.rs").expect("the codes");
+    let codes = errors.lines().filter_map(|line| {
+        let (_, code) = line
+            .trim()
+            .strip_prefix("pub const ")?
+            .split_once(": i64 = ")?;
+        code.strip_suffix(';')?.parse().ok()
+    });
+    assert_eq!(numbers("## JSON-RPC"), codes.collect());
+
+    let source = source_of("src/inbound");
+    let named = source.split("StatusCode::").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_')?;
+        (100..600).find(|number| constant_of(*number).as_deref() == Some(&rest[..end]))
+    });
+    assert_eq!(numbers("## HTTP"), named.map(i64::from).collect());
+}
+
+/// How the crate `http` names a status.
+fn constant_of(status: u16) -> Option<String> {
+    let status = http::StatusCode::from_u16(status).ok()?;
+    let reason = status.canonical_reason()?;
+    Some(reason.to_uppercase().replace([' ', '-'], "_"))
+}
+
+#[test]
+fn every_direct_dependency_stands_in_the_docs_and_no_other_does() {
+    let manifest = fs::read_to_string("Cargo.toml").expect("the manifest");
+    let (_, rest) = manifest
+        .split_once("\n[dependencies]\n")
+        .expect("dependencies");
+    let own = rest.lines().take_while(|line| !line.starts_with('['));
+    let own = own.filter_map(|line| Some(line.split_once(" = ")?.0.to_owned()));
+    let described = table("# Dependencies")
+        .iter()
+        .flat_map(|row| codes(&row[0]))
+        .collect();
+    assert_eq!(own.collect::<BTreeSet<_>>(), described);
+}
+
 // --- Reading the docs --------------------------------------------------------
 
 /// All pages as one text.
@@ -502,7 +552,11 @@ fn words(text: &str, is_part: impl Fn(char) -> bool) -> BTreeSet<String> {
 
 /// The program's source without its unit tests.
 fn source() -> String {
-    let mut folders = vec![Path::new("src").to_owned()];
+    source_of("src")
+}
+
+fn source_of(folder: &str) -> String {
+    let mut folders = vec![Path::new(folder).to_owned()];
     let mut source = String::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
