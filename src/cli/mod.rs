@@ -17,6 +17,12 @@ pub use failure::CliError;
 
 use crate::outbound::watchdog;
 
+/// What `--version` says. A release names its commit too.
+const VERSION: &str = match option_env!("BUILD_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// One MCP server in front of many.
 ///
 /// Reads mcp_config.json, starts or connects every server in it, and serves them
@@ -24,7 +30,7 @@ use crate::outbound::watchdog;
 #[derive(Debug, Parser)]
 #[command(
     name = "mcp-multiplexer",
-    version,
+    version = VERSION,
     args_conflicts_with_subcommands = true
 )]
 struct Cli {
