@@ -65,6 +65,8 @@ pub mod catalog;
 mod cli;
 pub mod config;
 pub mod fleet;
+#[cfg(test)]
+mod fuzz;
 pub mod identity;
 pub mod inbound;
 pub mod outbound;

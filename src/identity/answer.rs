@@ -101,6 +101,7 @@ fn token_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<AccessToken, D::E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::fuzz;
 
     fn read(json: &str) -> TokenAnswer {
         serde_json::from_str(json).unwrap()
@@ -142,5 +143,19 @@ mod tests {
             let answer = read(&format!(r#"{{"access_token":"abc"{said}}}"#));
             assert_eq!(answer.life().as_secs(), seconds, "{said}");
         }
+    }
+
+    #[test]
+    fn a_fuzzed_token_answer_gives_a_header_or_a_reason() {
+        fuzz("token", |input| {
+            let Ok(answer) = serde_json::from_slice::<TokenAnswer>(input) else {
+                return;
+            };
+            assert!(answer.life().as_secs() <= 86_400);
+            match answer.header() {
+                Ok(header) => assert!(header.is_sensitive()),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        });
     }
 }

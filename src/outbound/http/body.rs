@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream::BoxStream};
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use sse_stream::{Sse, SseStream};
 
 use crate::{
@@ -162,7 +162,7 @@ pub(in crate::outbound) fn frame(bytes: Bytes) -> Result<Frame, Failure> {
 }
 
 /// The messages of an event stream.
-pub(in crate::outbound) fn events(body: Incoming) -> Events {
+pub(in crate::outbound) fn events(body: impl Body<Data = Bytes> + Send + 'static) -> Events {
     raw_events(body)
         .map(|event| {
             let event = event?;
@@ -178,10 +178,12 @@ pub(in crate::outbound) fn events(body: Incoming) -> Events {
 
 /// The events of a stream, whatever they are. The parser has no limit of its own: one
 /// that grows beyond ours ends the stream.
-pub(in crate::outbound) fn raw_events(body: Incoming) -> BoxStream<'static, Result<Sse, Failure>> {
+pub(in crate::outbound) fn raw_events(
+    body: impl Body<Data = Bytes> + Send + 'static,
+) -> BoxStream<'static, Result<Sse, Failure>> {
     let since_event = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&since_event);
-    let data = body.into_data_stream().map(move |chunk| {
+    let data = Box::pin(body).into_data_stream().map(move |chunk| {
         let chunk = chunk.map_err(|_| io::Error::other("the connection was cut"))?;
         let before = counted.fetch_add(chunk.len(), Ordering::Relaxed);
         if before + chunk.len() > MESSAGE_LIMIT {
@@ -213,7 +215,11 @@ fn too_long() -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use http_body_util::Full;
+
     use super::*;
+    use crate::fuzz::fuzz;
 
     #[test]
     fn a_stream_is_asked_for_again_from_the_last_id_that_can_be_said() {
@@ -234,5 +240,23 @@ mod tests {
             let told = last.0.as_ref().map(HeaderValue::as_bytes);
             assert_eq!(told, said.map(str::as_bytes), "{id:?}");
         }
+    }
+
+    #[test]
+    fn a_fuzzed_event_stream_ends_whatever_is_in_it() {
+        fuzz("events", |input| {
+            let body = Full::new(Bytes::copy_from_slice(input));
+            let events = events(body).collect::<Vec<_>>().now_or_never();
+            let events = events.expect("nothing is waited for");
+            for frame in events
+                .iter()
+                .flatten()
+                .filter_map(|event| event.frame.as_ref())
+            {
+                if let Ok(frame) = frame {
+                    assert!(frame.bytes().len() <= input.len());
+                }
+            }
+        });
     }
 }
