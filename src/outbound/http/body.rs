@@ -248,14 +248,9 @@ mod tests {
             let body = Full::new(Bytes::copy_from_slice(input));
             let events = events(body).collect::<Vec<_>>().now_or_never();
             let events = events.expect("nothing is waited for");
-            for frame in events
-                .iter()
-                .flatten()
-                .filter_map(|event| event.frame.as_ref())
-            {
-                if let Ok(frame) = frame {
-                    assert!(frame.bytes().len() <= input.len());
-                }
+            let frames = events.into_iter().flatten().filter_map(|event| event.frame);
+            for frame in frames.flatten() {
+                assert!(frame.bytes().len() <= input.len());
             }
         });
     }
