@@ -43,7 +43,10 @@ impl Asked<'_> {
                 state,
                 ready,
                 tools,
-                reason: child.state().reason.clone(),
+                reason: match sight.permitted.knows(child) {
+                    true => child.state().reason.clone(),
+                    false => None,
+                },
             }
         });
         let children: Vec<_> = children.collect();
