@@ -89,7 +89,12 @@ async fn a_line_says_who_called_what_and_never_with_what() {
 async fn without_a_door_a_call_is_written_down_too_whatever_is_logged() {
     let fleet = Fleet::new()
         .env("MCP_AUDIT", "1")
-        .flags(&["--log-format", "json", "--log-level", "error"])
+        .flags(&[
+            "--log-format",
+            "json",
+            "--log-level",
+            "mcp_multiplexer::cli=info",
+        ])
         .stdio("one", child());
     let mut mux = fleet.over(Door::Stdio).await;
     let mut client = mux.client(Era::Legacy).await;
