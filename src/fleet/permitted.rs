@@ -3,12 +3,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::Shown;
+use super::{NoView, Shown, Snapshot};
 use crate::{
     catalog::{Extensions, MetaTool, Placed, Primitive, Route},
     outbound::Child,
     policy::{Sight, Thing, Verdict},
-    protocol::Subject,
+    protocol::{Subject, View},
 };
 
 /// What one caller may know of in a view, and call, by the policies of one moment.
@@ -32,6 +32,27 @@ impl<'a> Shown<'a> {
     }
 }
 
+impl Snapshot {
+    /// Whether there is such a view, for this caller.
+    ///
+    /// # Errors
+    ///
+    /// There is none, as far as it may know.
+    pub fn permits(&self, view: &View, subject: Option<&Arc<Subject>>) -> Result<(), NoView> {
+        let is_known = match (self.view(view), view) {
+            (Ok(shown), _) => shown.permitted(subject).is_visible(),
+            (Err(NoView::Disabled), View::Child(child)) => {
+                self.policies.sight(subject).shows(&Thing::child(child))
+            }
+            (Err(why), _) => return Err(why),
+        };
+        match is_known {
+            true => self.view(view).map(|_| ()),
+            false => Err(NoView::Unknown),
+        }
+    }
+}
+
 impl<'a> Permitted<'a> {
     /// Whose this is, if the caller may know of it.
     pub fn route(&self, primitive: Primitive, name: &str) -> Option<Route> {
@@ -46,6 +67,12 @@ impl<'a> Permitted<'a> {
         let thing = Thing::routed(child.name(), primitive, &route);
         let verdict = self.sight.verdict(&thing);
         Some((route, verdict))
+    }
+
+    /// Whether the caller may not know of this, which is there.
+    pub fn hides(&self, primitive: Primitive, name: &str) -> bool {
+        self.find(primitive, name)
+            .is_some_and(|(_, verdict)| verdict == Verdict::Hidden)
     }
 
     /// Whether the policies let the caller use this, if anybody has it.
@@ -104,7 +131,7 @@ impl<'a> Permitted<'a> {
 
     /// Whether the view is there for the caller. Of a child that has never been listed
     /// nobody can say what the caller may know of.
-    pub fn is_visible(&self) -> bool {
+    fn is_visible(&self) -> bool {
         let mut children = self.shown.children();
         self.sight.is_open()
             || self.shown.is_whole()

@@ -134,13 +134,7 @@ impl Dispatch {
     ///
     /// There is none, as far as it may know.
     pub(super) fn sees(&self, view: &View, subject: Option<&Arc<Subject>>) -> Result<(), NoView> {
-        let snapshot = self.fleet.snapshot();
-        let is_visible = |shown: Shown<'_>| shown.permitted(subject).is_visible();
-        match snapshot.view(view).map(is_visible) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(NoView::Unknown),
-            Err(why) => Err(why),
-        }
+        self.fleet.snapshot().permits(view, subject)
     }
 
     /// Answers `initialize` of this caller, on this view.

@@ -255,7 +255,8 @@ async fn a_view_of_what_a_caller_may_not_know_is_not_there() {
         permit(principal, action, resource is Tool in Child::"one") when { resource.readOnly };
     "#;
     let fleet = fleet(&issuer, policies, json!({}))
-        .top("groups", json!({"both": ["one", "two"], "rest": ["two"]}));
+        .top("groups", json!({"both": ["one", "two"], "rest": ["two"]}))
+        .stdio("off", child().key("disabled", true));
     let mux = begun(fleet).await;
     let admin = issuer.token_with(&key, json!({"roles": ["admin"]}));
     let anybody = issuer.token(&key);
@@ -265,6 +266,7 @@ async fn a_view_of_what_a_caller_may_not_know_is_not_there() {
         ("group/both", 4, Some(1)),
         ("group/rest", 2, None),
         ("nobody", 0, None),
+        ("off", 0, None),
     ] {
         let url = mux.at(&format!("/mcp/{view}"));
         for (token, seen) in [(&admin, (all > 0).then_some(all)), (&anybody, some)] {
