@@ -18,6 +18,7 @@
 //! | [`fleet`] | all children together: start, reload, merge, the snapshot, the search |
 //! | [`outbound`] | one child: connection, breaker, limits, supervision |
 //! | [`identity`] | the service token: mint, refresh, hand out |
+//! | [`policy`] | who may know of what, and call it: policies in Cedar |
 //! | [`catalog`] | entries, names, filters, search, what lists cost: pure data |
 //! | [`telemetry`] | metric handles, outcomes, logs |
 //! | [`config`] | `mcp_config.json` and the environment, made into one `Settings` |
@@ -32,7 +33,8 @@
 //!    [`protocol::request::Params::read`] the few keys we route by. [`inbound::Dispatch`]
 //!    hands what names one thing of a child to [`relay::Relay::carry`]; a call of one of
 //!    our own tools is answered there, and `call_tool` holds another call.
-//! 3. **Route.** The name is looked up in the [`fleet::Snapshot`] of this moment.
+//! 3. **Route.** The name is looked up in the [`fleet::Snapshot`] of this moment, as far as
+//!    what the caller is [`fleet::Permitted`] reaches.
 //! 4. **Guard.** [`outbound::Child::callable`] gives the connection or the reason why
 //!    not; [`outbound::Child::slot`] waits for a free place.
 //! 5. **Send.** [`protocol::request::Params::edit`] splices name, id and token, and
@@ -57,7 +59,7 @@
 //!   search, loading, status and routing.
 //! - **A call is sent once**, unless it certainly was not executed or may be repeated.
 //! - **Who must never know:** `protocol` who sends a message, `config` what a child
-//!   answers, `catalog` any I/O, `identity` children, `outbound` which client a frame
+//!   answers, `policy` a request, `catalog` any I/O, `identity` children, `outbound` which client a frame
 //!   came from, `fleet` a client or a frame, `relay` how a client is connected,
 //!   `inbound` how a child is. rmcp's client is used in `outbound` alone.
 //! - **Secrets are shown nowhere:** in no log line, error, status or `Debug`.
@@ -70,6 +72,7 @@ mod fuzz;
 pub mod identity;
 pub mod inbound;
 pub mod outbound;
+pub mod policy;
 pub mod protocol;
 pub mod relay;
 pub mod telemetry;

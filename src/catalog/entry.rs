@@ -11,6 +11,55 @@ use crate::protocol::{
     splice::Splice,
 };
 
+/// What a tool says it does (MCP, `ToolAnnotations`). What it does not say is as the
+/// specification has it: the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hints {
+    /// It changes nothing.
+    pub read_only: bool,
+    /// It may destroy something.
+    pub destructive: bool,
+    /// A second call changes nothing more.
+    pub idempotent: bool,
+    /// It deals with things outside.
+    pub open_world: bool,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            destructive: true,
+            idempotent: false,
+            open_world: true,
+        }
+    }
+}
+
+impl Hints {
+    fn of(tool: &Object<'_>) -> Self {
+        let annotations = member(tool, "annotations");
+        let says = |key, otherwise: bool| {
+            let said = annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(key));
+            match said {
+                Some("true") => true,
+                Some("false") => false,
+                _ => otherwise,
+            }
+        };
+        let read_only = says("readOnlyHint", false);
+        Self {
+            read_only,
+            // Both have a meaning only for what is not read-only.
+            destructive: !read_only && says("destructiveHint", true),
+            idempotent: read_only || says("idempotentHint", false),
+            open_world: says("openWorldHint", true),
+        }
+    }
+}
+
 /// A tool, a prompt, a resource or a template, as its child describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -19,6 +68,8 @@ pub struct Entry {
     /// Whether a request for it may be sent twice: of tools those with
     /// `annotations.readOnlyHint` or `annotations.idempotentHint`, and all else.
     pub repeatable: bool,
+    /// What it says it does, if it is a tool.
+    pub hints: Hints,
     /// The arguments of a tool that are told in headers; or what is wrong with the way
     /// it says so.
     pub mirrors: Result<Option<Arc<Mirrors>>, String>,
@@ -36,14 +87,15 @@ impl Entry {
         let name = object
             .get(primitive.name_key())
             .filter(|raw| json::is_string(raw))?;
-        let hint = |key| {
-            member(&object, "annotations")
-                .is_some_and(|annotations| annotations.get(key) == Some("true"))
-        };
         let is_tool = primitive == Primitive::Tool;
+        let hints = match is_tool {
+            true => Hints::of(&object),
+            false => Hints::default(),
+        };
         Some(Self {
             own: json::unquote(name).into_owned().into(),
-            repeatable: !is_tool || hint("readOnlyHint") || hint("idempotentHint"),
+            repeatable: !is_tool || hints.idempotent,
+            hints,
             mirrors: match is_tool {
                 true => Mirrors::read(&object).map(|mirrors| mirrors.map(Arc::new)),
                 false => Ok(None),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Offer;
 
 /// The extensions of all children.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Extensions {
     /// By their identifiers, with their settings. Where two children say different
     /// things of one, the first in the file is believed.
@@ -31,7 +31,7 @@ pub enum Taker {
 
 impl Extensions {
     /// Merges them, in the children's order.
-    pub(super) fn merge(offers: &[Offer<'_>]) -> Self {
+    pub fn merge(offers: &[Offer<'_>]) -> Self {
         let mut all = Self::default();
         for (child, offer) in offers.iter().enumerate() {
             let Some(profile) = offer.listing.map(|listing| &listing.profile) else {

@@ -11,7 +11,7 @@ const LEAST: usize = 256;
 
 /// A short text that names the children and how their tools are called, then each child's
 /// own instructions under a heading. `None` without children.
-pub(super) fn merged(offers: &[Offer<'_>]) -> Option<String> {
+pub fn merged(offers: &[Offer<'_>]) -> Option<String> {
     let offers: Vec<&Offer<'_>> = offers.iter().filter(|offer| offer.enabled).collect();
     if offers.is_empty() {
         return None;

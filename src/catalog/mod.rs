@@ -23,9 +23,10 @@ mod snapshot;
 mod template;
 
 pub use always::AlwaysListed;
-pub use entry::Entry;
+pub use entry::{Entry, Hints};
 pub use extensions::{Extensions, Taker};
 pub use filter::Filter;
+pub use instructions::merged as instructions;
 pub use listing::{Listing, ListingError, Page, Unfit};
 pub use meta_tool::MetaTool;
 pub use mirrors::{Mirrored, Mirrors};

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Family, Offer, Primitive, Route, template::Template};
+use super::{Family, Hints, Offer, Primitive, Route, snapshot::List, template::Template};
 use crate::protocol::OwnName;
 
 /// The resources and templates of all children.
@@ -18,7 +18,7 @@ pub(super) struct Resources {
     /// The one child that can have what nobody lists.
     only: Option<usize>,
     /// The entries as they stand in lists.
-    pub(super) lists: [Vec<u8>; 2],
+    pub(super) lists: [List; 2],
 }
 
 impl Resources {
@@ -50,7 +50,8 @@ impl Resources {
                     Some(_) => all.alias(child, own),
                 };
                 all.own(own, child);
-                super::snapshot::append(&mut all.lists[0], |out| entry.write_as(&public, out));
+                let name = public.as_str().into();
+                all.lists[0].append((child, entry), name, |out| entry.write_as(&public, out));
             }
             for entry in listing.of(Primitive::Template) {
                 let same = |(_, route): &&(Template, Route)| route.own == entry.own;
@@ -63,7 +64,8 @@ impl Resources {
                     all.templates.push((template, route(&entry.own, child)));
                 }
                 all.has_scheme(&entry.own, child);
-                super::snapshot::append(&mut all.lists[1], |out| entry.write_as(&public, out));
+                let name = public.as_str().into();
+                all.lists[1].append((child, entry), name, |out| entry.write_as(&public, out));
             }
         }
         all
@@ -135,6 +137,7 @@ pub(super) fn route(own: &OwnName, child: usize) -> Route {
         child,
         own: own.clone(),
         repeatable: true,
+        hints: Hints::default(),
         mirrors: None,
     }
 }

@@ -2,10 +2,8 @@
 
 use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
-    Entry, Extensions, Family, Listing, Mirrors, Primitive, instructions,
+    Entry, Extensions, Family, Hints, Listing, Mirrors, Primitive, instructions,
     naming::public_name,
     resources::{self, Resources, scheme},
 };
@@ -52,6 +50,8 @@ pub struct Route {
     pub own: OwnName,
     /// Whether a request for it may be sent twice.
     pub repeatable: bool,
+    /// What it says it does, if it is a tool.
+    pub hints: Hints,
     /// The arguments that are told in headers too, if any are.
     pub mirrors: Option<Arc<Mirrors>>,
 }
@@ -67,23 +67,76 @@ pub struct Collision {
     pub left_out: ChildName,
 }
 
-/// A tool in its place in the list.
+/// Something in its place in a list.
 #[derive(Clone, Debug)]
 pub struct Placed<'a> {
-    /// What clients call it.
+    /// What clients call it; of a resource the URI.
     pub name: Cow<'a, PublicName>,
     /// Position of its child among the offers of the merge.
     pub child: usize,
+    /// What the child calls it.
+    pub own: &'a OwnName,
+    /// What it says it does, if it is a tool.
+    pub hints: Hints,
     /// Its entry as clients see it.
     pub entry: &'a [u8],
 }
 
-/// Where a tool stands in the list.
+/// Entries as they stand in a list, in order, with commas between them.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    text: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where something stands in a list.
 #[derive(Debug)]
 struct Place {
     name: PublicName,
     child: usize,
+    own: OwnName,
+    hints: Hints,
     at: Range<usize>,
+}
+
+impl List {
+    /// Appends what this child offers under this name.
+    pub(super) fn append(
+        &mut self,
+        (child, entry): (usize, &Entry),
+        name: PublicName,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if !self.text.is_empty() {
+            self.text.push(b',');
+        }
+        let start = self.text.len();
+        write(&mut self.text);
+        self.places.push(Place {
+            name,
+            child,
+            own: entry.own.clone(),
+            hints: entry.hints,
+            at: start..self.text.len(),
+        });
+    }
+
+    /// It stays as it is.
+    fn finish(mut self) -> Self {
+        self.text.shrink_to_fit();
+        self.places.shrink_to_fit();
+        self
+    }
+
+    fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.places.iter().map(|place| Placed {
+            name: Cow::Borrowed(&place.name),
+            child: place.child,
+            own: &place.own,
+            hints: place.hints,
+            entry: &self.text[place.at.clone()],
+        })
+    }
 }
 
 /// Everything some children offer, merged and named, with its lists ready to send.
@@ -99,15 +152,12 @@ pub struct Catalog {
     extensions: Extensions,
     instructions: Option<String>,
     lists: Lists,
-    /// Where each tool stands in a joined list, in order.
-    places: Vec<Place>,
 }
 
 /// The lists.
 #[derive(Debug)]
 enum Lists {
-    /// The entries as they stand in a list, in order, with commas between them.
-    Joined([Bytes; Primitive::ALL.len()]),
+    Joined([List; Primitive::ALL.len()]),
     /// Those of the one child, which are not kept twice.
     AsListed(Arc<Listing>),
 }
@@ -124,6 +174,7 @@ impl Catalog {
                         child: 0,
                         own: entry.own.clone(),
                         repeatable: entry.repeatable,
+                        hints: entry.hints,
                         mirrors: entry.mirrors.clone().unwrap_or_default(),
                     });
             }
@@ -146,7 +197,6 @@ impl Catalog {
             instructions: None,
             extensions: Extensions::merge(&[offer]),
             lists: Lists::AsListed(listing),
-            places: Vec::new(),
         }
     }
 
@@ -154,10 +204,9 @@ impl Catalog {
     pub fn merge(offers: &[Offer<'_>], max_name_length: usize) -> Self {
         let mut resources = Resources::merge(offers);
         let mut collisions = Vec::new();
-        let mut places = Vec::new();
         let mut named = |primitive: Primitive, resources: &mut Resources| {
             let mut routes: HashMap<PublicName, Route> = HashMap::new();
-            let mut list = Vec::new();
+            let mut list = List::default();
             for (child, offer) in offers.iter().enumerate() {
                 for entry in offer
                     .listing
@@ -175,27 +224,20 @@ impl Catalog {
                     }
                     let shown_by = entry.shown_by();
                     let elsewhere = shown_by.and_then(|uri| resources.shows(uri, child));
-                    append(&mut list, |out| {
+                    list.append((child, entry), name.clone(), |out| {
                         entry.write(name.as_str(), elsewhere.as_deref(), out);
                     });
-                    if primitive == Primitive::Tool {
-                        let start = places.last().map_or(0, |last: &Place| last.at.end + 1);
-                        places.push(Place {
-                            name: name.clone(),
-                            child,
-                            at: start..list.len(),
-                        });
-                    }
                     let route = Route {
                         child,
                         own: entry.own.clone(),
                         repeatable: entry.repeatable,
+                        hints: entry.hints,
                         mirrors: entry.mirrors.clone().unwrap_or_default(),
                     };
                     routes.insert(name, route);
                 }
             }
-            (routes, Bytes::from(list))
+            (routes, list.finish())
         };
         let (tools, tool_list) = named(Primitive::Tool, &mut resources);
         let (prompts, prompt_list) = named(Primitive::Prompt, &mut resources);
@@ -217,10 +259,9 @@ impl Catalog {
             lists: Lists::Joined([
                 tool_list,
                 prompt_list,
-                resource_list.into(),
-                template_list.into(),
+                resource_list.finish(),
+                template_list.finish(),
             ]),
-            places,
         }
     }
 
@@ -241,41 +282,43 @@ impl Catalog {
 
     /// Every tool, in the order of the list.
     pub fn tools(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.entries(Primitive::Tool)
+    }
+
+    /// All of these, in the order of the list.
+    pub fn entries(&self, primitive: Primitive) -> impl Iterator<Item = Placed<'_>> {
         let (joined, alone) = match &self.lists {
-            Lists::Joined(lists) => (Some(&lists[Primitive::Tool as usize]), &[][..]),
-            Lists::AsListed(listing) => (None, listing.tools()),
+            Lists::Joined(lists) => (Some(&lists[primitive as usize]), &[][..]),
+            Lists::AsListed(listing) => (None, listing.of(primitive)),
         };
-        let joined = joined.into_iter().flat_map(|list| {
-            self.places.iter().map(|place| Placed {
-                name: Cow::Borrowed(&place.name),
-                child: place.child,
-                entry: &list[place.at.clone()],
-            })
-        });
+        let joined = joined.into_iter().flat_map(List::placed);
         joined.chain(alone.iter().map(|entry| Placed {
             name: Cow::Owned(entry.own.as_str().into()),
             child: 0,
+            own: &entry.own,
+            hints: entry.hints,
             entry: entry.bytes(),
         }))
     }
 
-    /// Writes the result of a `tools/list` that holds `ours` first (entries with commas
-    /// between them), and of all others those that `keep` names.
-    pub fn write_tools(
+    /// Writes the result of a request that lists, which holds `ours` first (entries with
+    /// commas between them), and of all others those that `keep` names.
+    pub fn write_some(
         &self,
+        primitive: Primitive,
         ours: &str,
         keep: impl Fn(&Placed<'_>) -> bool,
         era: Era,
         out: &mut Vec<u8>,
     ) {
-        begin_list(Primitive::Tool, out);
+        begin_list(primitive, out);
         out.extend_from_slice(ours.as_bytes());
         let mut is_first = ours.is_empty();
-        for tool in self.tools().filter(|tool| keep(tool)) {
+        for placed in self.entries(primitive).filter(|placed| keep(placed)) {
             if !std::mem::take(&mut is_first) {
                 out.push(b',');
             }
-            out.extend_from_slice(tool.entry);
+            out.extend_from_slice(placed.entry);
         }
         end_list(era, out);
     }
@@ -284,7 +327,7 @@ impl Catalog {
     pub fn write_list(&self, primitive: Primitive, era: Era, out: &mut Vec<u8>) {
         begin_list(primitive, out);
         match &self.lists {
-            Lists::Joined(lists) => out.extend_from_slice(&lists[primitive as usize]),
+            Lists::Joined(lists) => out.extend_from_slice(&lists[primitive as usize].text),
             Lists::AsListed(listing) => {
                 for (place, entry) in listing.of(primitive).iter().enumerate() {
                     if place > 0 {
@@ -300,7 +343,7 @@ impl Catalog {
     /// How many bytes the entries take in a list.
     pub fn list_size(&self, primitive: Primitive) -> usize {
         match &self.lists {
-            Lists::Joined(lists) => lists[primitive as usize].len(),
+            Lists::Joined(lists) => lists[primitive as usize].text.len(),
             Lists::AsListed(listing) => {
                 let entries = listing.of(primitive).iter();
                 entries.map(|entry| entry.size() + 1).sum()
@@ -345,7 +388,7 @@ impl Catalog {
                 let mut lists = Primitive::ALL
                     .into_iter()
                     .filter(|it| it.family() == family);
-                lists.all(|list| these[list as usize] == those[list as usize])
+                lists.all(|list| these[list as usize].text == those[list as usize].text)
             }
             (Lists::AsListed(this), Lists::AsListed(that)) => this.lists_the_same_as(that, family),
             _ => false,
@@ -353,8 +396,14 @@ impl Catalog {
     }
 
     /// Up to three names that are most like `name`, the nearest first. Comparing is
-    /// costly: a long name has none, and a large catalog is not searched to its end.
-    pub fn closest(&self, primitive: Primitive, name: &str) -> Vec<&str> {
+    /// costly: a long name has none, and a large catalog is not searched to its end. Only
+    /// what `shows` lets through is told.
+    pub fn closest(
+        &self,
+        primitive: Primitive,
+        name: &str,
+        shows: impl Fn(&str, &Route) -> bool,
+    ) -> Vec<&str> {
         const LIKE_ENOUGH: f64 = 0.7;
         const LONGEST: usize = 64;
         const MOST: usize = 2_000;
@@ -366,12 +415,12 @@ impl Catalog {
         if name.len() > LONGEST {
             return Vec::new();
         }
-        let mut scored: Vec<_> = names
-            .keys()
-            .take(MOST)
-            .map(|known| (strsim::jaro_winkler(name, known.as_str()), known.as_str()))
-            .filter(|(score, _)| *score >= LIKE_ENOUGH)
-            .collect();
+        let scored = names.iter().take(MOST).filter_map(|(known, route)| {
+            let known = known.as_str();
+            let score = strsim::jaro_winkler(name, known);
+            (score >= LIKE_ENOUGH && shows(known, route)).then_some((score, known))
+        });
+        let mut scored: Vec<_> = scored.collect();
         scored.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.cmp(right)));
         scored.into_iter().take(3).map(|(_, name)| name).collect()
     }
@@ -388,14 +437,6 @@ fn end_list(era: Era, out: &mut Vec<u8>) {
         Era::Legacy => b"]}",
         Era::Modern => MODERN_END.as_bytes(),
     });
-}
-
-/// Appends one entry to a list.
-pub(super) fn append(list: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    if !list.is_empty() {
-        list.push(b',');
-    }
-    write(list);
 }
 
 #[cfg(test)]
@@ -459,6 +500,7 @@ mod tests {
                 child: 1,
                 own: "x".into(),
                 repeatable: false,
+                hints: Hints::default(),
                 mirrors: None
             })
         );
@@ -475,7 +517,7 @@ mod tests {
         let some = |catalog: &Catalog, ours, names: &[&str]| {
             let mut out = Vec::new();
             let keep = |tool: &Placed<'_>| names.contains(&tool.name.as_str());
-            catalog.write_tools(ours, keep, Era::Legacy, &mut out);
+            catalog.write_some(Primitive::Tool, ours, keep, Era::Legacy, &mut out);
             String::from_utf8(out).unwrap()
         };
         let z_and_y = r#"{"tools":[{"name":"y","t":1},{"name":"z"}]}"#;
@@ -644,10 +686,17 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_nearest() {
         let a = listing(r#"[{"name":"search_code"},{"name":"search_issues"},{"name":"zzz"}]"#);
         let catalog = merge(&[("github", "github", &a)]);
-        let closest = catalog.closest(Primitive::Tool, "github__serch_code");
+        let closest = catalog.closest(Primitive::Tool, "github__serch_code", |_, _| true);
         assert_eq!(closest[0], "github__search_code");
         for far in ["qqqqqqqq", &"github__serch_code".repeat(100_000)] {
-            assert!(catalog.closest(Primitive::Tool, far).is_empty());
+            assert!(
+                catalog
+                    .closest(Primitive::Tool, far, |_, _| true)
+                    .is_empty()
+            );
         }
+        let hidden = |name: &str, _: &Route| name != "github__search_code";
+        let closest = catalog.closest(Primitive::Tool, "github__serch_code", hidden);
+        assert_eq!(closest[0], "github__search_issues");
     }
 }

@@ -5,6 +5,7 @@ use thiserror::Error;
 use crate::{
     config::ConfigError,
     identity::{IdentityError, Mistake},
+    policy::PolicyError,
 };
 
 /// A failed command.
@@ -16,6 +17,9 @@ pub enum CliError {
     /// The service identity cannot be set up.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The policies cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] crate::outbound::TlsError),

@@ -6,6 +6,7 @@
 mod demo;
 mod failure;
 mod not_in_force;
+mod policy_file;
 mod reload;
 mod running;
 mod serve;

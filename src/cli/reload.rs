@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 use url::Url;
 
-use super::{CliError, not_in_force};
+use super::{CliError, not_in_force, policy_file::PolicyFile};
 use crate::{
     config::{ConfigStatus, DoorSettings, FileWatch, Mode, ProcessEnvironment, Settings},
     fleet::Fleet,
@@ -45,6 +45,8 @@ pub(super) struct Target {
     pub(super) fleet: Arc<Fleet>,
     /// Who asks callers for their tokens, if over HTTP.
     pub(super) guard: Option<Guard>,
+    /// Who may call what.
+    pub(super) policy: PolicyFile,
     /// What operators see of it.
     pub(super) status: watch::Sender<ConfigStatus>,
 }
@@ -67,7 +69,15 @@ impl Reloads {
         // What can only be changed by a restart is compared with what it was then.
         let started = target.settings.clone();
         loop {
-            self.asked_for().await;
+            tokio::select! {
+                () = self.asked_for() => {}
+                () = target.policy.changed() => {
+                    debug!("the policies may have changed");
+                    target.policy.read_again().await;
+                    continue;
+                }
+            }
+            target.policy.read_again().await;
             let (path, mode, own) = (self.path.clone(), target.mode, target.own);
             let before = started.clone();
             let read = tokio::task::spawn_blocking(move || {
@@ -111,8 +121,15 @@ impl Target {
                 "these settings are only read at the start: restart for them"
             );
         }
+        let policy = match self.policy.named_now(settings.door.policy.as_deref()).await {
+            Ok(policy) => policy,
+            Err(error) => return self.refuse(error.to_string()),
+        };
         if let Err(error) = self.lock(&settings, started) {
             return self.refuse(error.to_string());
+        }
+        if let Some(policy) = policy {
+            self.policy.become_those(policy);
         }
         let Some(changes) = self.fleet.reload(settings.clone()).await else {
             return;

@@ -18,6 +18,7 @@ use url::Url;
 
 use super::{
     CliError,
+    policy_file::PolicyFile,
     reload::{self, Reloads, Target},
     serve::{Serve, Transport, local},
 };
@@ -93,11 +94,13 @@ impl Running {
             }
             None => None,
         };
+        let policy = PolicyFile::start(settings.door.policy.as_deref())?;
         let identities = Identities::start(&settings.identity, shutdown.clone())?;
         let fleet = Fleet::start(
             &settings,
             HttpClient::new()?,
             identities.clone(),
+            policy.policies().clone(),
             serve.cache(),
         );
         let about = About {
@@ -169,6 +172,7 @@ impl Running {
                 own,
                 fleet: Arc::clone(&fleet),
                 guard,
+                policy,
                 status,
             });
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(reloading));

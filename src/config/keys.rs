@@ -102,6 +102,8 @@ pub(super) const AUTH: &[&str] = &[
     "introspection",
     "resourceMetadata",
     "caFile",
+    "policy",
+    "audit",
 ];
 
 /// Keys of an issuer where it is an object.

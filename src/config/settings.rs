@@ -133,6 +133,7 @@ impl Settings {
             ("alwaysLoad", self.always_load != started.always_load),
             ("MCP_DYNAMIC_ALWAYS_ON", self.always_on != started.always_on),
             ("publicUrl", self.door.resource != started.door.resource),
+            ("audit", self.door.audit != started.door.audit),
             ("MCP_SESSION_KEY", self.session_keys != started.session_keys),
         ];
         let differs = keys.into_iter().filter(|(_, differs)| *differs);

@@ -36,6 +36,11 @@ impl ConfigStatus {
         }
     }
 
+    /// From now on it is this file that is read.
+    pub fn is_of(&mut self, path: &Path) {
+        self.path = path.display().to_string();
+    }
+
     /// The file has been read; `error` says why it could not be used.
     pub fn read(&mut self, error: Option<String>) {
         self.last_reload = LastReload::now(error);

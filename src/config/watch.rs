@@ -1,4 +1,4 @@
-//! Watches one file for changes, however it is changed.
+//! Watches one file, or the files of one folder, for changes, however they are changed.
 //!
 //! Editors write a new file and rename it over the old one; Kubernetes swaps a link
 //! to the folder the file lies in. So what is watched is the folder of the file and
@@ -44,7 +44,7 @@ pub struct WatchError {
     source: notify::Error,
 }
 
-/// A watch on one file, which need not exist.
+/// A watch on one file, or on a folder and the files in it, which need not exist.
 #[derive(Debug)]
 pub struct FileWatch {
     path: PathBuf,
@@ -163,7 +163,7 @@ struct Way {
     steps: BTreeSet<PathBuf>,
     /// The folders they stand in.
     folders: BTreeSet<PathBuf>,
-    /// The file, if it is there.
+    /// The file, or the folder in its place, if it is there.
     file: Option<PathBuf>,
 }
 
@@ -213,7 +213,10 @@ impl Way {
             EventKind::Access(kind) => kind != AccessKind::Close(AccessMode::Write),
             _ => false,
         };
-        let ours = |path: &PathBuf| self.steps.contains(path) || self.folders.contains(path);
+        let within = |path: &PathBuf| self.file.is_some() && path.parent() == self.file.as_deref();
+        let ours = |path: &PathBuf| {
+            self.steps.contains(path) || self.folders.contains(path) || within(path)
+        };
         !read_only && (event.need_rescan() || event.paths.iter().any(ours))
     }
 }

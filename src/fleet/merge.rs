@@ -144,6 +144,7 @@ impl Merging {
             changed,
             views,
             offers_meta_tools: before.offers_meta_tools,
+            policies: before.policies.clone(),
         }));
         fleet.merges.send_replace(());
         changed

@@ -37,6 +37,7 @@ use crate::{
     config::Settings,
     identity::Identities,
     outbound::{AllSubscriptions, CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
+    policy::Policies,
     protocol::{ChildName, LogLevel},
 };
 
@@ -64,6 +65,8 @@ pub struct Snapshot {
     views: Views,
     /// Whether the multiplexer has tools of its own, whose names are taken.
     offers_meta_tools: bool,
+    /// Who may know of what, and call it.
+    policies: Policies,
 }
 
 /// The number of the merge in which each family of lists last changed.
@@ -101,6 +104,7 @@ impl Generations {
 #[derive(Debug)]
 pub struct Fleet {
     snapshot: ArcSwap<Snapshot>,
+    policies: Policies,
     /// The number of the merge up to which clients are to be told of changes.
     announced: watch::Sender<u64>,
     /// Moves with every merge.
@@ -118,12 +122,14 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts every child. Returns at once: children connect in the background. The
-    /// catalogs of lazy ones are kept in `cache`.
+    /// Starts every child, for those callers that the policies let through. Returns at
+    /// once: children connect in the background. The catalogs of lazy ones are kept in
+    /// `cache`.
     pub fn start(
         settings: &Settings,
         http: HttpClient,
         identities: Identities,
+        policies: Policies,
         cache: Option<CatalogCache>,
     ) -> Arc<Self> {
         let (news, told) = mpsc::unbounded_channel();
@@ -161,7 +167,9 @@ impl Fleet {
                 changed: 0,
                 views: Views::default(),
                 offers_meta_tools: settings.offers_meta_tools(),
+                policies: policies.clone(),
             }),
+            policies,
             announced: watch::Sender::new(0),
             merges: watch::Sender::new(()),
             settled: watch::Sender::new(false),
@@ -200,6 +208,11 @@ impl Fleet {
     /// Every child and the catalog, as they are now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Who may know of what, and call it.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// Moves when clients are to be told of what has changed for them: of what their

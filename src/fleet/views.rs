@@ -7,8 +7,9 @@ use std::{
 
 use super::{Generations, Snapshot};
 use crate::{
-    catalog::{Catalog, Family, Listing, Offer},
+    catalog::{Catalog, Extensions, Family, Listing, Offer, instructions},
     outbound::{Child, Phase},
+    policy::Policies,
     protocol::{ChildName, View},
 };
 
@@ -287,6 +288,37 @@ impl<'a> Shown<'a> {
         })
     }
 
+    /// The policies that are asked what a caller may see of it.
+    pub(super) fn policies(&self) -> &'a Policies {
+        &self.snapshot.policies
+    }
+
+    /// Whether it is the view of all children.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.members, Members::All)
+    }
+
+    /// What those children declare beyond the specification of which `seen` holds.
+    pub(super) fn extensions_of(&self, seen: impl Fn(&Child) -> bool) -> Extensions {
+        // The others keep their places.
+        let offers = self.children().map(|(child, listing)| {
+            let listing = listing.filter(|_| seen(child));
+            offer(child, listing.map(|it| &**it))
+        });
+        Extensions::merge(&offers.collect::<Vec<_>>())
+    }
+
+    /// What clients are told of how to use those children of which `seen` holds; nothing
+    /// of one that is shown alone.
+    pub(super) fn instructions_of(&self, seen: impl Fn(&Child) -> bool) -> Option<String> {
+        if self.alone().is_some() {
+            return None;
+        }
+        let children = self.children().filter(|(child, _)| seen(child));
+        let offers = children.map(|(child, listing)| offer(child, listing.map(|it| &**it)));
+        instructions(&offers.collect::<Vec<_>>())
+    }
+
     /// The one child that is shown alone, and what it was listed with.
     pub fn alone(&self) -> Option<(&'a Arc<Child>, Option<&'a Arc<Listing>>)> {
         match self.members {
@@ -398,6 +430,7 @@ mod tests {
                 changed: 0,
                 views: Views::default(),
                 offers_meta_tools: false,
+                policies: Policies::default(),
             };
             Self { now, number: 0 }
         }
@@ -424,6 +457,7 @@ mod tests {
                 changed: 0,
                 views,
                 offers_meta_tools: false,
+                policies: Policies::default(),
             };
             changed
         }

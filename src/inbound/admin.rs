@@ -60,6 +60,9 @@ struct Status {
     transport: &'static str,
     mode: &'static str,
     config: ConfigStatus,
+    /// Of the policies, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<ConfigStatus>,
     identity: IdentitiesStatus,
     children: Vec<ChildStatus>,
 }
@@ -69,6 +72,7 @@ impl Status {
         let children = self.children.into_iter();
         Self {
             config: self.config.without_reason(),
+            policy: self.policy.map(ConfigStatus::without_reason),
             identity: self.identity.without_reason(),
             children: children.map(ChildStatus::without_reason).collect(),
             ..self
@@ -177,6 +181,7 @@ fn status(shared: &Shared, head: &Parts, in_full: bool) -> Response {
         transport: shared.about.transport,
         mode: shared.about.mode,
         config: shared.config.borrow().clone(),
+        policy: shared.fleet.policies().status(),
         identity: shared.identities.status(),
         children: shared.fleet.status(),
     };
@@ -194,6 +199,9 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
         shared.identities.write_gauges();
         let config = shared.config.borrow();
         gauges.config(config.generation, config.last_reload.ok);
+        if let Some(policy) = shared.fleet.policies().status() {
+            gauges.policy(policy.generation, policy.last_reload.ok);
+        }
     });
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

@@ -7,18 +7,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answers,
-    introduction::Introduction,
-    listen,
-    meta::{Meta, PartOfTools},
-    session::Session,
+    answers, introduction::Introduction, listen, meta::Meta, part::Part, session::Session,
 };
 use crate::{
     catalog::{MetaTool, Placed, Primitive},
     config::Settings,
-    fleet::{Fleet, NoView, Shown},
+    fleet::{Fleet, NoView, Permitted, Shown},
     protocol::{
-        Caller, Era, Frame, LogLevel, View,
+        Caller, Era, Frame, LogLevel, Subject, View,
         error::{RpcError, code},
         is_specified, json,
         request::Params,
@@ -93,7 +89,11 @@ impl Dispatch {
     /// Answers over these children, as these settings have it, until `shutdown`.
     pub fn new(fleet: Arc<Fleet>, settings: &Settings, shutdown: CancellationToken) -> Self {
         Self {
-            relay: Relay::new(Arc::clone(&fleet), settings.session_keys.as_ref()),
+            relay: Relay::new(
+                Arc::clone(&fleet),
+                settings.door.audit,
+                settings.session_keys.as_ref(),
+            ),
             meta: Meta::new(settings).map(Arc::new),
             fleet,
             shutdown,
@@ -128,11 +128,26 @@ impl Dispatch {
         &self.shutdown
     }
 
-    /// Answers `initialize`, on this view.
-    pub(super) fn initialize(&self, frame: &Frame, view: &View) -> Result<Bytes, RpcError> {
+    /// Whether there is such a view, for this caller.
+    ///
+    /// # Errors
+    ///
+    /// There is none, as far as it may know.
+    pub(super) fn sees(&self, view: &View, subject: Option<&Arc<Subject>>) -> Result<(), NoView> {
+        self.fleet.snapshot().permits(view, subject)
+    }
+
+    /// Answers `initialize` of this caller, on this view.
+    pub(super) fn initialize(
+        &self,
+        frame: &Frame,
+        view: &View,
+        subject: Option<&Arc<Subject>>,
+    ) -> Result<Bytes, RpcError> {
         let snapshot = self.fleet.snapshot();
         let shown = snapshot.view(view).map_err(no_view)?;
-        let us = self.introduced(&shown, Introduction::lasting(&shown));
+        let permitted = shown.permitted(subject);
+        let us = self.introduced(&shown, Introduction::lasting(&shown, &permitted));
         answers::initialize(frame, us)
     }
 
@@ -190,7 +205,8 @@ impl Dispatch {
                 let snapshot = self.fleet.snapshot();
                 let shown = snapshot.view(view).map_err(no_view);
                 shown.map(|shown| {
-                    let us = self.introduced(&shown, Introduction::of_now(&shown));
+                    let permitted = shown.permitted(requester.caller.subject.as_ref());
+                    let us = self.introduced(&shown, Introduction::of_now(&shown, &permitted));
                     answers::discover(frame, us)
                 })
             }
@@ -217,38 +233,72 @@ impl Dispatch {
                 session.has_seen(family, shown.generations.of(family));
             }
             let size = shown.catalog.list_size(primitive);
-            let permitted = shown.permitted(caller);
-            answers::list(frame, size, |out| match (primitive, self.meta(&shown)) {
-                (Primitive::Tool, Some(meta)) => {
-                    let session = requester.session;
-                    let part = meta.write_list((shown, permitted), session, caller.era, out);
-                    if let Some(session) = session {
-                        session.sees_other_tools(part);
-                    }
+            let permitted = shown.permitted(caller.subject.as_ref());
+            answers::list(frame, size, |out| {
+                let session = requester.session;
+                let part = self.write_list(primitive, (shown, permitted), caller, session, out);
+                if let Some(session) = session {
+                    session.parts.show(primitive, part);
                 }
-                (Primitive::Tool, None) if !permitted.allows_all() => {
-                    let keep = |tool: &Placed<'_>| permitted.allows(tool.name.as_str(), tool.child);
-                    shown.catalog.write_tools("", keep, caller.era, out);
-                }
-                _ => shown.catalog.write_list(primitive, caller.era, out),
             })
         });
         listed.unwrap_or_else(|error| error.answer(frame.id()).into_bytes())
     }
 
-    /// What a client on this view, of this session if it has one, sees of the tools;
-    /// `None` where that is all of them.
-    pub(super) fn part_of_tools(
+    /// Writes the result of a request that lists. Gives what the client sees of it, where
+    /// that is not all.
+    fn write_list(
         &self,
+        primitive: Primitive,
+        (shown, permitted): (Shown<'_>, Permitted<'_>),
         caller: &Caller,
         session: Option<&Session>,
-    ) -> Option<PartOfTools> {
+        out: &mut Vec<u8>,
+    ) -> Option<Part> {
+        let start = out.len();
+        let meta = self.meta(&shown).filter(|_| primitive == Primitive::Tool);
+        let is_part =
+            !permitted.shows_all(primitive) || meta.is_some_and(|meta| meta.shows_a_part());
+        match meta {
+            Some(meta) => meta.write_list((shown, permitted), session, caller.era, out),
+            None if is_part => {
+                let keep = |placed: &Placed<'_>| permitted.shows(primitive, placed);
+                shown
+                    .catalog
+                    .write_some(primitive, "", keep, caller.era, out);
+            }
+            None => shown.catalog.write_list(primitive, caller.era, out),
+        }
+        is_part.then(|| Part::of(&out[start..]))
+    }
+
+    /// What a client on this view, of this session if it has one, sees of a list; `None`
+    /// where that is all of it.
+    pub(super) fn part(
+        &self,
+        primitive: Primitive,
+        caller: &Caller,
+        session: Option<&Session>,
+    ) -> Option<Part> {
         let snapshot = self.fleet.snapshot();
         let shown = snapshot.view(&caller.view).ok()?;
-        let meta = self.meta(&shown).filter(|meta| meta.shows_a_part())?;
-        let sight = (shown, shown.permitted(caller));
+        let permitted = shown.permitted(caller.subject.as_ref());
+        let meta = self.meta(&shown).filter(|_| primitive == Primitive::Tool);
+        if permitted.shows_all(primitive) && !meta.is_some_and(|meta| meta.shows_a_part()) {
+            return None;
+        }
         let mut list = Vec::new();
-        Some(meta.write_list(sight, session, caller.era, &mut list))
+        self.write_list(primitive, (shown, permitted), caller, session, &mut list)
+    }
+
+    /// Whether this caller may still read what it was once allowed to subscribe to.
+    pub(super) fn may_read(&self, uri: &str, caller: &Caller) -> bool {
+        let snapshot = self.fleet.snapshot();
+        let Ok(shown) = snapshot.view(&caller.view) else {
+            return false;
+        };
+        let permitted = shown.permitted(caller.subject.as_ref());
+        permitted.may_use(Primitive::Resource, uri)
     }
 
     /// Subscribes a legacy client to a resource, for as long as its session lasts.

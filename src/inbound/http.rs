@@ -134,7 +134,7 @@ async fn handle(door: Door, request: Request) -> Response {
     };
     let door = Door { subject, ..door };
     let request = Request::from_parts(head, body);
-    if let Err(why) = door.dispatch.fleet.snapshot().view(&door.view) {
+    if let Err(why) = door.dispatch.sees(&door.view, door.subject.as_ref()) {
         return no_view(&door.view, why).into_response();
     }
     let answered = match *request.method() {
@@ -296,11 +296,20 @@ impl Door {
         asides: mpsc::Sender<Bytes>,
         _admitted: Option<Admitted>,
     ) -> Option<Reply> {
-        let (mut caller, session) = match &sender {
-            Sender::Stateless(caller) => (caller.clone(), None),
-            Sender::Session(session) => (session.caller(), Some(&**session)),
+        let (caller, session) = match &sender {
+            Sender::Stateless(caller) => {
+                let subject = self.subject.clone();
+                let caller = Caller {
+                    subject,
+                    ..caller.clone()
+                };
+                (caller, None)
+            }
+            Sender::Session(session) => {
+                let caller = session.caller(self.subject.as_ref());
+                (caller, Some(&**session))
+            }
         };
-        caller.subject = self.subject.clone();
         let id = frame.id().unwrap_or("null");
         let entered = session.map(|session| session.in_flight.enter(id));
         if matches!(entered, Some(None)) {
@@ -316,7 +325,8 @@ impl Door {
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {
-        let answer = self.dispatch.initialize(frame, &self.view);
+        let subject = self.subject.as_ref();
+        let answer = self.dispatch.initialize(frame, &self.view, subject);
         let answer = answer.map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
         let begun = Begun {
             abilities: answers::abilities(frame),
@@ -348,7 +358,7 @@ impl Door {
             self.dispatch.notification(frame, &caller, None);
         } else {
             let session = self.session(all, None)?;
-            let caller = session.caller();
+            let caller = session.caller(self.subject.as_ref());
             self.dispatch.notification(frame, &caller, Some(&session));
         }
         Ok(StatusCode::ACCEPTED.into_response())
@@ -396,12 +406,12 @@ impl Door {
             ..Telling::to(&Sender::Session(session), all)
         };
         let (asides, heard) = mpsc::channel(ASIDES);
-        let dispatch = self.dispatch.clone();
+        let (dispatch, subject) = (self.dispatch.clone(), self.subject.clone());
         let shutdown = self.dispatch.shutdown().clone();
         let work = Box::pin(async move {
             let session = Arc::clone(open.session());
             tokio::select! {
-                () = listen::session(&dispatch, &session, &asides) => {}
+                () = listen::session(&dispatch, &session, subject.as_ref(), &asides) => {}
                 () = open.superseded() => {}
                 () = shutdown.cancelled() => {}
             }

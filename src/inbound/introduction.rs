@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     catalog::{Catalog, Extensions, Family, Profile},
-    fleet::Shown,
+    fleet::{Permitted, Shown},
 };
 
 /// What a client is told of us when it comes.
@@ -23,32 +23,40 @@ impl Introduction {
     /// For a handshake, which cannot be amended: everything that can ever be carried,
     /// whatever the children offer at this moment. A child that is seen alone, and is
     /// known, speaks for itself.
-    pub(super) fn lasting(shown: &Shown<'_>) -> Self {
-        match shown.alone() {
-            Some((_, Some(listing))) => Self::of_child(&listing.profile, shown.catalog),
-            Some((_, None)) | None => Self::ours(everything(), shown.catalog),
-        }
+    pub(super) fn lasting(shown: &Shown<'_>, permitted: &Permitted<'_>) -> Self {
+        Self::seen(shown, permitted, |_| everything())
     }
 
     /// For who asks again: what is offered now.
-    pub(super) fn of_now(shown: &Shown<'_>) -> Self {
+    pub(super) fn of_now(shown: &Shown<'_>, permitted: &Permitted<'_>) -> Self {
+        Self::seen(shown, permitted, offered)
+    }
+
+    /// A child speaks only to who may know of it.
+    fn seen(
+        shown: &Shown<'_>,
+        permitted: &Permitted<'_>,
+        ours: impl FnOnce(&Catalog) -> ServerCapabilities,
+    ) -> Self {
         match shown.alone() {
-            Some((_, Some(listing))) => Self::of_child(&listing.profile, shown.catalog),
-            Some((_, None)) | None => Self::ours(offered(shown.catalog), shown.catalog),
+            Some((child, Some(listing))) if permitted.knows(child) => {
+                Self::of_child(&listing.profile, shown.catalog, permitted)
+            }
+            _ => Self::ours(ours(shown.catalog), permitted),
         }
     }
 
-    fn ours(capabilities: ServerCapabilities, catalog: &Catalog) -> Self {
+    fn ours(capabilities: ServerCapabilities, permitted: &Permitted<'_>) -> Self {
         Self {
-            capabilities: extended(capabilities, catalog.extensions()),
+            capabilities: extended(capabilities, &permitted.extensions()),
             server_info: Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
                 .with_title("MCP Multiplexer"),
-            instructions: catalog.instructions().map(str::to_owned),
+            instructions: permitted.instructions(),
         }
     }
 
     /// As the child itself says it, as far as we can carry it.
-    fn of_child(profile: &Profile, catalog: &Catalog) -> Self {
+    fn of_child(profile: &Profile, catalog: &Catalog, permitted: &Permitted<'_>) -> Self {
         let mut capabilities = offered(catalog);
         let declares = |capability: &str| profile.capabilities.contains_key(capability);
         if !catalog.offers(Family::Tools) {
@@ -57,7 +65,7 @@ impl Introduction {
         if !declares("logging") {
             capabilities.logging = None;
         }
-        let ours = Self::ours(capabilities, catalog);
+        let ours = Self::ours(capabilities, permitted);
         let said = profile.server_info.clone();
         let server_info = said.and_then(|said| serde_json::from_value(said).ok());
         Self {

@@ -1,7 +1,7 @@
 //! What clients are told outside of any request: changed lists and resources, log
 //! messages.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rmcp::model::SubscriptionFilter;
@@ -11,13 +11,13 @@ use tokio::sync::{
     mpsc::{self, error::SendError},
 };
 
-use super::{dispatch::Dispatch, session::Session, subscribed::Subscribed};
+use super::{dispatch::Dispatch, part::Parts, session::Session, subscribed::Subscribed};
 use crate::{
-    catalog::Family,
+    catalog::{Family, Primitive},
     fleet::Snapshot,
     outbound::{ChildMessage, Update},
     protocol::{
-        Caller, Frame, answer,
+        Caller, Frame, Subject, answer,
         error::{RpcError, code, notification, result_answer},
         request::meta_key,
     },
@@ -42,6 +42,7 @@ pub(super) async fn subscription(
 ) -> Result<Bytes, RpcError> {
     let id = request.id().unwrap_or("null");
     let mut changes = dispatch.fleet.changes();
+    let mut policies = dispatch.fleet.policies().changes();
     let filter = filter(request)?;
     let wanted = families(&filter);
     let tag: Value = serde_json::from_str(id).unwrap_or_default();
@@ -52,8 +53,9 @@ pub(super) async fn subscription(
     };
     changes.mark_unchanged();
     let mut told_of = generations().unwrap_or_default();
-    let part_of_tools = || dispatch.part_of_tools(caller, None);
-    let mut tools = part_of_tools();
+    let part = |primitive| dispatch.part(primitive, caller, None);
+    let parts = Parts::default();
+    parts.begin(part);
 
     // A list that nobody offers now may come: it is told of all the same.
     let accepted = wanted
@@ -80,20 +82,20 @@ pub(super) async fn subscription(
     let told = async {
         asides.reserve().await?.send(acknowledged.into_bytes());
         let lists = async {
-            while !wanted.is_empty() && changes.changed().await.is_ok() {
+            while !wanted.is_empty() {
+                tokio::select! {
+                    Ok(()) = changes.changed() => {}
+                    Ok(()) = policies.changed() => {}
+                    else => break,
+                }
                 let Some(now) = generations() else {
                     // What it shows is gone.
                     return Ok(());
                 };
                 for family in &wanted {
                     let is_newer = now.of(*family) > told_of.of(*family);
-                    if is_newer && *family == Family::Tools {
-                        let before = std::mem::replace(&mut tools, part_of_tools());
-                        if tools.is_some() && tools == before {
-                            continue;
-                        }
-                    }
-                    if is_newer {
+                    // What changed may be nothing that it sees, or what it may see.
+                    if parts.change(*family, part).unwrap_or(is_newer) {
                         let changed = notification(family.list_changed(), Some(&tagged));
                         asides.reserve().await?.send(changed.into_bytes());
                     }
@@ -105,7 +107,7 @@ pub(super) async fn subscription(
         // Whichever ends ends the whole.
         tokio::select! {
             ended = lists => ended,
-            ended = updates(&subscribed, Some(id), asides) => ended,
+            ended = updates(dispatch, (&subscribed, caller), Some(id), asides) => ended,
         }
     };
     // A client that is gone drops this future; until then it listens.
@@ -117,14 +119,17 @@ pub(super) async fn subscription(
 /// Tells a client of resources that have changed, until it is gone. An update is taken
 /// only when there is room for it.
 async fn updates(
-    subscribed: &Subscribed,
+    dispatch: &Dispatch,
+    (subscribed, caller): (&Subscribed, &Caller),
     subscription: Option<&str>,
     asides: &mpsc::Sender<Bytes>,
 ) -> Result<(), SendError<()>> {
     loop {
         subscribed.listener.ready().await;
         let room = asides.reserve().await?;
-        if let Some(Update { uri, frame }) = subscribed.listener.take() {
+        if let Some(Update { uri, frame }) = subscribed.listener.take()
+            && dispatch.may_read(&uri, caller)
+        {
             room.send(answer::updated(&frame, &uri, subscription));
         }
     }
@@ -165,39 +170,59 @@ fn filter_key(family: Family) -> &'static str {
 }
 
 /// Tells a legacy client of changed lists and resources, and of log messages at its
-/// level, until it is gone.
-pub(super) async fn session(dispatch: &Dispatch, session: &Session, asides: &mpsc::Sender<Bytes>) {
+/// level, until it is gone. `subject` is who listens.
+pub(super) async fn session(
+    dispatch: &Dispatch,
+    session: &Session,
+    subject: Option<&Arc<Subject>>,
+    asides: &mpsc::Sender<Bytes>,
+) {
     let _listening = session.key().asked().listens(asides.clone());
-    let updates = updates(&session.subscribed, None, asides);
+    let caller = session.caller(subject);
+    let updates = updates(dispatch, (&session.subscribed, &caller), None, asides);
     tokio::select! {
-        () = lists_and_messages(dispatch, session, asides) => {}
+        () = lists_and_messages(dispatch, session, subject, asides) => {}
         _ = updates => {}
     }
 }
 
-async fn lists_and_messages(dispatch: &Dispatch, session: &Session, asides: &mpsc::Sender<Bytes>) {
+async fn lists_and_messages(
+    dispatch: &Dispatch,
+    session: &Session,
+    subject: Option<&Arc<Subject>>,
+    asides: &mpsc::Sender<Bytes>,
+) {
     let fleet = &dispatch.fleet;
     let generations = || Some(fleet.snapshot().view(session.view()).ok()?.generations);
+    let part = |primitive: Primitive| {
+        let caller = session.caller(subject);
+        dispatch.part(primitive, &caller, Some(session))
+    };
     let mut changes = fleet.changes();
-    session.listens_from(generations().unwrap_or_default());
+    let mut policies = fleet.policies().changes();
+    session.listens_from(generations().unwrap_or_default(), part);
     // What changed between the client's list and its listening counts too.
     changes.mark_changed();
     let mut messages = fleet.messages();
     loop {
+        let changed = async {
+            tokio::select! {
+                changed = changes.changed() => changed,
+                changed = policies.changed() => changed,
+            }
+        };
         let message = tokio::select! {
-            changed = changes.changed() => match changed {
+            changed = changed => match changed {
                 Ok(()) => {
                     let Some(generations) = generations() else {
                         // What it shows is gone.
                         return;
                     };
-                    for family in session.catches_up(generations) {
-                        // What changed may be nothing that it has in its list.
-                        let sees = || dispatch.part_of_tools(&session.caller(), Some(session));
-                        if family == Family::Tools
-                            && let Some(now) = sees()
-                            && !session.sees_other_tools(now)
-                        {
+                    let behind = session.catches_up(generations);
+                    for family in Family::ALL {
+                        // What changed may be nothing that it sees, or what it may see.
+                        let is_behind = behind.contains(&family);
+                        if !session.parts.change(family, part).unwrap_or(is_behind) {
                             continue;
                         }
                         let changed = notification(family.list_changed(), None);
@@ -210,7 +235,7 @@ async fn lists_and_messages(dispatch: &Dispatch, session: &Session, asides: &mps
                 Err(_) => return,
             },
             message = messages.recv() => match message {
-                Ok(message) => match for_session(&fleet.snapshot(), session, message) {
+                Ok(message) => match for_session(&fleet.snapshot(), session, subject, message) {
                     Some(message) => message,
                     None => continue,
                 },
@@ -229,18 +254,27 @@ async fn lists_and_messages(dispatch: &Dispatch, session: &Session, asides: &mps
 /// own connection to that session alone. Of these a log message reaches who asked for its
 /// level; what the specification does not know reaches who sees the child alone, and all
 /// of them if the child has declared an extension.
-fn for_session(snapshot: &Snapshot, session: &Session, message: ChildMessage) -> Option<Bytes> {
+fn for_session(
+    snapshot: &Snapshot,
+    session: &Session,
+    subject: Option<&Arc<Subject>>,
+    message: ChildMessage,
+) -> Option<Bytes> {
     let mine = session.key().number();
     if message.session.is_some_and(|session| session != mine) {
         return None;
     }
     let shown = snapshot.view(session.view()).ok()?;
     let position = shown.position(&message.child)?;
+    let child = shown.child(position)?;
+    if !shown.permitted(subject).knows(child) {
+        return None;
+    }
     if message.frame.method().as_deref() != Some("notifications/message") {
         let declared = shown.alone().is_some() || shown.catalog.extensions().has(position);
         return declared.then(|| message.frame.into_bytes());
     }
-    let caller = session.caller();
+    let caller = session.caller(subject);
     caller.log_level?;
     caller
         .wants_log(answer::log_level(&message.frame))

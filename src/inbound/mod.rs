@@ -17,6 +17,7 @@ mod listen;
 mod meta;
 mod negotiate;
 mod overload;
+mod part;
 mod refused;
 mod resume;
 mod session;

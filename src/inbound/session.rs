@@ -14,13 +14,14 @@ use tracing::debug;
 
 use super::{
     in_flight::InFlight,
-    meta::{Loaded, PartOfTools},
+    meta::Loaded,
+    part::{Part, Parts},
     resume::Streams,
     session_id::{Begun, SessionIds},
     subscribed::Subscribed,
 };
 use crate::{
-    catalog::Family,
+    catalog::{Family, Primitive},
     config::SessionKeys,
     fleet::Generations,
     protocol::{Caller, Era, LogLevel, SessionKey, Subject, SubjectKey, View},
@@ -45,8 +46,8 @@ pub struct Session {
     pub(super) subscribed: Subscribed,
     /// The tools it has loaded.
     pub(super) loaded: Loaded,
-    /// What it was last shown of the tools, where that is not all of them.
-    seen_part: Mutex<Option<PartOfTools>>,
+    /// What it was last shown of the lists of which it does not see all.
+    pub(super) parts: Parts,
     /// What the rest of the program knows it by.
     key: SessionKey,
     /// Where it was begun, and is used.
@@ -77,7 +78,7 @@ impl Session {
             resumable: Streams::default(),
             subscribed: Subscribed::default(),
             loaded: Loaded::default(),
-            seen_part: Mutex::default(),
+            parts: Parts::default(),
             key: SessionKey::begin(),
             owner,
             log_level: Mutex::default(),
@@ -99,16 +100,15 @@ impl Session {
         *lock(&self.log_level) = Some(level);
     }
 
-    /// The caller of a request in this session.
-    pub(super) fn caller(&self) -> Caller {
+    /// The caller of a request in this session, which shows a token of its own.
+    pub(super) fn caller(&self, subject: Option<&Arc<Subject>>) -> Caller {
         Caller {
             era: Era::Legacy,
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
             view: self.view.clone(),
             abilities: self.key.asked().abilities(),
-            // Each request shows a token of its own.
-            subject: None,
+            subject: subject.cloned(),
         }
     }
 
@@ -127,15 +127,16 @@ impl Session {
         self.seen[family as usize].store(generation, Ordering::Relaxed);
     }
 
-    /// The client is shown this of the tools, or told that it is there. Whether it is
-    /// something else than before.
-    pub(super) fn sees_other_tools(&self, part: PartOfTools) -> bool {
-        lock(&self.seen_part).replace(part) != Some(part)
-    }
-
-    /// The client begins to listen at these generations. One that has seen no list yet
-    /// has missed nothing.
-    pub(super) fn listens_from(&self, generations: Generations) {
+    /// The client begins to listen at these generations, when it sees these parts of
+    /// lists. One that has seen no list yet has missed nothing.
+    pub(super) fn listens_from(
+        &self,
+        generations: Generations,
+        parts: impl Fn(Primitive) -> Option<Part>,
+    ) {
+        if !self.goes_on.load(Ordering::Relaxed) {
+            self.parts.begin(parts);
+        }
         for family in Family::ALL {
             let _ = self.seen[family as usize].compare_exchange(
                 NEVER,

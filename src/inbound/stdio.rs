@@ -116,7 +116,7 @@ impl Door {
         match (frame.kind(), frame.method().as_deref()) {
             (Kind::Request, Some("initialize")) => {
                 // Never cancelled, and answered before anything that comes after it.
-                let answer = self.dispatch.initialize(&frame, self.session.view());
+                let answer = self.dispatch.initialize(&frame, self.session.view(), None);
                 self.session
                     .key()
                     .asked()
@@ -129,13 +129,13 @@ impl Door {
             (Kind::Notification, Some("notifications/initialized"))
                 if !self.listening.swap(true, Ordering::Relaxed) =>
             {
-                let told = listen::session(&self.dispatch, &self.session, &self.out);
+                let told = listen::session(&self.dispatch, &self.session, None, &self.out);
                 Some(Box::pin(async {
                     self.closing.run_until_cancelled(told).await.unwrap_or(())
                 }))
             }
             (Kind::Notification, _) => {
-                let caller = self.session.caller();
+                let caller = self.session.caller(None);
                 self.dispatch
                     .notification(&frame, &caller, Some(&self.session));
                 None
@@ -167,7 +167,7 @@ impl Door {
         };
         let requester = match params.era() {
             Era::Legacy => Requester {
-                caller: self.session.caller(),
+                caller: self.session.caller(None),
                 session: Some(&self.session),
             },
             Era::Modern => match Requester::modern(&params, View::All) {

@@ -38,6 +38,8 @@ pub struct Failure {
     /// Whether the child refused a request that went without a token, since none could
     /// be had.
     pub without_token: bool,
+    /// What the log tells of it under, if it does.
+    pub correlation_id: Option<String>,
 }
 
 impl Failure {
@@ -54,6 +56,7 @@ impl Failure {
             session_lost: false,
             refused: false,
             without_token: false,
+            correlation_id: None,
         }
     }
 
@@ -145,6 +148,15 @@ impl Failure {
     /// 403.
     pub fn denied(reason: impl Into<String>) -> Self {
         Self::new(Outcome::Denied, reason)
+    }
+
+    /// The policies keep the caller from it: nothing was sent.
+    pub fn forbidden(why: &str, correlation_id: Option<String>) -> Self {
+        Self {
+            not_executed: true,
+            correlation_id,
+            ..Self::denied(format!("may not be asked for this by you: {why}"))
+        }
     }
 
     /// 404 to a request that carried a session: it was not executed.

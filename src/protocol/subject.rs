@@ -16,6 +16,8 @@ pub struct Subject {
     pub client: Option<String>,
     /// What it was given for.
     pub scopes: BTreeSet<String>,
+    /// Whether it is that client itself, and nobody it acts for.
+    pub acts_for_itself: bool,
     /// Its roles; those in one client of the issuer's as `client/role`.
     pub roles: BTreeSet<String>,
     /// Its groups.

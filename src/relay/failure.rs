@@ -49,13 +49,17 @@ fn tool_failure(id: &str, era: Era, child: &ChildName, failure: &Failure) -> Fra
 
 /// The same facts for programs.
 fn facts(child: &ChildName, failure: &Failure) -> Value {
-    json!({
+    let mut facts = json!({
         "child": child.as_str(),
         "kind": failure.outcome.as_str(),
         "retryAfterMs": failure.retry_after.map(|wait| {
             u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
         }),
-    })
+    });
+    if let Some(id) = &failure.correlation_id {
+        facts["correlationId"] = id.as_str().into();
+    }
+    facts
 }
 
 fn sentence(child: &ChildName, failure: &Failure) -> String {

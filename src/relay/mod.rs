@@ -6,6 +6,7 @@
 //! frame and a place for what comes before the answer, and gives back the answer.
 
 mod asking;
+mod audit;
 mod call;
 mod deadline;
 mod failure;

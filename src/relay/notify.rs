@@ -4,7 +4,10 @@ use super::{
     Method, Relay,
     route::{Routed, Wanted},
 };
-use crate::protocol::{Caller, Frame, request::Params};
+use crate::{
+    policy::Verdict,
+    protocol::{Caller, Frame, request::Params},
+};
 
 impl Relay {
     /// Passes on a notification that the specification does not know, to the child whose
@@ -16,7 +19,10 @@ impl Relay {
             return;
         };
         let wanted = Wanted::of(Method::Other, &method, &params, caller);
-        let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot()) else {
+        let routed = wanted.look_up(&self.fleet.snapshot());
+        let Some(Routed { child, route, .. }) =
+            routed.filter(|routed| routed.verdict == Verdict::Usable)
+        else {
             return;
         };
         // First: a child that is idle is not started for it.

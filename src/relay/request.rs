@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Method,
+    audit::Audited,
     call::{Answer, Answered, Call},
     failure,
     held::{self, Held, HeldCalls, Resumed},
@@ -18,10 +19,11 @@ use super::{
     settle::Settlement,
 };
 use crate::{
-    catalog::{Mirrored, Route},
+    catalog::{Mirrored, Primitive, Route},
     config::SessionKeys,
     fleet::Fleet,
     outbound::{Child, Failure, Need},
+    policy::Verdict,
     protocol::{
         Caller, Era, Frame, Signer,
         answer::{self, INPUT_REQUESTS, INPUT_REQUIRED, RESULT_TYPE},
@@ -29,13 +31,15 @@ use crate::{
         json::{Object, quote},
         request::{Params, REQUEST_STATE},
     },
-    telemetry::Outcome,
+    telemetry::{self, Outcome},
 };
 
 /// Carries requests between clients and children.
 #[derive(Clone, Debug)]
 pub struct Relay {
     pub(super) fleet: Arc<Fleet>,
+    /// Whether every call is written down.
+    audit: bool,
     held: Arc<HeldCalls>,
 }
 
@@ -48,17 +52,31 @@ pub enum Reply {
 }
 
 impl Relay {
-    /// A relay to these children. With `keys`, a held call's retry that comes to another
-    /// replica is told so.
-    pub fn new(fleet: Arc<Fleet>, keys: Option<&SessionKeys>) -> Self {
+    /// A relay to these children; with `audit` every call is written down. With `keys`, a
+    /// held call's retry that comes to another replica is told so.
+    pub fn new(fleet: Arc<Fleet>, audit: bool, keys: Option<&SessionKeys>) -> Self {
         let signers = match keys {
             Some(keys) => keys.iter().map(Signer::from_key).collect(),
             None => Vec::from_iter(Signer::random()),
         };
         Self {
             fleet,
+            audit,
             held: HeldCalls::new(signers),
         }
+    }
+
+    /// What is to be written down of a request, if anything is.
+    pub(super) fn audited(
+        &self,
+        caller: &Caller,
+        id: &str,
+        frame: Option<&Frame>,
+        primitive: Option<Primitive>,
+        name: &str,
+    ) -> Option<Audited> {
+        self.audit
+            .then(|| Audited::new(caller, id, frame, primitive, name))
     }
 
     /// Carries one request. What the child sends before its answer goes to `asides`.
@@ -72,10 +90,18 @@ impl Relay {
         asides: &mpsc::Sender<Bytes>,
     ) -> Reply {
         let id = frame.id().unwrap_or("null");
+        let began = Instant::now();
+        let name = frame.method().unwrap_or_default();
+        let wanted = Wanted::of(method, &name, params, caller);
+        // What a held call goes on with is asked for anew, by whoever its caller is now.
+        let is_kept = || {
+            let routed = wanted.look_up_unseen(&self.fleet.snapshot());
+            routed.is_some_and(|routed| routed.verdict != Verdict::Usable)
+        };
         if let Some(state) = params
             .request_state
             .as_deref()
-            .filter(|_| caller.era == Era::Modern)
+            .filter(|_| caller.era == Era::Modern && !is_kept())
         {
             let request = Retry {
                 method,
@@ -91,16 +117,28 @@ impl Relay {
                 Err(error) => return Reply::Whole(error.answer(Some(id)).into_bytes()),
             }
         }
-        let began = Instant::now();
-        let name = frame.method().unwrap_or_default();
-        let wanted = Wanted::of(method, &name, params, caller);
+        let audited = |primitive| {
+            let named = params.name.as_deref().unwrap_or_default();
+            self.audited(caller, id, Some(frame), primitive, named)
+        };
+        // As what it would be listed, if it were.
+        let listed =
+            (!method.is_of_tasks() && method != Method::Other).then(|| method.names(params));
+        let mismatched = |routed: &Routed, error: &RpcError| {
+            if let Some(audited) = audited(routed.primitive) {
+                let child = Some(routed.child.name());
+                audited.write(child, method, Outcome::RpcError, began.elapsed());
+            }
+            Reply::Whole(error.answer(Some(id)).into_bytes())
+        };
         let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => {
+                self.is_unknown(method, &wanted, began, audited(listed));
                 return Reply::Whole(error.answer(Some(id)).into_bytes());
             }
             Err(Unrouted::Unlisted(child, waited)) => {
-                let failure = unlisted(method, &child, began, waited);
+                let failure = unlisted(method, &child, began, waited, audited(listed));
                 let told = failure::answer(method, id, caller.era, child.name(), &failure);
                 return Reply::Whole(told.into_bytes());
             }
@@ -108,22 +146,30 @@ impl Relay {
         // Made for what the client saw listed: only with that are its headers compared.
         let mut mirrored = match mirrored_by(frame, &routed.route) {
             Ok(mirrored) => mirrored,
-            Err(error) => return Reply::Whole(error.answer(Some(id)).into_bytes()),
+            Err(error) => return mismatched(&routed, &error),
         };
         if let (Some(mirrored), Some(headers)) = (&mirrored, &params.headers)
             && let Err(error) = mirrored.check(headers)
         {
-            return Reply::Whole(error.answer(Some(id)).into_bytes());
+            return mismatched(&routed, &error);
         }
         let mut listed_anew = false;
         loop {
+            let audited = audited(routed.primitive);
+            if let Verdict::Shown(why) = routed.verdict.clone() {
+                let child = routed.child.name().clone();
+                let failure = denied(method, routed, &why, began, audited);
+                let told = failure::answer(method, id, caller.era, &child, &failure);
+                return Reply::Whole(told.into_bytes());
+            }
             let Routed {
                 child: entry,
                 route,
                 waited,
+                ..
             } = routed;
             let tool = (method == Method::CallTool).then(|| route.own.clone());
-            let settles = |one| Settlement::new(one, method, tool, began);
+            let settles = |one| Settlement::new(one, method, tool, began).audited(audited);
             let (child, need) = match entry.for_session(caller.session.as_ref()) {
                 Ok(one) => one,
                 Err(failure) => {
@@ -191,12 +237,42 @@ impl Relay {
         }
     }
 
-    /// Why nobody has the tool that a call names; `None` if somebody has, or may have it
-    /// when it is waited for.
-    pub async fn unknown_tool(&self, params: &Params, caller: &Caller) -> Option<RpcError> {
+    /// Why nobody has the tool that a call names, which ends it; `None` if somebody has, or
+    /// may have it when it is waited for.
+    pub async fn unknown_tool(
+        &self,
+        frame: &Frame,
+        params: &Params,
+        caller: &Caller,
+    ) -> Option<RpcError> {
         let method = Method::CallTool;
+        let began = Instant::now();
         let wanted = Wanted::of(method, method.as_str(), params, caller);
-        wanted.refused(&self.fleet).await
+        let error = wanted.refused(&self.fleet).await?;
+        let name = params.name.as_deref().unwrap_or_default();
+        let id = frame.id().unwrap_or("null");
+        let audited = self.audited(caller, id, Some(frame), Some(Primitive::Tool), name);
+        self.is_unknown(method, &wanted, began, audited);
+        Some(error)
+    }
+
+    /// The end of a request for what nobody has, as far as its caller may know.
+    pub(super) fn is_unknown(
+        &self,
+        method: Method,
+        wanted: &Wanted<'_>,
+        began: Instant,
+        audited: Option<Audited>,
+    ) {
+        match (wanted.hidden(&self.fleet.snapshot()), audited) {
+            (Some(routed), audited) => {
+                denied(method, routed, NOT_SEEN, began, audited);
+            }
+            (None, Some(audited)) => {
+                audited.write(None, method, Outcome::RpcError, began.elapsed());
+            }
+            (None, None) => {}
+        }
     }
 
     /// Resumes the call that a retry names; `None` if it names none of ours.
@@ -295,6 +371,27 @@ impl Relay {
     }
 }
 
+/// Why a caller is not let through to what it may not know of: never told to it.
+const NOT_SEEN: &str = "it may not know of it";
+
+/// The end of a request that the policies keep from its child.
+pub(super) fn denied(
+    method: Method,
+    routed: Routed,
+    why: &str,
+    began: Instant,
+    audited: Option<Audited>,
+) -> Failure {
+    let failure = Failure::forbidden(why, audited.as_ref().map(Audited::correlation_id));
+    let tool = (method == Method::CallTool).then(|| routed.route.own.clone());
+    let needless = (routed.child, Need::of_no_account());
+    telemetry::policy_denied(method.as_str());
+    let mut settlement = Settlement::new(needless, method, tool, began).audited(audited);
+    settlement.has_waited(routed.waited);
+    settlement.failed(None, &failure);
+    failure
+}
+
 /// A request that gives something back.
 struct Retry<'a> {
     method: Method,
@@ -328,6 +425,7 @@ pub(super) fn unlisted(
     child: &Arc<Child>,
     began: Instant,
     waited: Duration,
+    audited: Option<Audited>,
 ) -> Failure {
     let failure = match child.callable() {
         Err(failure) => failure,
@@ -335,7 +433,7 @@ pub(super) fn unlisted(
     };
     let tool = (method == Method::CallTool).then(|| "unknown".into());
     let needless = (Arc::clone(child), Need::of_no_account());
-    let mut settlement = Settlement::new(needless, method, tool, began);
+    let mut settlement = Settlement::new(needless, method, tool, began).audited(audited);
     settlement.has_waited(waited);
     settlement.failed(None, &failure);
     failure

@@ -7,9 +7,10 @@ use std::{
 
 use super::Method;
 use crate::{
-    catalog::{Listing, Primitive, Route, Taker},
-    fleet::{Fleet, Shown, Snapshot},
+    catalog::{Hints, Listing, Primitive, Route, Taker},
+    fleet::{Fleet, Permitted, Shown, Snapshot},
     outbound::Child,
+    policy::Verdict,
     protocol::{
         Caller, Era,
         error::{RpcError, code},
@@ -28,6 +29,10 @@ const LISTING_TAKES: Duration = Duration::from_secs(5);
 pub(super) struct Routed {
     pub(super) child: Arc<Child>,
     pub(super) route: Route,
+    /// As what it is listed, if it is.
+    pub(super) primitive: Option<Primitive>,
+    /// What the caller may do with it.
+    pub(super) verdict: Verdict,
     /// How long the name was waited for.
     pub(super) waited: Duration,
 }
@@ -175,47 +180,65 @@ impl<'a> Wanted<'a> {
         other(&fleet.snapshot())
     }
 
-    /// Who has it at this moment.
+    /// Who has it at this moment, if the caller may know of it.
     pub(super) fn look_up(&self, snapshot: &Snapshot) -> Option<Routed> {
+        self.look_up_unseen(snapshot)
+            .filter(|routed| routed.verdict != Verdict::Hidden)
+    }
+
+    /// Who has it, where the caller may not know of it.
+    pub(super) fn hidden(&self, snapshot: &Snapshot) -> Option<Routed> {
+        self.look_up_unseen(snapshot)
+            .filter(|routed| routed.verdict == Verdict::Hidden)
+    }
+
+    /// Who has it, whether the caller may know of it or not.
+    pub(super) fn look_up_unseen(&self, snapshot: &Snapshot) -> Option<Routed> {
         let shown = snapshot.view(&self.caller.view).ok()?;
+        let permitted = shown.permitted(self.caller.subject.as_ref());
         // What a child does not list is known only when it has been listed.
         if shown.alone().is_some_and(|(_, listing)| listing.is_none()) {
             return None;
         }
         if self.is_task {
-            return self.task(&shown);
+            return self.task(&shown, &permitted);
         }
-        let named = shown.route(self.caller, self.primitive, self.name);
-        let route = match self.other {
-            None => named?,
-            Some(method) => {
-                let prompt = || match self.primitive {
-                    Primitive::Tool => shown.route(self.caller, Primitive::Prompt, self.name),
-                    _ => None,
-                };
-                let extensions = shown.catalog.extensions();
-                let may_take = |route: &Route| extensions.may_take(method, route.child);
-                let named = named.filter(may_take);
-                let named = named.or_else(|| prompt().filter(may_take));
-                let named = named.map(|route| Route {
-                    repeatable: false,
-                    ..route
-                });
-                named.or_else(|| self.taken(&shown, method))?
-            }
+        let listed = |primitive| {
+            let (route, verdict) = permitted.find(primitive, self.name)?;
+            Some(Routed {
+                child: Arc::clone(shown.child(route.child)?),
+                route,
+                primitive: Some(primitive),
+                verdict,
+                waited: Duration::ZERO,
+            })
         };
-        let child = Arc::clone(shown.child(route.child)?);
-        Some(Routed {
-            child,
-            route,
-            waited: Duration::ZERO,
-        })
+        let named = listed(self.primitive);
+        let Some(method) = self.other else {
+            return named;
+        };
+        let prompt = || match self.primitive {
+            Primitive::Tool => listed(Primitive::Prompt),
+            _ => None,
+        };
+        let extensions = shown.catalog.extensions();
+        let may_take = |routed: &Routed| extensions.may_take(method, routed.route.child);
+        let named = named.filter(may_take);
+        let named = named.or_else(|| prompt().filter(may_take));
+        let named = named.map(|routed| Routed {
+            route: Route {
+                repeatable: false,
+                ..routed.route
+            },
+            ..routed
+        });
+        named.or_else(|| self.taken(&shown, &permitted, method))
     }
 
     /// Whose a task is: no table knows it, but its id does. Ids of children without a
     /// prefix tell nothing: there it is the only such child, or the only one of them
     /// that declares tasks.
-    fn task(&self, shown: &Shown<'_>) -> Option<Routed> {
+    fn task(&self, shown: &Shown<'_>, permitted: &Permitted<'_>) -> Option<Routed> {
         let alone = shown.alone().is_some();
         let prefixes = shown.children().map(|(child, _)| match alone {
             true => "",
@@ -240,31 +263,18 @@ impl<'a> Wanted<'a> {
             (None, [only]) => (*only, self.name),
             (None, _) => return None,
         };
-        Some(Routed {
-            child: Arc::clone(shown.child(child)?),
-            route: Route {
-                child,
-                own: own.into(),
-                repeatable: false,
-                mirrors: None,
-            },
-            waited: Duration::ZERO,
-        })
+        // Of which tool it is, nobody knows.
+        Routed::unlisted(shown, permitted, child, own)
     }
 
     /// Whose an unknown method is that names nothing known: what it says stays as it is.
-    fn taken(&self, shown: &Shown<'_>, method: &str) -> Option<Route> {
-        let child = match (shown.alone(), shown.catalog.extensions().taker(method)) {
+    fn taken(&self, shown: &Shown<'_>, permitted: &Permitted<'_>, method: &str) -> Option<Routed> {
+        let child = match (shown.alone(), permitted.extensions().taker(method)) {
             (Some(_), _) => 0,
             (None, Taker::Child(child)) => child,
             (None, Taker::Nobody | Taker::Several) => return None,
         };
-        Some(Route {
-            child,
-            own: self.name.into(),
-            repeatable: false,
-            mirrors: None,
-        })
+        Routed::unlisted(shown, permitted, child, self.name)
     }
 
     /// The child that was never listed and may have it: the one whose prefix the name
@@ -282,15 +292,37 @@ impl<'a> Wanted<'a> {
         };
         shown
             .unlisted(|child| alone || prefixed(child))
+            .filter(|child| self.may_know(&shown, child))
             .map(Arc::clone)
     }
 
-    fn unknown(&self, snapshot: &Snapshot) -> RpcError {
+    /// Whether the caller may know of a child that was never listed, or of what it may
+    /// have under this name.
+    fn may_know(&self, shown: &Shown<'_>, child: &Child) -> bool {
+        let prefix = child.settings.prefix.as_str();
+        let own = match shown.alone() {
+            Some(_) => self.name,
+            None => {
+                let rest = self.name.strip_prefix(prefix);
+                rest.and_then(|rest| rest.strip_prefix("__"))
+                    .unwrap_or(self.name)
+            }
+        };
+        let listed = !self.is_task && self.other.is_none();
+        let primitive = listed.then_some(self.primitive);
+        shown
+            .permitted(self.caller.subject.as_ref())
+            .may_know(child, primitive, own)
+    }
+
+    /// Nobody has it, as far as the caller may know.
+    pub(super) fn unknown(&self, snapshot: &Snapshot) -> RpcError {
         let shown = snapshot.view(&self.caller.view);
         if let Some(method) = self.other {
             let method: String = method.chars().take(128).collect();
             let taker = shown.map_or(Taker::Nobody, |shown| {
-                shown.catalog.extensions().taker(&method)
+                let permitted = shown.permitted(self.caller.subject.as_ref());
+                permitted.extensions().taker(&method)
             });
             let advice = match taker {
                 Taker::Several => {
@@ -307,7 +339,10 @@ impl<'a> Wanted<'a> {
         }
         let closest = shown.map_or_else(
             |_| Vec::new(),
-            |shown| shown.catalog.closest(self.primitive, self.name),
+            |shown| {
+                let permitted = shown.permitted(self.caller.subject.as_ref());
+                permitted.closest(self.primitive, self.name)
+            },
         );
         let hint = match closest.as_slice() {
             [] => String::new(),
@@ -327,6 +362,31 @@ impl<'a> Wanted<'a> {
                 error.with_data(serde_json::json!({"uri": name}))
             }
         }
+    }
+}
+
+impl Routed {
+    /// The way to something of a child that stands in no list.
+    fn unlisted(
+        shown: &Shown<'_>,
+        permitted: &Permitted<'_>,
+        child: usize,
+        own: &str,
+    ) -> Option<Self> {
+        let one = shown.child(child)?;
+        Some(Self {
+            child: Arc::clone(one),
+            route: Route {
+                child,
+                own: own.into(),
+                repeatable: false,
+                hints: Hints::default(),
+                mirrors: None,
+            },
+            primitive: None,
+            verdict: permitted.of_child(one),
+            waited: Duration::ZERO,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tracing::debug;
 
-use super::Method;
+use super::{Method, audit::Audited};
 use crate::{
     outbound::{Child, Connection, Failure, Need},
     protocol::OwnName,
@@ -22,6 +22,8 @@ pub struct Settlement {
     method: Method,
     /// Its own name for the tool, if the request is for one.
     tool: Option<OwnName>,
+    /// To be written down, if that is asked for.
+    audited: Option<Audited>,
     began: Instant,
     /// Time that was not ours: waiting for a slot, and for the child.
     waited: Duration,
@@ -44,11 +46,18 @@ impl Settlement {
             child,
             method,
             tool,
+            audited: None,
             began,
             waited: Duration::ZERO,
             waiting_since: None,
             settled: false,
         }
+    }
+
+    /// The same, of a request that is to be written down.
+    pub(super) fn audited(mut self, audited: Option<Audited>) -> Self {
+        self.audited = audited;
+        self
     }
 
     /// Time has passed that was not ours.
@@ -115,6 +124,9 @@ impl Settlement {
         self.child.metrics.request(method, outcome, took, ours);
         if let Some(tool) = &self.tool {
             self.child.metrics.tool_call(tool, outcome, took);
+        }
+        if let Some(audited) = &self.audited {
+            audited.write(Some(self.child.name()), self.method, outcome, took);
         }
         debug!(
             child = %self.child.name(), method, tool = self.tool.as_ref().map(OwnName::as_str), outcome = outcome.as_str(),

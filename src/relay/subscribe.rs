@@ -9,12 +9,14 @@ use super::{
     call::patience,
     deadline::Deadline,
     failure,
-    request::unlisted,
+    request::{denied, unlisted},
     route::{Routed, Unrouted, Wanted},
     settle::Settlement,
 };
 use crate::{
-    outbound::{Child, Failure, Listener, Need, Subscription, Verdict},
+    catalog::Primitive,
+    outbound::{self, Child, Failure, Listener, Need, Subscription},
+    policy::Verdict,
     protocol::{
         Caller, Frame,
         error::{RpcError, code},
@@ -43,20 +45,30 @@ impl Relay {
             failure::answer(METHOD, id, caller.era, child.name(), failure)
         };
         let wanted = Wanted::resource(uri, caller);
+        let audited = || self.audited(caller, id, None, Some(Primitive::Resource), uri);
         let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
-            Err(Unrouted::Unknown(error)) => return Err(error.answer(Some(id))),
+            Err(Unrouted::Unknown(error)) => {
+                self.is_unknown(METHOD, &wanted, began, audited());
+                return Err(error.answer(Some(id)));
+            }
             Err(Unrouted::Unlisted(child, waited)) => {
-                let failure = unlisted(METHOD, &child, began, waited);
+                let failure = unlisted(METHOD, &child, began, waited, audited());
                 return Err(told(&child, &failure));
             }
         };
-        let settles = |one| Settlement::new(one, METHOD, None, began);
+        let settles = |one| Settlement::new(one, METHOD, None, began).audited(audited());
         let (child, route, connection, mut settlement) = loop {
+            if let Verdict::Shown(why) = routed.verdict.clone() {
+                let child = Arc::clone(&routed.child);
+                let failure = denied(METHOD, routed, &why, began, audited());
+                return Err(told(&child, &failure));
+            }
             let Routed {
                 child: entry,
                 route,
                 waited,
+                ..
             } = routed;
             let (child, need) = match entry.for_session(caller.session.as_ref()) {
                 Ok(one) => one,
@@ -111,20 +123,20 @@ impl Relay {
             Ok((subscription, verdict, true))
         };
         match settlement.waiting(asked).await {
-            Ok((subscription, Verdict::Held, asked)) => {
+            Ok((subscription, outbound::Verdict::Held, asked)) => {
                 match asked {
                     true => settlement.answered(&connection, Outcome::Ok),
                     false => settlement.answered_here(Outcome::Ok),
                 }
                 Ok(subscription)
             }
-            Ok((_, Verdict::Refused(error), _)) => {
+            Ok((_, outbound::Verdict::Refused(error), _)) => {
                 settlement.answered(&connection, Outcome::RpcError);
                 Err(Frame::made(format!(
                     r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#
                 )))
             }
-            Ok((_, Verdict::Failed(failure), _)) | Err(failure) => {
+            Ok((_, outbound::Verdict::Failed(failure), _)) | Err(failure) => {
                 settlement.failed(Some(&connection), &failure);
                 Err(told(&child, &failure))
             }

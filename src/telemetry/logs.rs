@@ -18,6 +18,9 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, util::SubscriberInitExt}
 const DEFAULT_FILTER: &str =
     "info,rmcp=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,notify=warn";
 
+/// The target of the lines that say who called what.
+pub const AUDIT: &str = "audit";
+
 /// How many lines may wait for stderr to take them. A line of a child has up to 16 KiB.
 const WAITING_LINES: usize = 4096;
 /// Between two lines about lines that were dropped.
@@ -67,7 +70,8 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<LogGuard, Pa
         Some(directives) => directives.to_owned(),
         None => DEFAULT_FILTER.to_owned(),
     };
-    let filter = EnvFilter::try_new(directives)?;
+    // Whoever wants the audit gets it at every level; what comes later wins over this.
+    let filter = EnvFilter::try_new(format!("{AUDIT}=info,{directives}"))?;
     let losses = Arc::<Losses>::default();
     let (writer, worker) = NonBlockingBuilder::default()
         .lossy(true)

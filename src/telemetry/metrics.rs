@@ -31,6 +31,7 @@ const REFUSED: &str = "mcp_multiplexer_refused_total";
 const AUTH_REQUESTS: &str = "mcp_multiplexer_auth_requests_total";
 const AUTH_KEY_FETCHES: &str = "mcp_multiplexer_auth_key_fetches_total";
 const AUTH_INTROSPECTIONS: &str = "mcp_multiplexer_auth_introspections_total";
+const POLICY_DENIED: &str = "mcp_multiplexer_policy_denied_total";
 const SESSIONS: &str = "mcp_multiplexer_sessions";
 const BUILD_INFO: &str = "mcp_multiplexer_build_info";
 const CHILD_UP: &str = "mcp_multiplexer_child_up";
@@ -43,6 +44,8 @@ const TOOLS: &str = "mcp_multiplexer_child_tools";
 const TOOLS_BYTES: &str = "mcp_multiplexer_child_tools_list_bytes";
 const CONFIG_GENERATION: &str = "mcp_multiplexer_config_generation";
 const CONFIG_RELOAD: &str = "mcp_multiplexer_config_last_reload_successful";
+const POLICY_GENERATION: &str = "mcp_multiplexer_policy_generation";
+const POLICY_RELOAD: &str = "mcp_multiplexer_policy_last_reload_successful";
 
 /// Seconds. From a call on loopback to the longest deadline there is.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -152,6 +155,12 @@ impl ChildGauges {
         metrics::gauge!(CONFIG_GENERATION).set(generation as f64);
         metrics::gauge!(CONFIG_RELOAD).set(f64::from(u8::from(reloaded)));
     }
+
+    /// The same of the policies, where there are any.
+    pub fn policy(&self, generation: u64, reloaded: bool) {
+        metrics::gauge!(POLICY_GENERATION).set(generation as f64);
+        metrics::gauge!(POLICY_RELOAD).set(f64::from(u8::from(reloaded)));
+    }
 }
 
 /// How many sessions of one kind there are now.
@@ -177,6 +186,11 @@ pub fn auth_key_fetch(ok: bool) {
 /// An issuer was asked about a token.
 pub fn auth_introspection(ok: bool) {
     metrics::counter!(AUTH_INTROSPECTIONS, "outcome" => ok_or_failed(ok)).increment(1);
+}
+
+/// The policies have kept a caller from something; `method` is what it asked for.
+pub fn policy_denied(method: &'static str) {
+    metrics::counter!(POLICY_DENIED, "method" => method).increment(1);
 }
 
 fn ok_or_failed(ok: bool) -> &'static str {
@@ -366,6 +380,10 @@ fn describe() {
         AUTH_INTROSPECTIONS,
         "Times an issuer was asked about a token."
     );
+    counter!(
+        POLICY_DENIED,
+        "Requests that the policies kept from a child, by method."
+    );
     gauge!(SESSIONS, "Sessions and streams of clients now.");
     gauge!(BUILD_INFO, "Always 1; the version is in the label.");
 }
@@ -397,5 +415,13 @@ fn describe_gauges() {
     gauge!(
         CONFIG_RELOAD,
         "Whether the configuration file was last read without error."
+    );
+    gauge!(
+        POLICY_GENERATION,
+        "How many sets of policies have been in force, this one included."
+    );
+    gauge!(
+        POLICY_RELOAD,
+        "Whether the policies were last read without error."
     );
 }

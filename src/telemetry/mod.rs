@@ -7,9 +7,9 @@ mod logs;
 mod metrics;
 mod outcome;
 
-pub use logs::{LogFormat, LogGuard, init_logs};
+pub use logs::{AUDIT, LogFormat, LogGuard, init_logs};
 pub use metrics::{
     ChildGauge, ChildGauges, ChildMetrics, Recorder, auth_introspection, auth_key_fetch,
-    auth_request, refused, set_sessions,
+    auth_request, policy_denied, refused, set_sessions,
 };
 pub use outcome::Outcome;

@@ -17,6 +17,7 @@ mod keycloak {
     mod calls;
     mod door;
     mod outage;
+    mod policy;
     mod refreshes;
     mod refusals;
     mod setup;

@@ -75,6 +75,11 @@ impl Realm {
         self.admin(Method::DELETE, "", Value::Null).await;
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What stands in `OIDC_ISSUER`, and in tokens as `iss`.
     pub fn issuer(&self) -> String {
         format!("{}/realms/{}", self.origin, self.name)

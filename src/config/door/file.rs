@@ -23,6 +23,8 @@ pub(super) fn read_auth(top: &mut Reader<'_>) -> Layer {
         auth.absorb(options);
     }
     layer.metadata = metadata::Layer::read_in(&mut auth);
+    layer.policy = auth.text("policy").map(PathBuf::from);
+    layer.audit = auth.flag("audit");
     let issuers = issuer::read(&mut auth);
     if let Some(mut introspection) = auth.inner("introspection", keys::AUTH_INTROSPECTION) {
         let secret = read_secret(&mut introspection);

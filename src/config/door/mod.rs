@@ -35,6 +35,11 @@ pub struct DoorSettings {
     pub resource: Option<Url>,
     /// Whose `X-Forwarded-…` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The file or folder that says who may call what; without one everybody may call
+    /// everything.
+    pub policy: Option<PathBuf>,
+    /// Whether every call has a line of its own in the log.
+    pub audit: bool,
 }
 
 /// How callers prove who they are.
@@ -157,6 +162,8 @@ struct Layer {
     required_scopes: Option<Vec<String>>,
     leeway: Option<Duration>,
     ca_file: Option<PathBuf>,
+    policy: Option<PathBuf>,
+    audit: Option<bool>,
     metadata: metadata::Layer,
 }
 
@@ -176,6 +183,8 @@ impl Layer {
             required_scopes: self.required_scopes.or(lower.required_scopes),
             leeway: self.leeway.or(lower.leeway),
             ca_file: self.ca_file.or(lower.ca_file),
+            policy: self.policy.or(lower.policy),
+            audit: self.audit.or(lower.audit),
             metadata: self.metadata.over(lower.metadata),
         }
     }
@@ -200,6 +209,7 @@ pub(super) fn read(
         None => public_url.clone().map(endpoint),
     };
     let told = layer.metadata.clone();
+    let (policy, audit) = (layer.policy.clone(), layer.audit.unwrap_or(false));
     let mut scopes = Vec::new();
     let lock = if asked_for {
         scopes = layer.required_scopes.clone().unwrap_or_default();
@@ -222,6 +232,8 @@ pub(super) fn read(
         lock,
         resource,
         trusted_proxies,
+        policy,
+        audit,
     };
     Ok((settings, public_url))
 }

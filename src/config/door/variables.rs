@@ -1,13 +1,15 @@
 //! The variables that say what the file can say, those of others among them: FastMCP's
 //! for a JWT verifier, and Kuadrant's for the metadata.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use url::Url;
 
 use super::{Layer, Trust, file, issuer, metadata};
 use crate::config::{
     document::Node,
-    environment::{Environment, setting},
+    environment::{Environment, flag, setting},
     error::ConfigError,
     identity,
     reader::Reader,
@@ -87,6 +89,9 @@ const METADATA: Variables = &[
 
 const PLACE: Variables = &[("trustedProxies", List, &["MCP_TRUSTED_PROXIES"])];
 
+const POLICY: &str = "MCP_AUTH_POLICY_FILE";
+const AUDIT: &str = "MCP_AUDIT";
+
 /// Variables of FastMCP that ask for a lock we do not have.
 const UNSUPPORTED: &str = "FASTMCP_SERVER_AUTH_JWT_PUBLIC_KEY";
 
@@ -115,6 +120,14 @@ pub(super) fn read(env: &dyn Environment) -> Result<Said, ConfigError> {
             ));
         }
     }
+    layer.policy = setting(env, POLICY).map(PathBuf::from);
+    layer.audit = setting(env, AUDIT).and_then(|text| {
+        let audit = flag(&text);
+        if audit.is_none() {
+            problems.push(format!("{AUDIT}: expected 1 or 0"));
+        }
+        audit
+    });
     layer.metadata = with(env, METADATA, &mut problems, metadata::Layer::read);
     let trusted_proxies = with(env, PLACE, &mut problems, file::read_proxies);
     let public_url = setting(env, "MCP_PUBLIC_URL").and_then(|text| match web_url(&text) {

@@ -48,6 +48,18 @@ async fn a_file_is_seen_when_another_is_renamed_over_it() {
 }
 
 #[tokio::test]
+async fn a_folder_is_seen_when_a_file_in_it_changes_comes_or_goes() {
+    let (folder, path) = folder();
+    let mut watch = FileWatch::new(folder.path()).expect("a watch");
+    fs::write(&path, "2").expect("a file");
+    changes(&mut watch).await;
+    fs::write(folder.path().join("other"), "1").expect("a file");
+    changes(&mut watch).await;
+    fs::remove_file(&path).expect("it was there");
+    changes(&mut watch).await;
+}
+
+#[tokio::test]
 async fn a_file_may_come_later_and_go_and_come_back() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("not/yet/c.json");

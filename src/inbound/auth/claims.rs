@@ -20,6 +20,9 @@ pub(super) struct Claims {
     azp: Option<String>,
     #[serde(default)]
     client_id: Option<String>,
+    /// Keycloak's way to say that a client acts for itself.
+    #[serde(default)]
+    preferred_username: Value,
     #[serde(default)]
     pub(super) exp: Option<f64>,
     #[serde(default)]
@@ -64,8 +67,20 @@ impl Claims {
             return refuse("it is an ID token: it has the claim \"at_hash\"");
         }
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let client = filled(self.azp).or_else(|| filled(self.client_id));
+        let (azp, client_id) = (filled(self.azp), filled(self.client_id));
+        let service_account = |client: &String| {
+            let username = self.preferred_username.as_str();
+            let account = username.and_then(|name| name.strip_prefix("service-account-"));
+            client_id.as_ref() == Some(client)
+                && account.is_some_and(|of| of.eq_ignore_ascii_case(client))
+        };
+        let client = azp.or_else(|| client_id.clone());
         let sub = filled(self.sub).unwrap_or_default();
+        // The client's own name in the subject's place (RFC 9068, 2.2), or an account that
+        // is the client's.
+        let acts_for_itself = client
+            .as_ref()
+            .is_some_and(|client| sub.is_empty() || sub == *client || service_account(client));
         if sub.is_empty() && client.is_none() {
             return refuse("it names neither a subject nor a client");
         }
@@ -83,6 +98,7 @@ impl Claims {
             issuer,
             sub,
             client,
+            acts_for_itself,
             scopes,
             roles,
             groups: list(&self.groups),
@@ -134,12 +150,38 @@ mod tests {
                 issuer: "i".into(),
                 sub: "s".into(),
                 client: Some("c".into()),
+                acts_for_itself: false,
                 scopes: set(&["openid", "mcp"]),
                 roles: set(&["admin", "tools/reader"]),
                 groups: set(&["/staff"]),
                 expires: Some(5),
             }
         );
+    }
+
+    #[test]
+    fn a_client_that_acts_for_itself_is_told_from_whom_it_acts_for() {
+        for (claims, itself) in [
+            (json!({"azp": "c"}), true),
+            (json!({"sub": "c", "client_id": "c"}), true),
+            (
+                json!({"sub": "7", "azp": "c", "client_id": "c", "preferred_username": "service-account-c"}),
+                true,
+            ),
+            (
+                json!({"sub": "7", "azp": "c", "preferred_username": "service-account-c"}),
+                false,
+            ),
+            (
+                json!({"sub": "7", "azp": "c", "client_id": "c", "preferred_username": "service-account-d"}),
+                false,
+            ),
+            (json!({"sub": "7", "azp": "c", "client_id": "c"}), false),
+            (json!({"sub": "7"}), false),
+        ] {
+            let subject = subject(claims.clone()).unwrap();
+            assert_eq!(subject.acts_for_itself, itself, "{claims}");
+        }
     }
 
     #[test]

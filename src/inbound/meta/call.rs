@@ -26,7 +26,7 @@ impl Asked<'_> {
             ..
         } = self;
         let caller = &requester.caller;
-        if let Some(unknown) = dispatch.relay.unknown_tool(&params, caller).await {
+        if let Some(unknown) = dispatch.relay.unknown_tool(&frame, &params, caller).await {
             return Err(format!(
                 "{} find_tools knows what there is.",
                 unknown.message

@@ -55,17 +55,16 @@ impl Asked<'_> {
         fleet.settled().await;
         let index = fleet.index().await;
         let snapshot = fleet.snapshot();
-        let caller = &self.requester.caller;
         let sight = self.sight(&snapshot)?;
         let shown = sight.shown;
         if let Some(child) = &asked.child
-            && shown.position(&child.as_str().into()).is_none()
+            && sight.position(child).is_none()
         {
             return Err(no_child(&sight, child));
         }
         let callable = |tool: &Tool| {
             let name = tool.name.as_str();
-            let route = shown.route(caller, Primitive::Tool, name);
+            let route = sight.permitted.route(Primitive::Tool, name);
             let child = route.and_then(|route| shown.child(route.child));
             child.is_some_and(|child| *child.name() == tool.child)
         };

@@ -1,27 +1,13 @@
 //! What `tools/list` shows where we have tools of our own.
 
-use std::hash::{DefaultHasher, Hasher};
-
 use super::{Meta, Sight, definitions};
 use crate::{
-    catalog::Placed,
+    catalog::{Placed, Primitive},
     config::Mode,
     fleet::{Permitted, Shown},
     inbound::session::Session,
     protocol::{Era, PublicName},
 };
-
-/// What a client sees of the tools where it does not see all: equal if that is equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::inbound) struct PartOfTools(u64);
-
-impl PartOfTools {
-    fn of(list: &[u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(list);
-        Self(hasher.finish())
-    }
-}
 
 impl Meta {
     /// Writes the result of a `tools/list`: our tools, and of the others what this client
@@ -32,15 +18,16 @@ impl Meta {
         session: Option<&Session>,
         era: Era,
         out: &mut Vec<u8>,
-    ) -> PartOfTools {
-        let start = out.len();
+    ) {
         let sight = Sight { shown, permitted };
         let listed = self.listed(&sight, session);
         let keep = |tool: &Placed<'_>| {
-            listed(&tool.name, tool.child) && permitted.allows(tool.name.as_str(), tool.child)
+            listed(&tool.name, tool.child) && sight.permitted.shows(Primitive::Tool, tool)
         };
-        shown.catalog.write_tools(definitions::ALL, keep, era, out);
-        PartOfTools::of(&out[start..])
+        let ours = definitions::ALL;
+        shown
+            .catalog
+            .write_some(Primitive::Tool, ours, keep, era, out);
     }
 
     /// Whether clients see a part of the tools only.

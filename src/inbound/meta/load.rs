@@ -45,9 +45,8 @@ impl Asked<'_> {
         let fleet = &self.dispatch.fleet;
         fleet.settled().await;
         let snapshot = fleet.snapshot();
-        let caller = &self.requester.caller;
         let sight = self.sight(&snapshot)?;
-        let route = |name: &String| sight.shown.route(caller, Primitive::Tool, name);
+        let route = |name: &String| sight.permitted.route(Primitive::Tool, name);
         let unknown = names.iter().filter(|name| route(name).is_none());
         let wrong = unknown.enumerate();
         let wrong = wrong.map(|(at, name)| unknown_name(&sight, name, at < HINTS));
@@ -107,8 +106,7 @@ impl Asked<'_> {
         if MetaTool::named(name).is_some() {
             return format!("{name} is always listed");
         }
-        let caller = &self.requester.caller;
-        let route = sight.shown.route(caller, Primitive::Tool, name);
+        let route = sight.permitted.route(Primitive::Tool, name);
         let is_listed = self.meta.listed(sight, Some(session));
         match route {
             Some(route) if is_listed(&name.into(), route.child) => {
@@ -137,7 +135,7 @@ fn unknown_name(sight: &Sight<'_>, name: &str, is_hinted: bool) -> String {
         return format!("{name} is always listed");
     }
     let closest = match is_hinted {
-        true => sight.shown.catalog.closest(Primitive::Tool, name),
+        true => sight.permitted.closest(Primitive::Tool, name),
         false => Vec::new(),
     };
     match closest.as_slice() {

@@ -15,7 +15,7 @@ mod status;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub(super) use self::{list::PartOfTools, loaded::Loaded};
+pub(super) use self::loaded::Loaded;
 use super::dispatch::{Dispatch, Requester};
 use crate::{
     catalog::{AlwaysListed, MetaTool},
@@ -110,7 +110,7 @@ impl Asked<'_> {
         let shown = snapshot.view(&caller.view);
         let shown = shown.map_err(|_| "What this address shows is gone.")?;
         Ok(Sight {
-            permitted: shown.permitted(caller),
+            permitted: shown.permitted(caller.subject.as_ref()),
             shown,
         })
     }

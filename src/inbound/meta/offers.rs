@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Asked, Said, Sight, input, structured};
 use crate::{
-    catalog::{Listing, Placed},
+    catalog::{Listing, Placed, Primitive},
     fleet::{about, standing},
     outbound::{Child, Phase},
     protocol::json::{self, Object},
@@ -70,6 +70,7 @@ fn children(sight: &Sight<'_>) -> Said {
             tools,
             ready: standing(child, listing.is_some()).1,
             description: listing
+                .filter(|_| sight.permitted.knows(child))
                 .map(|it: &Listing| summary(&about(it)))
                 .unwrap_or_default(),
         }
@@ -80,12 +81,11 @@ fn children(sight: &Sight<'_>) -> Said {
 }
 
 fn tools(sight: &Sight<'_>, child: &str, offset: usize) -> Said {
-    let Some(place) = sight.shown.position(&child.into()) else {
+    let Some(place) = sight.position(child) else {
         return Err(no_child(sight, child));
     };
-    let its_own = |tool: &Placed<'_>| {
-        tool.child == place && sight.permitted.allows(tool.name.as_str(), tool.child)
-    };
+    let its_own =
+        |tool: &Placed<'_>| tool.child == place && sight.permitted.shows(Primitive::Tool, tool);
     let mut all = sight.shown.catalog.tools().filter(its_own).skip(offset);
     let tools: Vec<OneTool> = all.by_ref().take(PAGE).map(|it| one_tool(&it)).collect();
     structured(&Tools {
@@ -109,18 +109,28 @@ fn one_tool(tool: &Placed<'_>) -> OneTool {
 }
 
 impl<'a> Sight<'a> {
-    /// Every child that is not disabled, with what it was listed with and how many tools
+    /// Where this child stands among the view's, if it is one that the caller may know of.
+    pub(super) fn position(&self, child: &str) -> Option<usize> {
+        let place = self.shown.position(&child.into())?;
+        let child = self.shown.child(place)?;
+        self.permitted.knows_of(child).then_some(place)
+    }
+
+    /// Every child that is not disabled and that the caller may know of, with what it was listed with and how many tools
     /// of it there are for this caller.
     pub(super) fn counts(&self) -> Vec<(&'a Child, Option<&'a Listing>, usize)> {
         let mut counts = vec![0; self.shown.children().count()];
         for tool in self.shown.catalog.tools() {
-            if self.permitted.allows(tool.name.as_str(), tool.child) {
+            if self.permitted.shows(Primitive::Tool, &tool) {
                 counts[tool.child] += 1;
             }
         }
         let children = self.shown.children().zip(counts);
         children
-            .filter(|((child, _), _)| child.state().phase != Phase::Disabled)
+            .filter(|((child, _), tools)| {
+                child.state().phase != Phase::Disabled
+                    && (*tools > 0 || self.permitted.knows_of(child))
+            })
             .map(|((child, listing), tools)| (&**child, listing.map(|it| &**it), tools))
             .collect()
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Asked, Said, input, structured};
-use crate::{fleet::standing, outbound::Phase, protocol::PublicName};
+use crate::{catalog::Primitive, fleet::standing, outbound::Phase, protocol::PublicName};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,7 +34,10 @@ impl Asked<'_> {
         let sight = self.sight(&snapshot)?;
         let session = self.requester.session;
         let loaded = session.map(|session| session.loaded.all());
-        let mut loaded: Vec<PublicName> = loaded.into_iter().flatten().collect();
+        let loaded = loaded.into_iter().flatten();
+        let mut loaded: Vec<PublicName> = loaded
+            .filter(|name| !sight.permitted.hides(Primitive::Tool, name.as_str()))
+            .collect();
         loaded.sort();
         let children = sight.counts().into_iter().map(|(child, listing, tools)| {
             let (state, ready) = standing(child, listing.is_some());
@@ -43,7 +46,10 @@ impl Asked<'_> {
                 state,
                 ready,
                 tools,
-                reason: child.state().reason.clone(),
+                reason: match sight.permitted.knows(child) {
+                    true => child.state().reason.clone(),
+                    false => None,
+                },
             }
         });
         let children: Vec<_> = children.collect();
