@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     answers,
+    expiry::Expiry,
     introduction::Introduction,
     listen,
     meta::{Meta, PartOfTools},
@@ -35,6 +36,10 @@ pub struct Dispatch {
     /// The tools of our own, if we offer any.
     meta: Option<Arc<Meta>>,
     shutdown: CancellationToken,
+    /// Until when the sender of a request may listen.
+    expiry: Expiry,
+    /// Whether reasons why children fail are told.
+    pub(super) tells_reasons: bool,
 }
 
 /// Who sent a request.
@@ -97,6 +102,21 @@ impl Dispatch {
             meta: Meta::new(settings).map(Arc::new),
             fleet,
             shutdown,
+            expiry: Expiry::default(),
+            tells_reasons: true,
+        }
+    }
+
+    /// The same for somebody whose token is good that long.
+    pub(super) fn closing(self, expiry: Expiry) -> Self {
+        Self { expiry, ..self }
+    }
+
+    /// The same for somebody nobody knows, at a door that asks.
+    pub(super) fn for_stranger(self) -> Self {
+        Self {
+            tells_reasons: false,
+            ..self
         }
     }
 
@@ -126,6 +146,15 @@ impl Dispatch {
     /// Cancelled when the program is to end.
     pub(super) fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
+    }
+
+    /// Resolves when what only listens is to end: nothing else waits for the end of a
+    /// token, so that what was begun with it is answered.
+    pub(super) async fn closes(&self) {
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = self.expiry.come() => {}
+        }
     }
 
     /// Answers `initialize`, on this view.

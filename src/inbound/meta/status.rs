@@ -38,12 +38,13 @@ impl Asked<'_> {
         loaded.sort();
         let children = sight.counts().into_iter().map(|(child, listing, tools)| {
             let (state, ready) = standing(child, listing.is_some());
+            let reason = child.state().reason.clone();
             OneChild {
                 name: child.name().as_str(),
                 state,
                 ready,
                 tools,
-                reason: child.state().reason.clone(),
+                reason: reason.filter(|_| self.dispatch.tells_reasons),
             }
         });
         let children: Vec<_> = children.collect();
