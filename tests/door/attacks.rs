@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// In seconds: how far the clocks may differ here.
+const LEEWAY: u64 = 600;
+
 /// One attempt.
 struct Attempt {
     what: &'static str,
@@ -76,7 +79,12 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
     let (ec, rsa, evil) = (Key::ec("ec"), Key::rsa("rsa"), Key::ec("ec"));
     let issuer = Issuer::with([&ec, &rsa]).await;
     let other = Issuer::with([&evil]).await;
-    let mux = open(locked(&issuer, json!({"requiredScopes": ["mcp"]}))).await;
+    let mux = open(locked(
+        &issuer,
+        // All of the table has to be tried within it.
+        json!({"requiredScopes": ["mcp"], "leeway": LEEWAY}),
+    ))
+    .await;
     let good = issuer.token(&ec);
     let (header, claims, signature) = parts(&good);
     let mut table = Table {
@@ -531,7 +539,7 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
     }
 
     // Times.
-    table.claims("expired", json!({"exp": now() - 31}), "expired");
+    table.claims("expired", json!({"exp": now() - LEEWAY - 1}), "expired");
     table.claims("expired long ago", json!({"exp": 0}), "expired");
     table.claims("without an end", json!({"exp": null}), "claims");
     table.claims(
@@ -589,7 +597,7 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
     }
     table.claims(
         "not yet valid",
-        json!({"nbf": now() + 600}),
+        json!({"nbf": now() + 3 * LEEWAY}),
         "not_yet_valid",
     );
     table.claims(

@@ -13,11 +13,12 @@ use tokio::{
     time::timeout,
 };
 
-/// Questions at a time about tokens that were good when they were last asked about…
+/// Questions at a time that are for tokens alone that were good when they were last
+/// asked about…
 const KNOWN: usize = 8;
-/// …about all others…
+/// …that are for all…
 const STRANGE: usize = 24;
-/// …and of these about those that one sender shows.
+/// …and of these for those that one sender shows and nobody knows.
 const OF_ONE: usize = 6;
 /// Requests of one sender that may wait for that.
 const WAITING: usize = 1_000;
@@ -78,7 +79,11 @@ impl Turns {
     ) -> Result<F::Output, TooMany> {
         match asker {
             Asker::Known => {
-                let _turn = soon(&self.known).await?;
+                let _turn = tokio::select! {
+                    biased;
+                    turn = soon(&self.known) => turn?,
+                    turn = soon(&self.strange) => turn?,
+                };
                 Ok(question.await)
             }
             Asker::Strange(from) => {
@@ -167,6 +172,19 @@ mod tests {
         assert_eq!(turns.take(from("10.0.1.1"), ready(1)).await, Err(TooMany));
         let known = (0..KNOWN * 3).map(|_| turns.take(Asker::Known, ready(1)));
         assert!(join_all(known).await.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_flood_all_turns_are_for_those_who_are_known() {
+        let turns = Arc::<Turns>::default();
+        for _ in 0..KNOWN + STRANGE {
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move { turns.take(Asker::Known, pending::<()>()).await });
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(turns.known.available_permits(), 0);
+        assert_eq!(turns.strange.available_permits(), 0);
+        assert_eq!(turns.take(Asker::Known, ready(1)).await, Err(TooMany));
     }
 
     #[tokio::test(start_paused = true)]
