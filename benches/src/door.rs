@@ -150,6 +150,7 @@ fn table(rounds: &[(Round, Round)]) -> String {
 fn refusals(rounds: &[(Round, Round)]) -> String {
     let mut rate = Vec::new();
     let mut cost = Vec::new();
+    let mut calls = Vec::new();
     let mut others = 0;
     for (alone, flooded) in rounds {
         let Some(flood) = &flooded.flood else {
@@ -161,12 +162,15 @@ fn refusals(rounds: &[(Round, Round)]) -> String {
         let each = alone.used / alone.measured.calls as f64;
         let beyond = flooded.used - each * flooded.measured.calls as f64;
         rate.push(per_second);
+        calls.push(each);
         cost.push(beyond / (per_second * flooded.measured.seconds));
     }
     format!(
-        "{:.0} refusals/s, {:.1} µs of CPU each; {others} answers that were no refusal\n",
+        "{:.0} refusals/s, {:.1} µs of CPU each (a call without a flood: {:.1}); {others} \
+         answers that were no refusal\n",
         median(rate),
-        median(cost)
+        median(cost),
+        median(calls)
     )
 }
 
