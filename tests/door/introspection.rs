@@ -1,6 +1,6 @@
 //! Tokens that only their issuer can read.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -17,15 +17,19 @@ async fn asking(issuer: &Issuer, cache: &str) -> Multiplexer {
     let fleet = Fleet::new();
     let file = fleet.path("secret");
     std::fs::write(&file, ASKER.1).expect("the secret can be written");
-    let auth = json!({
+    let auth = auth(issuer, &file, cache);
+    let fleet = fleet.top("auth", auth).flags(&["--log-level", "debug"]);
+    fleet.over(Door::Http).await
+}
+
+fn auth(issuer: &Issuer, secret: &Path, cache: &str) -> Value {
+    json!({
         "audiences": [AUDIENCE],
         "introspection": {
             "endpoint": issuer.at("/introspect"), "clientId": ASKER.0,
-            "clientSecretFile": file, "cache": cache,
+            "clientSecretFile": secret, "cache": cache,
         },
-    });
-    let fleet = fleet.top("auth", auth).flags(&["--log-level", "debug"]);
-    fleet.over(Door::Http).await
+    })
 }
 
 async fn knock(mux: &Multiplexer, token: &str) -> Knock {
@@ -131,6 +135,31 @@ async fn with_the_issuer_down_nobody_is_let_in_and_nobody_is_called_bad() {
         200,
         "a failure is not kept"
     );
+}
+
+#[tokio::test]
+async fn a_reload_forgets_nothing_of_tokens_while_the_issuer_stays() {
+    let issuer = Issuer::silent().await;
+    let mux = asking(&issuer, "1h").await;
+    issuer.says("good", active());
+    assert_eq!(knock(&mux, "good").await.status, 200);
+    let reload = async |generation, scopes: &[&str], cache| {
+        let mut auth = auth(&issuer, &mux.path("secret"), cache);
+        auth["requiredScopes"] = json!(scopes);
+        mux.write_config(&json!({"mcpServers": {}, "auth": auth}).to_string());
+        mux.until_generation(generation).await;
+    };
+
+    reload(2, &["mcp"], "1h").await;
+
+    assert_eq!(knock(&mux, "good").await.status, 200);
+    assert_eq!(issuer.questions(), 1);
+    reload(3, &["admin"], "1h").await;
+    assert_eq!(knock(&mux, "good").await.status, 403);
+    assert_eq!(issuer.questions(), 1);
+    reload(4, &["mcp"], "2h").await;
+    assert_eq!(knock(&mux, "good").await.status, 200);
+    assert_eq!(issuer.questions(), 2);
 }
 
 /// What reads as a JWT and cannot be good costs the issuer nothing.

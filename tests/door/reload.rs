@@ -101,8 +101,11 @@ async fn another_public_address_waits_for_a_restart_and_that_is_said() {
     mux.write_config(&config(there));
     mux.until_generation(2).await;
 
-    let said = mux.log.find(|line| line.contains("restart for them"));
-    assert!(said.is_some_and(|line| line.contains("publicUrl")));
+    let said = mux
+        .log
+        .until("what waits", |line| line.contains("restart for them"))
+        .await;
+    assert!(said.contains("publicUrl"), "{said}");
     for (aud, good) in [(here, true), (there, false)] {
         let token = issuer.token_with(&key, json!({"aud": aud}));
         assert_eq!(lets_in(&mux, &token).await, good, "{aud}");

@@ -139,8 +139,8 @@ impl Introspection {
         }
         shape::worth_a_question(token, now().saturating_sub(self.leeway))?;
         // Many requests with one token ask once; what fails is not kept.
-        let asked = self.active.try_get_with(hash, self.ask(token, hash, from));
-        match asked.await {
+        let asked = self.ask(token, hash, resources, from);
+        match self.active.try_get_with(hash, asked).await {
             Ok(active) => self.judge(&active, resources),
             Err(not) => Err(match &*not {
                 Not::Active => inactive(),
@@ -151,7 +151,13 @@ impl Introspection {
         }
     }
 
-    async fn ask(&self, token: &str, hash: Hash, from: Option<IpAddr>) -> Result<Arc<Active>, Not> {
+    async fn ask(
+        &self,
+        token: &str,
+        hash: Hash,
+        resources: &[String],
+        from: Option<IpAddr>,
+    ) -> Result<Arc<Active>, Not> {
         let asker = match self.known.contains_key(&hash) {
             true => Asker::Known,
             false => Asker::Strange(from),
@@ -166,7 +172,11 @@ impl Introspection {
             .unwrap_or_else(|TooMany| Err(Not::Asked("too many questions are open".to_owned())))?;
         match self.read(said, token) {
             Some(active) => {
-                self.known.insert(hash, ()).await;
+                // Of the same issuer, and for another: that gives no precedence here.
+                match self.judge(&active, resources) {
+                    Ok(_) => self.known.insert(hash, ()).await,
+                    Err(_) => self.known.invalidate(&hash).await,
+                }
                 Ok(Arc::new(active))
             }
             None => {

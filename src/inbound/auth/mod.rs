@@ -76,7 +76,7 @@ struct Lock {
 
 enum Check {
     Jwt(Jwt),
-    Introspection(Box<Introspection>),
+    Introspection(Arc<Introspection>),
 }
 
 /// Why callers cannot be authenticated as the settings ask.
@@ -254,9 +254,19 @@ impl Lock {
             TokenCheck::Jwt(issuers) => {
                 Check::Jwt(Jwt::new(issuers, settings, known, &tls, shutdown)?)
             }
-            TokenCheck::Introspection(introspection) => Check::Introspection(Box::new(
-                Introspection::new(introspection, settings.leeway, &tls)?,
-            )),
+            TokenCheck::Introspection(introspection) => {
+                // What is known of tokens is not forgotten for a scope more or less.
+                let same = before.filter(|lock| {
+                    let was = &lock.settings;
+                    was.check == settings.check
+                        && was.leeway == settings.leeway
+                        && was.ca_file == settings.ca_file
+                });
+                Check::Introspection(match same.map(|lock| &lock.check) {
+                    Some(Check::Introspection(issuer)) => Arc::clone(issuer),
+                    _ => Arc::new(Introspection::new(introspection, settings.leeway, &tls)?),
+                })
+            }
         };
         Ok(Self {
             settings: settings.clone(),
