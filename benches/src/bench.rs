@@ -8,6 +8,7 @@ use std::{
 use clap::Args;
 
 use crate::{
+    load::Measured,
     many::Many,
     message::{Era, PREFIX},
     processes::{Load, Server, Way, child, only, start, start_bare, start_multiplexer},
@@ -130,7 +131,7 @@ impl Bench {
         let load = Load::start(&subject.url, *era, prefix, cell, self.millis).await?;
         let pid = subject.proxy.as_ref().map(|proxy| proxy.pid);
         let before = pid.map(usage::cpu).transpose()?.unwrap_or_default();
-        let measured = load.measure().await?;
+        let measured: Measured = load.measure().await?;
         let after = pid.map(usage::cpu).transpose()?.unwrap_or_default();
         let used = (after - before).as_secs_f64() * 1e6;
         Ok(Sample {

@@ -16,7 +16,7 @@ use hyper::{
     HeaderMap, Request, Response, StatusCode, Uri,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
-    header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct Load {
     /// For how long.
     #[arg(long)]
     millis: u64,
+    /// The token that is shown.
+    #[arg(long)]
+    token: Option<String>,
 }
 
 /// What a load measured. Times are in microseconds.
@@ -128,6 +131,10 @@ impl Client {
             ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
+        if let Some(token) = &load.token {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"))?;
+            headers.insert(AUTHORIZATION, value);
+        }
         let version = HeaderValue::from_static(load.era.version());
         let mut client = Self {
             load,

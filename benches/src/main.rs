@@ -8,6 +8,9 @@
 mod bare;
 mod bench;
 mod child;
+mod door;
+mod flood;
+mod issuer;
 mod load;
 mod many;
 mod message;
@@ -26,12 +29,16 @@ enum Cli {
     Bench(bench::Bench),
     /// Measures the search for tools.
     Search(search::Search),
+    /// Measures what a flood of bad tokens does to those who have good ones.
+    Door(door::Door),
     #[command(hide = true)]
     Child(child::Child),
     #[command(hide = true)]
     Bare(bare::Bare),
     #[command(hide = true)]
     Load(load::Load),
+    #[command(hide = true)]
+    Flood(flood::Flood),
 }
 
 fn main() -> Result<(), web::Error> {
@@ -39,6 +46,8 @@ fn main() -> Result<(), web::Error> {
         Cli::Bench(bench) => one_thread()?.block_on(bench.run()),
         Cli::Search(search) => search.run(),
         Cli::Child(child) => one_thread()?.block_on(child.run()),
+        Cli::Door(door) => one_thread()?.block_on(door.run()),
+        Cli::Flood(flood) => one_thread()?.block_on(flood.run()),
         Cli::Load(load) => one_thread()?.block_on(load.run()),
         // The runtime that the multiplexer has.
         Cli::Bare(bare) => Builder::new_multi_thread()

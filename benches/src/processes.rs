@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::Stdio};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -10,7 +11,6 @@ use tokio::{
 
 use crate::{
     bench::Cell,
-    load::Measured,
     message::{Era, PREFIX, tool},
     web::Error,
 };
@@ -89,8 +89,19 @@ pub async fn start_multiplexer(
     entries: Map<String, Value>,
     issuer: &str,
 ) -> Result<Server, Error> {
+    let config = json!({"mcpServers": entries});
+    start_configured(program, folder, &config, issuer).await
+}
+
+/// The same with all of its configuration.
+pub async fn start_configured(
+    program: &Path,
+    folder: &Path,
+    settings: &Value,
+    issuer: &str,
+) -> Result<Server, Error> {
     let config = folder.join("mcp_config.json");
-    std::fs::write(&config, json!({"mcpServers": entries}).to_string())?;
+    std::fs::write(&config, settings.to_string())?;
     let mut command = Command::new(program);
     command
         .args(["--transport", "http", "--port", "0", "--config"])
@@ -141,6 +152,40 @@ impl Load {
         cell: Cell,
         millis: u64,
     ) -> Result<Self, Error> {
+        Self::of(Self::command(url, era, prefix, cell, millis)?, url).await
+    }
+
+    /// Starts one whose callers show this token.
+    pub async fn bearing(
+        token: &str,
+        url: &str,
+        era: Era,
+        cell: Cell,
+        millis: u64,
+    ) -> Result<Self, Error> {
+        let mut load = Self::command(url, era, PREFIX, cell, millis)?;
+        load.args(["--token", token]);
+        Self::of(load, url).await
+    }
+
+    /// Starts a flood of these tokens, a line each, so many a second.
+    pub async fn flood(url: &str, tokens: &Path, rate: u32, millis: u64) -> Result<Self, Error> {
+        let mut flood = Command::new(std::env::current_exe()?);
+        flood
+            .args(["flood", "--url", url, "--tokens"])
+            .arg(tokens)
+            .args(["--rate", &rate.to_string()])
+            .args(["--millis", &millis.to_string()]);
+        Self::of(flood, url).await
+    }
+
+    fn command(
+        url: &str,
+        era: Era,
+        prefix: &str,
+        cell: Cell,
+        millis: u64,
+    ) -> Result<Command, Error> {
         let program = std::env::current_exe()?.display().to_string();
         let mut load = Command::new(program);
         load.args(["load", "--url", url, "--era"])
@@ -152,9 +197,12 @@ impl Load {
             .arg(format!("{prefix}{}", tool(cell.bytes)))
             .args(["--bytes", &cell.bytes.to_string()])
             .args(["--concurrency", &cell.concurrency.to_string()])
-            .args(["--millis", &millis.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+            .args(["--millis", &millis.to_string()]);
+        Ok(load)
+    }
+
+    async fn of(mut load: Command, url: &str) -> Result<Self, Error> {
+        load.stdin(Stdio::piped()).stdout(Stdio::piped());
         let (mut process, _) = spawn(load)?;
         let stdout = process.stdout.take().ok_or("no stdout")?;
         let mut said = BufReader::new(stdout).lines();
@@ -165,7 +213,7 @@ impl Load {
     }
 
     /// Lets it begin, and waits for what it measured.
-    pub async fn measure(mut self) -> Result<Measured, Error> {
+    pub async fn measure<T: DeserializeOwned>(mut self) -> Result<T, Error> {
         if let Some(stdin) = &mut self.process.stdin {
             stdin.write_all(b"go\n").await?;
         }

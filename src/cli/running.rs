@@ -119,6 +119,10 @@ impl Running {
             recorder,
             serve.entrance(settings.public_url.as_ref()),
         );
+        let admin = match (&listener, own) {
+            (Some((_, guard)), Some(own)) => admin.of_door(guard.clone(), !own.ip().is_loopback()),
+            _ => admin,
+        };
         if let Some(address) = serve.admin_addr {
             serve_admin(&admin, address, serve.insecure_no_auth, shutdown.clone()).await?;
         }

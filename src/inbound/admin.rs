@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Entrance, Guard, Overload, accept};
 use crate::{
-    config::ConfigStatus,
+    config::{ConfigStatus, LockMode},
     fleet::{ChildStatus, Fleet},
     identity::{Identities, IdentitiesStatus},
     telemetry::Recorder,
@@ -39,6 +39,8 @@ pub struct About {
 #[derive(Clone, Debug)]
 pub struct Admin {
     shared: Arc<Shared>,
+    /// The guard of the door, and whether other machines can reach it, if it is over HTTP.
+    door: Option<(Guard, bool)>,
 }
 
 #[derive(Debug)]
@@ -63,8 +65,34 @@ struct Status {
     /// Of the policies, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<ConfigStatus>,
+    /// `None` over stdio.
+    door: Option<DoorStatus>,
     identity: IdentitiesStatus,
     children: Vec<ChildStatus>,
+}
+
+/// Who may come in.
+#[derive(Debug, PartialEq, Serialize)]
+struct DoorStatus {
+    /// `open`, or the mode of the lock.
+    lock: &'static str,
+    /// What the operator has to know. Said to strangers too: it is what they find out
+    /// by coming in.
+    warnings: Vec<&'static str>,
+}
+
+impl DoorStatus {
+    fn of(mode: Option<LockMode>, exposed: bool) -> Self {
+        let permissive = (mode == Some(LockMode::Permissive)).then_some(
+            "\"auth\" is permissive: everybody is let in, whatever token they show or do not show",
+        );
+        let exposed = (exposed && mode != Some(LockMode::Strict))
+            .then_some("callers are not authenticated, and other machines can reach this address");
+        Self {
+            lock: mode.map_or("open", LockMode::as_str),
+            warnings: permissive.into_iter().chain(exposed).collect(),
+        }
+    }
 }
 
 impl Status {
@@ -100,6 +128,15 @@ impl Admin {
                 entrance,
                 began: Instant::now(),
             }),
+            door: None,
+        }
+    }
+
+    /// The same, with what is to be said of the door where clients come in.
+    pub fn of_door(self, guard: Guard, exposed: bool) -> Self {
+        Self {
+            door: Some((guard, exposed)),
+            ..self
         }
     }
 
@@ -112,11 +149,11 @@ impl Admin {
         if probes_only {
             return probes;
         }
-        let shared = Arc::clone(&self.shared);
+        let admin = self.clone();
         let public = async move |request: Request| {
             let (head, _) = request.into_parts();
             let knows = guard.knows(&head).await;
-            status(&shared, &head, knows)
+            admin.status(&head, knows)
         };
         probes
             .route("/status", get(public))
@@ -125,10 +162,10 @@ impl Admin {
 
     /// The routes on an address of their own.
     fn alone(&self) -> Router {
-        let shared = Arc::clone(&self.shared);
+        let admin = self.clone();
         let full = async move |request: Request| {
             let (head, _) = request.into_parts();
-            status(&shared, &head, true)
+            admin.status(&head, true)
         };
         self.probes()
             .route("/status", get(full))
@@ -144,6 +181,32 @@ impl Admin {
 
     fn metrics(&self) -> MethodRouter {
         get(metrics).with_state(Arc::clone(&self.shared))
+    }
+
+    /// `in_full`: with the reasons why children fail.
+    fn status(&self, head: &Parts, in_full: bool) -> Response {
+        let shared = &self.shared;
+        if let Err(reason) = shared.entrance.admit(&head.headers, &head.uri) {
+            return (StatusCode::FORBIDDEN, reason).into_response();
+        }
+        let door = self.door.as_ref();
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: shared.began.elapsed().as_secs(),
+            transport: shared.about.transport,
+            mode: shared.about.mode,
+            config: shared.config.borrow().clone(),
+            policy: shared.fleet.policies().status(),
+            door: door.map(|(guard, exposed)| DoorStatus::of(guard.mode(), *exposed)),
+            identity: shared.identities.status(),
+            children: shared.fleet.status(),
+        };
+        Json(if in_full {
+            status
+        } else {
+            status.without_reasons()
+        })
+        .into_response()
     }
 
     /// Serves the routes on a listener of their own, until `shutdown`.
@@ -168,29 +231,6 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         )
             .into_response(),
     }
-}
-
-/// `in_full`: with the reasons why children fail.
-fn status(shared: &Shared, head: &Parts, in_full: bool) -> Response {
-    if let Err(reason) = shared.entrance.admit(&head.headers, &head.uri) {
-        return (StatusCode::FORBIDDEN, reason).into_response();
-    }
-    let status = Status {
-        version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: shared.began.elapsed().as_secs(),
-        transport: shared.about.transport,
-        mode: shared.about.mode,
-        config: shared.config.borrow().clone(),
-        policy: shared.fleet.policies().status(),
-        identity: shared.identities.status(),
-        children: shared.fleet.status(),
-    };
-    Json(if in_full {
-        status
-    } else {
-        status.without_reasons()
-    })
-    .into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

@@ -7,7 +7,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answers, introduction::Introduction, listen, meta::Meta, part::Part, session::Session,
+    answers,
+    expiry::Expiry,
+    introduction::Introduction,
+    listen,
+    meta::Meta,
+    part::Part,
+    session::Session,
 };
 use crate::{
     catalog::{MetaTool, Placed, Primitive},
@@ -31,6 +37,10 @@ pub struct Dispatch {
     /// The tools of our own, if we offer any.
     meta: Option<Arc<Meta>>,
     shutdown: CancellationToken,
+    /// Until when the sender of a request may listen.
+    expiry: Expiry,
+    /// Whether reasons why children fail are told.
+    pub(super) tells_reasons: bool,
 }
 
 /// Who sent a request.
@@ -97,6 +107,21 @@ impl Dispatch {
             meta: Meta::new(settings).map(Arc::new),
             fleet,
             shutdown,
+            expiry: Expiry::default(),
+            tells_reasons: true,
+        }
+    }
+
+    /// The same for somebody whose token is good that long.
+    pub(super) fn closing(self, expiry: Expiry) -> Self {
+        Self { expiry, ..self }
+    }
+
+    /// The same for somebody nobody knows, at a door that asks.
+    pub(super) fn for_stranger(self) -> Self {
+        Self {
+            tells_reasons: false,
+            ..self
         }
     }
 
@@ -135,6 +160,15 @@ impl Dispatch {
     /// There is none, as far as it may know.
     pub(super) fn sees(&self, view: &View, subject: Option<&Arc<Subject>>) -> Result<(), NoView> {
         self.fleet.snapshot().permits(view, subject)
+    }
+
+    /// Resolves when what only listens is to end: nothing else waits for the end of a
+    /// token, so that what was begun with it is answered.
+    pub(super) async fn closes(&self) {
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = self.expiry.come() => {}
+        }
     }
 
     /// Answers `initialize` of this caller, on this view.

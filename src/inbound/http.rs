@@ -132,7 +132,7 @@ async fn handle(door: Door, request: Request) -> Response {
         Ok(subject) => subject,
         Err(refusal) => return refusal,
     };
-    let door = Door { subject, ..door };
+    let door = door.let_in(subject);
     let request = Request::from_parts(head, body);
     if let Err(why) = door.dispatch.sees(&door.view, door.subject.as_ref()) {
         return no_view(&door.view, why).into_response();
@@ -218,6 +218,20 @@ impl Telling {
 type Answered = Result<Response, Refused>;
 
 impl Door {
+    /// The door as this one finds it; `None` is nobody in particular.
+    fn let_in(self, subject: Option<Arc<Subject>>) -> Self {
+        let dispatch = match &subject {
+            Some(subject) => self.dispatch.closing(self.guard.expiry(subject)),
+            None if self.guard.locks() => self.dispatch.for_stranger(),
+            None => self.dispatch,
+        };
+        Self {
+            dispatch,
+            subject,
+            ..self
+        }
+    }
+
     async fn post(self, request: Request) -> Answered {
         let (parts, body) = request.into_parts();
         negotiate::content_types(&parts.headers)?;
@@ -407,13 +421,12 @@ impl Door {
         };
         let (asides, heard) = mpsc::channel(ASIDES);
         let (dispatch, subject) = (self.dispatch.clone(), self.subject.clone());
-        let shutdown = self.dispatch.shutdown().clone();
         let work = Box::pin(async move {
             let session = Arc::clone(open.session());
             tokio::select! {
                 () = listen::session(&dispatch, &session, subject.as_ref(), &asides) => {}
                 () = open.superseded() => {}
-                () = shutdown.cancelled() => {}
+                () = dispatch.closes() => {}
             }
             None
         });

@@ -29,7 +29,7 @@ const SUBSCRIBING: Duration = Duration::from_secs(10);
 
 /// Serves a modern `subscriptions/listen` (MCP 2026-07-28, "Subscriptions"): the
 /// acknowledgement first, then what was asked for, each tagged with the request's
-/// id. Returns the answer that ends it, when the program ends.
+/// id. Returns the answer that ends it, when the program ends or the client's token has.
 ///
 /// # Errors
 ///
@@ -66,8 +66,10 @@ pub(super) async fn subscription(
     let subscribed = Subscribed::default();
     if let Some(uris) = &filter.resource_subscriptions {
         let held = subscribed.subscribe_all(&dispatch.relay, uris, caller, SUBSCRIBING);
-        let held = dispatch.shutdown().run_until_cancelled(held).await;
-        let held = held.unwrap_or_else(|| Ok(Vec::new()))?;
+        let held = tokio::select! {
+            held = held => held?,
+            () = dispatch.closes() => Vec::new(),
+        };
         if !held.is_empty() {
             accepted.insert("resourceSubscriptions".to_owned(), held.into());
         }
@@ -111,7 +113,10 @@ pub(super) async fn subscription(
         }
     };
     // A client that is gone drops this future; until then it listens.
-    dispatch.shutdown().run_until_cancelled(told).await;
+    tokio::select! {
+        _ = told => {}
+        () = dispatch.closes() => {}
+    }
     let result = json!({"resultType": "complete", "_meta": meta}).to_string();
     Ok(result_answer(id, &result).into_bytes())
 }

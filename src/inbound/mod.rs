@@ -10,6 +10,7 @@ mod answers;
 mod auth;
 mod dispatch;
 mod entrance;
+mod expiry;
 mod http;
 mod in_flight;
 mod introduction;

@@ -201,6 +201,7 @@ mod tests {
             groups: ["/staff".to_owned()].into(),
             expires: None,
             acts_for_itself: false,
+            nameless: None,
         }))
     }
 

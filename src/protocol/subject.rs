@@ -24,6 +24,9 @@ pub struct Subject {
     pub groups: BTreeSet<String>,
     /// When the token ends, in seconds since 1970.
     pub expires: Option<u64>,
+    /// The hash of its token, where that is a user's and does not say which one's: then
+    /// nobody is the same somebody but by the same token.
+    pub nameless: Option<[u8; 32]>,
 }
 
 /// Which somebody it is, by whichever token.
@@ -32,6 +35,8 @@ pub struct SubjectKey {
     issuer: Box<str>,
     sub: Box<str>,
     client: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nameless: Option<[u8; 32]>,
 }
 
 impl Subject {
@@ -41,6 +46,7 @@ impl Subject {
             issuer: self.issuer.as_str().into(),
             sub: self.sub.as_str().into(),
             client: self.client.as_deref().map(Into::into),
+            nameless: self.nameless,
         }
     }
 }

@@ -14,10 +14,15 @@ use crate::{
     },
 };
 
+/// In seconds: how far the clocks may differ here.
+const LEEWAY: u64 = 600;
+
 /// One attempt.
 struct Attempt {
     what: &'static str,
     headers: Vec<Vec<u8>>,
+    /// A header that is not `Authorization`.
+    also: Option<(&'static str, String)>,
     query: &'static str,
     status: u16,
     /// The reason in the log; empty where it is let in.
@@ -42,6 +47,7 @@ impl Table<'_> {
         self.attempts.push(Attempt {
             what,
             headers: headers.iter().map(|header| header.to_vec()).collect(),
+            also: None,
             query: "",
             status,
             reason,
@@ -73,7 +79,12 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
     let (ec, rsa, evil) = (Key::ec("ec"), Key::rsa("rsa"), Key::ec("ec"));
     let issuer = Issuer::with([&ec, &rsa]).await;
     let other = Issuer::with([&evil]).await;
-    let mux = open(locked(&issuer, json!({"requiredScopes": ["mcp"]}))).await;
+    let mux = open(locked(
+        &issuer,
+        // All of the table has to be tried within it.
+        json!({"requiredScopes": ["mcp"], "leeway": LEEWAY}),
+    ))
+    .await;
     let good = issuer.token(&ec);
     let (header, claims, signature) = parts(&good);
     let mut table = Table {
@@ -148,6 +159,50 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
     table.headers("in both", &[&shown], 400, "invalid_request");
     table.attempts.last_mut().expect("one").query = "?access_token=x";
 
+    let short = format!("Bearer {} {claims}.{signature}", &header[..4]);
+    table.headers("a space early", &[short.as_bytes()], 401, "malformed");
+    table.headers(
+        "a byte order mark",
+        &[format!("\u{feff}Bearer {good}").as_bytes()],
+        401,
+        "not_bearer",
+    );
+    table.headers(
+        "a byte order mark in it",
+        &[format!("Bearer \u{feff}{good}").as_bytes()],
+        401,
+        "malformed",
+    );
+    table.headers(
+        "a key and a value",
+        &[format!("Bearer token={good}").as_bytes()],
+        401,
+        "malformed",
+    );
+    table.headers(
+        "percent-encoded",
+        &[shown_encoded(&good).as_bytes()],
+        401,
+        "malformed",
+    );
+    // Where else tokens have been looked for by others.
+    for name in [
+        "cookie",
+        "proxy-authorization",
+        "x-authorization",
+        "x-access-token",
+        "x-forwarded-access-token",
+        "x-auth-request-access-token",
+        "sec-websocket-protocol",
+    ] {
+        table.headers("in another header", &[], 401, "no_token");
+        let value = match name {
+            "cookie" => format!("access_token={good}"),
+            _ => format!("Bearer {good}"),
+        };
+        table.attempts.last_mut().expect("one").also = Some((name, value));
+    }
+
     // What is no JWT.
     let huge = "a".repeat(20_000);
     for (what, token) in [
@@ -192,6 +247,112 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
     let twice = text.replacen('{', r#"{"iss":"https://evil.example","#, 1);
     let token = ec.signed_text(&ec.header().to_string(), &twice);
     table.token("two iss", &token, "malformed");
+
+    for (what, text) in [
+        ("two aud", text.replacen('{', r#"{"aud":"tools","#, 1)),
+        ("two exp", text.replacen('{', r#"{"exp":9999999999,"#, 1)),
+        ("two sub", text.replacen('{', r#"{"sub":"admin","#, 1)),
+        (
+            "two exp, one escaped",
+            text.replacen('{', r#"{"e\u0078p":9999999999,"#, 1),
+        ),
+        ("more after it", format!("{text}{text}")),
+        ("a byte order mark before it", format!("\u{feff}{text}")),
+        ("a nul behind it", format!("{text}\0")),
+        (
+            "a number that is none",
+            text.replacen('{', r#"{"exp2":NaN,"#, 1),
+        ),
+        ("comments", format!("/* */{text}")),
+        ("a list of claims", format!("[{text}]")),
+        ("nothing in it", String::new()),
+        ("null", "null".to_owned()),
+    ] {
+        let token = ec.signed_text(&ec.header().to_string(), &text);
+        table.token(what, &token, "malformed");
+    }
+    let plain = ec.header().to_string();
+    for (what, header) in [
+        ("a byte order mark", format!("\u{feff}{plain}")),
+        ("a nul", format!("{plain}\0")),
+        ("two kid", plain.replacen('{', r#"{"kid":"rsa","#, 1)),
+        ("two typ", plain.replacen('{', r#"{"typ":"JWE","#, 1)),
+        (
+            "nested deep",
+            plain.replacen('{', &format!(r#"{{"x":{}"#, "[".repeat(5_000)), 1),
+        ),
+        ("nested deep and closed", {
+            let deep = format!("{}{}", "[".repeat(3_000), "]".repeat(3_000));
+            plain.replacen('{', &format!(r#"{{"x":{deep},"#), 1)
+        }),
+    ] {
+        let token = ec.signed_text(&header, &issuer.claims().to_string());
+        table.token(what, &token, "malformed");
+    }
+    // A JWT in a JWT, and what is encrypted.
+    let nested = ec.signed_text(&plain, &json!(good).to_string());
+    table.token("a token as the claims", &nested, "malformed");
+    let nested = format!(
+        "{}.{}.{signature}",
+        encoded(br#"{"alg":"ES256","cty":"JWT","kid":"ec"}"#),
+        encoded(good.as_bytes())
+    );
+    table.token("a token inside", &nested, "header");
+    for alg in ["dir", "RSA-OAEP", "ECDH-ES", "A128KW", "PBES2-HS256+A128KW"] {
+        let header = json!({"alg": alg, "enc": "A256GCM", "kid": "rsa", "p2c": 2_000_000_000});
+        let head = encoded(header.to_string().as_bytes());
+        table.token(
+            "encrypted",
+            &format!("{head}..aaaa.bbbb.cccc"),
+            "malformed|algorithm",
+        );
+        table.token(
+            "encrypted in three parts",
+            &format!("{head}.{claims}.{signature}"),
+            "algorithm",
+        );
+    }
+    // Base64 that is not the one of JWTs.
+    for (what, token) in [
+        ("padding inside", format!("{header}=.{claims}.{signature}")),
+        (
+            "padding of the claims",
+            format!("{header}.{claims}==.{signature}"),
+        ),
+        (
+            "the other alphabet",
+            format!("{header}.{claims}.{}", signature_of("+/+/")),
+        ),
+        (
+            "bits that are left over",
+            format!("{header}.{claims}.{}", left_over(signature)),
+        ),
+        (
+            "a signature cut",
+            format!("{header}.{claims}.{}", &signature[..40]),
+        ),
+        (
+            "a signature and more",
+            format!("{header}.{claims}.{signature}AAAA"),
+        ),
+        (
+            "a signature of zeros",
+            format!("{header}.{claims}.{}", encoded(&[0; 64])),
+        ),
+        (
+            "a signature of nothing in DER",
+            format!(
+                "{header}.{claims}.{}",
+                encoded(&[0x30, 6, 2, 1, 0, 2, 1, 0])
+            ),
+        ),
+        ("a dot at the end", format!("{good}.")),
+        ("a dot before it", format!(".{good}")),
+        ("no header", format!(".{claims}.{signature}")),
+        ("no claims", format!("{header}..{signature}")),
+    ] {
+        table.token(what, &token, "signature|malformed");
+    }
 
     // Algorithms.
     for alg in [
@@ -277,6 +438,35 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
         "key",
     );
     table.header("a key that is a number", json!({"kid": 7}), "malformed");
+    table.header("a list of keys", json!({"kid": ["ec"]}), "malformed");
+    table.header("a key with a nul", json!({"kid": "ec\0"}), "key");
+    table.header("a key with a space", json!({"kid": "ec "}), "key");
+    table.header("a key in capitals", json!({"kid": "EC"}), "key");
+    table.header(
+        "a key that is a URL",
+        json!({"kid": other.at("/jwks")}),
+        "key",
+    );
+    table.header(
+        "a key that is a command",
+        json!({"kid": "|/usr/bin/id"}),
+        "key",
+    );
+    table.header(
+        "a key of ten thousand letters",
+        json!({"kid": "k".repeat(10_000)}),
+        "key",
+    );
+    table.header(
+        "an algorithm that is a list",
+        json!({"alg": ["ES256"]}),
+        "malformed|algorithm",
+    );
+    table.header(
+        "an algorithm in small letters",
+        json!({"alg": "es256"}),
+        "algorithm",
+    );
 
     // What has no business in the header of an access token.
     let own = evil.jwk();
@@ -301,6 +491,11 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
         ("typ", json!("secevent+jwt")),
         ("typ", json!("JWE")),
         ("typ", json!("")),
+        ("typ", json!("at+jwt ")),
+        ("typ", json!("id+jwt")),
+        ("typ", json!("oauth-authz-req+jwt")),
+        ("crit", json!(["http://example.com/UNDEFINED"])),
+        ("cty", json!("json")),
     ] {
         table.header("an odd header", json!({name: value}), "header");
     }
@@ -344,7 +539,7 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
     }
 
     // Times.
-    table.claims("expired", json!({"exp": now() - 31}), "expired");
+    table.claims("expired", json!({"exp": now() - LEEWAY - 1}), "expired");
     table.claims("expired long ago", json!({"exp": 0}), "expired");
     table.claims("without an end", json!({"exp": null}), "claims");
     table.claims(
@@ -353,9 +548,56 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
         "claims|malformed",
     );
     table.claims("an end before time", json!({"exp": -1}), "claims|malformed");
+    for exp in [
+        json!([now() + 600]),
+        json!({"at": now() + 600}),
+        json!(true),
+        json!((now() + 600).to_string()),
+        json!(""),
+        json!(-1.5),
+        json!(i64::MIN),
+        json!(-1e300),
+        json!(1e-300),
+        json!(1e300),
+    ] {
+        table.claims(
+            "an odd end",
+            json!({"exp": exp}),
+            "expired|claims|malformed",
+        );
+    }
+    for nbf in [
+        json!(1e300),
+        json!(-1e300),
+        json!(u64::MAX),
+        json!([1]),
+        json!("0"),
+    ] {
+        table.claims(
+            "an odd beginning",
+            json!({"nbf": nbf}),
+            "not_yet_valid|claims|malformed",
+        );
+    }
+    let text = issuer.claims().to_string();
+    let end = format!("\"exp\":{}", issuer.claims()["exp"]);
+    for number in [
+        "1e400",
+        "-1e400",
+        "0x7fffffff",
+        "9".repeat(400).as_str(),
+        "1e",
+        "+1",
+        "01",
+        "Infinity",
+    ] {
+        let text = text.replace(&end, &format!("\"exp\":{number}"));
+        let token = ec.signed_text(&ec.header().to_string(), &text);
+        table.token("a number that is none", &token, "malformed|claims|expired");
+    }
     table.claims(
         "not yet valid",
-        json!({"nbf": now() + 600}),
+        json!({"nbf": now() + 3 * LEEWAY}),
         "not_yet_valid",
     );
     table.claims(
@@ -394,6 +636,8 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
         (&ec, json!({"exp": now() - 5})),
         (&ec, json!({"nbf": now() + 5})),
         (&ec, json!({"iss": issuer.at("/")})),
+        (&ec, json!({"exp": u64::MAX, "nbf": 0})),
+        (&ec, json!({"exp": i64::MAX, "nbf": 1.5, "iat": -5})),
         (&ec, json!({"scope": null, "scp": ["mcp"]})),
         (
             &ec,
@@ -416,12 +660,16 @@ async fn no_forged_or_odd_token_gets_in_and_each_has_its_reason() {
 
     let http = Http::default();
     let attempts = table.attempts;
-    assert!(attempts.iter().filter(|one| !one.reason.is_empty()).count() >= 60);
+    assert!(attempts.iter().filter(|one| !one.reason.is_empty()).count() >= 200);
     let mut wrong = Vec::new();
     for attempt in &attempts {
         let headers: Vec<_> = attempt.headers.iter().map(Vec::as_slice).collect();
         let url = format!("{}{}", mux.url(), attempt.query);
-        let knock = Knock::with(&http, discover(&url), &headers).await;
+        let mut asks = discover(&url);
+        if let Some((name, value)) = &attempt.also {
+            asks = asks.with(name, value);
+        }
+        let knock = Knock::with(&http, asks, &headers).await;
         let shown = headers
             .first()
             .map(|header| String::from_utf8_lossy(header));
@@ -477,6 +725,23 @@ fn parts(token: &str) -> (&str, &str, &str) {
     let mut parts = token.split('.');
     let mut next = || parts.next().expect("three parts");
     (next(), next(), next())
+}
+
+/// As some encode all that is no letter.
+fn shown_encoded(token: &str) -> String {
+    format!("Bearer {}", token.replace('.', "%2e"))
+}
+
+/// As long as one of ES256.
+fn signature_of(letters: &str) -> String {
+    letters.chars().cycle().take(86).collect()
+}
+
+/// The same bytes, with the bits set that are nobody's.
+fn left_over(signature: &str) -> String {
+    let (rest, last) = signature.split_at(signature.len() - 1);
+    let next = char::from(last.as_bytes()[0] + 1);
+    format!("{rest}{next}")
 }
 
 /// With one bit of the first byte changed.

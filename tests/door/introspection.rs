@@ -1,10 +1,13 @@
 //! Tokens that only their issuer can read.
 
+use std::{net::Ipv4Addr, path::Path, time::Duration};
+
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    issuer::{ASKER, AUDIENCE, Issuer, now},
+    issuer::{ASKER, AUDIENCE, Issuer, Key, now},
     knock::{Knock, discover, logged},
     support::{Door, Fleet, Multiplexer, http::Http},
 };
@@ -14,15 +17,19 @@ async fn asking(issuer: &Issuer, cache: &str) -> Multiplexer {
     let fleet = Fleet::new();
     let file = fleet.path("secret");
     std::fs::write(&file, ASKER.1).expect("the secret can be written");
-    let auth = json!({
+    let auth = auth(issuer, &file, cache);
+    let fleet = fleet.top("auth", auth).flags(&["--log-level", "debug"]);
+    fleet.over(Door::Http).await
+}
+
+fn auth(issuer: &Issuer, secret: &Path, cache: &str) -> Value {
+    json!({
         "audiences": [AUDIENCE],
         "introspection": {
             "endpoint": issuer.at("/introspect"), "clientId": ASKER.0,
-            "clientSecretFile": file, "cache": cache,
+            "clientSecretFile": secret, "cache": cache,
         },
-    });
-    let fleet = fleet.top("auth", auth).flags(&["--log-level", "debug"]);
-    fleet.over(Door::Http).await
+    })
 }
 
 async fn knock(mux: &Multiplexer, token: &str) -> Knock {
@@ -128,4 +135,97 @@ async fn with_the_issuer_down_nobody_is_let_in_and_nobody_is_called_bad() {
         200,
         "a failure is not kept"
     );
+}
+
+#[tokio::test]
+async fn a_reload_forgets_nothing_of_tokens_while_the_issuer_stays() {
+    let issuer = Issuer::silent().await;
+    let mux = asking(&issuer, "1h").await;
+    issuer.says("good", active());
+    assert_eq!(knock(&mux, "good").await.status, 200);
+    let reload = async |generation, scopes: &[&str], cache| {
+        let mut auth = auth(&issuer, &mux.path("secret"), cache);
+        auth["requiredScopes"] = json!(scopes);
+        mux.write_config(&json!({"mcpServers": {}, "auth": auth}).to_string());
+        mux.until_generation(generation).await;
+    };
+
+    reload(2, &["mcp"], "1h").await;
+
+    assert_eq!(knock(&mux, "good").await.status, 200);
+    assert_eq!(issuer.questions(), 1);
+    reload(3, &["admin"], "1h").await;
+    assert_eq!(knock(&mux, "good").await.status, 403);
+    assert_eq!(issuer.questions(), 1);
+    reload(4, &["mcp"], "2h").await;
+    assert_eq!(knock(&mux, "good").await.status, 200);
+    assert_eq!(issuer.questions(), 2);
+}
+
+/// What reads as a JWT and cannot be good costs the issuer nothing.
+#[tokio::test]
+async fn what_cannot_be_good_is_not_asked_about() {
+    let issuer = Issuer::silent().await;
+    let mux = asking(&issuer, "30s").await;
+    let key = Key::ec("one");
+    let none = key.signed(&json!({"alg": "none"}), &issuer.claims());
+    for (token, reason) in [
+        (issuer.token_with(&key, json!({"exp": 1})), "expired"),
+        (none, "algorithm"),
+        (key.signed_text(r#"{"alg":"ES256"}"#, "no"), "malformed"),
+    ] {
+        let knock = knock(&mux, &token).await;
+        assert_eq!(knock.status, 401, "{}", knock.body);
+        let line = logged(&mux, &knock).await;
+        assert!(line.contains(&format!("reason=\"{reason}\"")), "{line}");
+    }
+    assert_eq!(issuer.questions(), 0);
+    assert_eq!(knock(&mux, &issuer.token(&key)).await.status, 401);
+    assert_eq!(issuer.questions(), 1);
+}
+
+/// More strangers than the issuer can be asked about, and it is slow.
+#[tokio::test]
+async fn a_flood_of_tokens_nobody_knows_refuses_nobody_who_was_good_or_comes_from_elsewhere() {
+    const SENDERS: usize = 300;
+    let issuer = Issuer::silent().await;
+    let mux = asking(&issuer, "100ms").await;
+    issuer.says("good", active());
+    issuer.says("new", active());
+    assert_eq!(knock(&mux, "good").await.status, 200);
+    issuer.be_slow(Duration::from_secs(1));
+    let (over, crowded) = (CancellationToken::new(), CancellationToken::new());
+    let flood = (0..SENDERS).map(async |sender| {
+        let http = Http::default();
+        for n in 0.. {
+            let token = format!("garbage-{sender}-{n}");
+            let asks = Knock::bearing(&http, discover(&mux.url()), &token);
+            let Some(knock) = over.run_until_cancelled(asks).await else {
+                return;
+            };
+            assert!([401, 503].contains(&knock.status), "{}", knock.body);
+            if knock.status == 503 {
+                assert!(!knock.header("retry-after").is_empty());
+                crowded.cancel();
+            }
+        }
+    });
+    let valid = async {
+        crowded.cancelled().await;
+        let before = issuer.questions();
+        for _ in 0..4 {
+            let knock = knock(&mux, "good").await;
+            assert_eq!(knock.status, 200, "{}", knock.body);
+            // What was said of it is no longer good then.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(issuer.questions() > before);
+        let elsewhere = Http::coming_from(Ipv4Addr::new(127, 0, 0, 2).into());
+        let knock = Knock::bearing(&elsewhere, discover(&mux.url()), "new").await;
+        assert_eq!(knock.status, 200, "{}", knock.body);
+        over.cancel();
+    };
+    tokio::join!(join_all(flood), valid);
+
+    assert!(issuer.most_questions_open() <= 32);
 }

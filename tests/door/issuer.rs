@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_lc_rs::{
@@ -178,6 +178,11 @@ struct Desk {
     down: bool,
     key_fetches: usize,
     questions: usize,
+    /// How long it thinks about a question, how many it thinks about, and the most there
+    /// were at a time.
+    slow: Duration,
+    open: usize,
+    most_open: usize,
     answers: HashMap<String, Value>,
 }
 
@@ -244,6 +249,16 @@ impl Issuer {
     /// How often it was asked about tokens.
     pub fn questions(&self) -> usize {
         self.office.desk().questions
+    }
+
+    /// From now on it thinks so long about each question.
+    pub fn be_slow(&self, slow: Duration) {
+        self.office.desk().slow = slow;
+    }
+
+    /// The most questions that were open at a time.
+    pub fn most_questions_open(&self) -> usize {
+        self.office.desk().most_open
     }
 
     /// Claims that are good for an hour.
@@ -319,8 +334,18 @@ async fn hand_out_keys(State((office, _)): Shared) -> Response {
 }
 
 async fn judge(State((office, _)): Shared, headers: HeaderMap, form: String) -> Response {
+    let slow = {
+        let mut desk = office.desk();
+        desk.questions += 1;
+        desk.open += 1;
+        desk.most_open = desk.most_open.max(desk.open);
+        desk.slow
+    };
+    if !slow.is_zero() {
+        tokio::time::sleep(slow).await;
+    }
     let mut desk = office.desk();
-    desk.questions += 1;
+    desk.open -= 1;
     if desk.down {
         return out_of_order();
     }

@@ -7,10 +7,14 @@ mod issuer;
 mod knock;
 
 mod attacks;
+mod expiry;
 mod flood;
 mod introspection;
 mod keys;
 mod metadata;
+mod raw;
 mod reload;
+mod replay;
+mod routes;
 mod sessions;
 mod settings;

@@ -85,3 +85,31 @@ async fn an_open_door_can_be_locked() {
     assert_eq!(status(&mux, "x").await, 401);
     assert!(lets_in(&mux, &issuer.token(&key)).await);
 }
+
+/// Clients were told the other one.
+#[tokio::test]
+async fn another_public_address_waits_for_a_restart_and_that_is_said() {
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let config = |url: &str| {
+        let auth = json!({"issuer": issuer.name()});
+        json!({"mcpServers": {}, "publicUrl": url, "auth": auth}).to_string()
+    };
+    let (here, there) = ("https://here.example/mcp", "https://there.example/mcp");
+    let mux = open(Fleet::new().config_text(&config(here))).await;
+
+    mux.write_config(&config(there));
+    mux.until_generation(2).await;
+
+    let said = mux
+        .log
+        .until("what waits", |line| line.contains("restart for them"))
+        .await;
+    assert!(said.contains("publicUrl"), "{said}");
+    for (aud, good) in [(here, true), (there, false)] {
+        let token = issuer.token_with(&key, json!({"aud": aud}));
+        assert_eq!(lets_in(&mux, &token).await, good, "{aud}");
+    }
+    let nobody = Knock::with(&Http::default(), discover(&mux.url()), &[]).await;
+    assert!(nobody.header("www-authenticate").contains("here.example"));
+}

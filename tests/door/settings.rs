@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use crate::{
     issuer::{AUDIENCE, Issuer, Key},
     knock::{Knock, discover, lets_in, locked, logged, open, page},
-    support::{Child, Door, Fleet, Multiplexer, http::Http},
+    support::{
+        Child, Door, Fleet, Multiplexer,
+        client::{modern_post, with_modern_meta},
+        http::Http,
+    },
 };
 
 async fn knock(mux: &Multiplexer, headers: &[&str]) -> Knock {
@@ -142,6 +146,31 @@ async fn strangers_are_told_no_reasons_and_probes_are_not_asked() {
     for path in ["/health", "/metrics"] {
         let knock = Knock::with(&http, page(Method::GET, &mux.at(path)), &[]).await;
         assert_eq!(knock.status, 200, "{path}");
+    }
+}
+
+/// A tool of ours says no more than the page does.
+#[tokio::test]
+async fn strangers_who_may_call_are_told_no_reasons_either() {
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let fleet = locked(&issuer, json!({"mode": "optional"}))
+        .top("metaTools", true)
+        .entry("gone", json!({"url": "http://127.0.0.1:1/mcp"}));
+    let mux = open(fleet).await;
+    mux.until_child("gone", "is down", |child| child["state"] == "down")
+        .await;
+    let good = format!("Bearer {}", issuer.token(&key));
+    for (headers, told) in [(&[good.as_bytes()][..], true), (&[], false)] {
+        let params = with_modern_meta(r#"{"name":"multiplexer_status","arguments":{}}"#);
+        let frame =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let call = modern_post(&mux.url(), frame);
+        let knock = Knock::with(&Http::default(), call, headers).await;
+        let child = &knock.body["result"]["structuredContent"]["children"][0];
+        assert_eq!(child["name"], "gone", "{}", knock.body);
+        assert_eq!(child["state"], "down");
+        assert_eq!(child["reason"].is_string(), told, "{child}");
     }
 }
 

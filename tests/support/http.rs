@@ -1,6 +1,8 @@
 //! An HTTP client that hides nothing: every header sent is one the test wrote,
 //! and the body is there as bytes or as events.
 
+use std::net::IpAddr;
+
 use ::http::{HeaderMap, Method, Request, StatusCode, header};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -33,6 +35,13 @@ impl Default for Http {
 }
 
 impl Http {
+    /// One that comes from this address of the machine.
+    pub fn coming_from(address: IpAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address));
+        Self(Client::builder(TokioExecutor::new()).build(connector))
+    }
+
     /// Sends a request as it is and waits for the head of the reply.
     pub async fn send(&self, request: Request<Bytes>) -> Reply {
         let what = format!("a reply to {} {}", request.method(), request.uri());

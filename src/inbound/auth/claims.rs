@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::refusal::{Reason, Refusal};
 use crate::protocol::Subject;
@@ -20,9 +21,6 @@ pub(super) struct Claims {
     azp: Option<String>,
     #[serde(default)]
     client_id: Option<String>,
-    /// Keycloak's way to say that a client acts for itself.
-    #[serde(default)]
-    preferred_username: Value,
     #[serde(default)]
     pub(super) exp: Option<f64>,
     #[serde(default)]
@@ -45,15 +43,31 @@ pub(super) struct Claims {
     /// Only an ID token vouches for an access token (OpenID Connect Core, 3.1.3.6).
     #[serde(default)]
     at_hash: Value,
+    /// What only the tokens of users have: a user's name, as introspection tells it, and…
+    #[serde(default)]
+    username: Value,
+    /// …as OpenID does, where Keycloak says that a client acts for itself,…
+    #[serde(default)]
+    preferred_username: Value,
+    /// …an address,…
+    #[serde(default)]
+    email: Value,
+    /// …and the session of a login.
+    #[serde(default)]
+    sid: Value,
+    /// Keycloak's older word for it.
+    #[serde(default)]
+    session_state: Value,
 }
 
 impl Claims {
-    /// Whose token it is.
+    /// Whose token it is. A token without a subject is its client's, unless it looks like
+    /// a user's: all users of that client would be one.
     ///
     /// # Errors
     ///
     /// It is no access token, or it is nobody's.
-    pub(super) fn subject(self, issuer: String) -> Result<Subject, Refusal> {
+    pub(super) fn subject(self, issuer: String, token: &str) -> Result<Subject, Refusal> {
         let refuse = |why| Err(Refusal::new(Reason::Claims, why));
         let other_kinds = ["ID", "Refresh", "Offline", "Logout"];
         if self
@@ -67,6 +81,7 @@ impl Claims {
             return refuse("it is an ID token: it has the claim \"at_hash\"");
         }
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let of_a_user = self.is_of_a_user();
         let (azp, client_id) = (filled(self.azp), filled(self.client_id));
         let service_account = |client: &String| {
             let username = self.preferred_username.as_str();
@@ -76,12 +91,13 @@ impl Claims {
         };
         let client = azp.or_else(|| client_id.clone());
         let sub = filled(self.sub).unwrap_or_default();
-        // The client's own name in the subject's place (RFC 9068, 2.2), or an account that
-        // is the client's.
+        // No user at all, the client's own name in the subject's place (RFC 9068, 2.2), or
+        // an account that is the client's.
+        let nobody_else = sub.is_empty() && !of_a_user;
         let acts_for_itself = client
             .as_ref()
-            .is_some_and(|client| sub.is_empty() || sub == *client || service_account(client));
-        if sub.is_empty() && client.is_none() {
+            .is_some_and(|client| nobody_else || sub == *client || service_account(client));
+        if nobody_else && client.is_none() {
             return refuse("it names neither a subject nor a client");
         }
         let mut scopes = words(&self.scope);
@@ -94,7 +110,9 @@ impl Claims {
                 roles.extend(of_client.iter().map(|role| format!("{name}/{role}")));
             }
         }
+        let nameless = sub.is_empty() && of_a_user && !acts_for_itself;
         Ok(Subject {
+            nameless: nameless.then(|| Sha256::digest(token).into()),
             issuer,
             sub,
             client,
@@ -105,6 +123,18 @@ impl Claims {
             // Saturates, which is far enough away.
             expires: self.exp.map(|exp| exp as u64),
         })
+    }
+
+    fn is_of_a_user(&self) -> bool {
+        [
+            &self.username,
+            &self.preferred_username,
+            &self.email,
+            &self.sid,
+            &self.session_state,
+        ]
+        .into_iter()
+        .any(|claim| !claim.is_null())
     }
 }
 
@@ -128,9 +158,13 @@ mod tests {
     use super::*;
 
     fn subject(claims: Value) -> Result<Subject, Reason> {
+        by(claims, "token")
+    }
+
+    fn by(claims: Value, token: &str) -> Result<Subject, Reason> {
         let claims: Claims = serde_json::from_value(claims).unwrap();
         claims
-            .subject("i".to_owned())
+            .subject("i".to_owned(), token)
             .map_err(|refusal| refusal.reason)
     }
 
@@ -155,6 +189,7 @@ mod tests {
                 roles: set(&["admin", "tools/reader"]),
                 groups: set(&["/staff"]),
                 expires: Some(5),
+                nameless: None,
             }
         );
     }
@@ -163,6 +198,7 @@ mod tests {
     fn a_client_that_acts_for_itself_is_told_from_whom_it_acts_for() {
         for (claims, itself) in [
             (json!({"azp": "c"}), true),
+            (json!({"azp": "c", "sid": "x"}), false),
             (json!({"sub": "c", "client_id": "c"}), true),
             (
                 json!({"sub": "7", "azp": "c", "client_id": "c", "preferred_username": "service-account-c"}),
@@ -181,6 +217,22 @@ mod tests {
         ] {
             let subject = subject(claims.clone()).unwrap();
             assert_eq!(subject.acts_for_itself, itself, "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_client_without_a_subject_is_itself_and_its_nameless_users_are_not_one() {
+        let key = |claims: &Value, token| by(claims.clone(), token).unwrap().key();
+        for same in [json!({"client_id": "c"}), json!({"sub": "s", "sid": "x"})] {
+            assert_eq!(key(&same, "one"), key(&same, "two"), "{same}");
+        }
+        for user in [
+            json!({"client_id": "c", "sid": "x"}),
+            json!({"client_id": "c", "username": "u"}),
+            json!({"preferred_username": "u"}),
+        ] {
+            assert_eq!(key(&user, "one"), key(&user, "one"), "{user}");
+            assert_ne!(key(&user, "one"), key(&user, "two"), "{user}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! kept for a short time.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -10,12 +11,13 @@ use moka::{Expiry, future::Cache};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
 use super::{
     GuardError,
     claims::Claims,
     refusal::{Reason, Refusal},
+    shape,
+    turns::{Asker, TooMany, Turns},
 };
 use crate::{
     config::{IntrospectionSettings, ProviderTls},
@@ -24,12 +26,12 @@ use crate::{
     telemetry,
 };
 
-/// Answers that are kept: a few hundred bytes each, strangers' tokens among them.
+/// Answers of each kind that are kept: a few hundred bytes each.
 const KEPT: u64 = 10_000;
-/// Questions at a time. A flood of bad tokens must not become one at the issuer.
-const AT_ONCE: usize = 32;
-/// How long a request waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// And for how long, whatever the setting says of those that are not active.
+const KEPT_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a token that was good has precedence over those that never were.
+const KNOWN: Duration = Duration::from_secs(60 * 60);
 /// When to try again where the issuer cannot be asked.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -39,19 +41,29 @@ pub(super) struct Introspection {
     name: String,
     audiences: Option<Vec<String>>,
     leeway: u64,
-    questions: Semaphore,
-    /// By the hash of the token: no token is kept.
-    answers: Cache<[u8; 32], Arc<Answer>>,
+    turns: Turns,
+    active: Cache<Hash, Arc<Active>>,
+    /// Apart from the active ones: a flood of bad tokens must not push these out.
+    inactive: Cache<Hash, ()>,
+    /// Those that were active when they were last asked about.
+    known: Cache<Hash, ()>,
 }
 
-/// What the issuer said of a token.
-enum Answer {
-    Inactive,
-    Active {
-        audiences: Vec<String>,
-        not_before: Option<f64>,
-        subject: Result<Subject, (Reason, String)>,
-    },
+/// The hash of a token: no token is kept.
+type Hash = [u8; 32];
+
+/// What the issuer said of a token that is active.
+struct Active {
+    audiences: Vec<String>,
+    not_before: Option<f64>,
+    subject: Result<Subject, (Reason, String)>,
+}
+
+/// Why a token is not known to be active.
+enum Not {
+    Active,
+    /// The issuer cannot be asked.
+    Asked(String),
 }
 
 /// Members that every answer has, or that have to be compared.
@@ -86,77 +98,126 @@ impl Introspection {
                 .unwrap_or_else(|| settings.endpoint.origin().ascii_serialization()),
             audiences: settings.audiences.clone(),
             leeway: leeway.as_secs(),
-            questions: Semaphore::new(AT_ONCE),
-            answers: Cache::builder()
+            turns: Turns::default(),
+            active: Cache::builder()
                 .max_capacity(KEPT)
                 .expire_after(Life {
                     most: settings.cache,
                 })
                 .build(),
+            inactive: Cache::builder()
+                .max_capacity(KEPT)
+                .time_to_live(settings.cache.min(KEPT_AT_MOST))
+                .build(),
+            known: Cache::builder()
+                .max_capacity(KEPT)
+                .time_to_live(KNOWN)
+                .build(),
         })
     }
 
-    /// Whose token it is. It must be meant for one of `resources`, where no audiences
-    /// are configured.
+    /// Whose token it is that was shown `from` there. It must be meant for one of
+    /// `resources`, where no audiences are configured.
     pub(super) async fn subject(
         &self,
         token: &str,
         resources: &[String],
+        from: Option<IpAddr>,
     ) -> Result<Subject, Refusal> {
-        let hash: [u8; 32] = Sha256::digest(token).into();
+        let hash: Hash = Sha256::digest(token).into();
+        let inactive = || {
+            Refusal::new(
+                Reason::Inactive,
+                "the issuer says that the token is not active",
+            )
+        };
+        if let Some(active) = self.active.get(&hash).await {
+            return self.judge(&active, resources);
+        }
+        if self.inactive.contains_key(&hash) {
+            return Err(inactive());
+        }
+        shape::worth_a_question(token, now().saturating_sub(self.leeway))?;
         // Many requests with one token ask once; what fails is not kept.
-        let answer = self.answers.try_get_with(hash, self.ask(token)).await;
-        let answer = answer.map_err(|why: Arc<String>| {
-            Refusal::unavailable(format!("the issuer cannot be asked: {why}"), SOON)
-        })?;
-        self.judge(&answer, resources)
+        let asked = self.ask(token, hash, resources, from);
+        match self.active.try_get_with(hash, asked).await {
+            Ok(active) => self.judge(&active, resources),
+            Err(not) => Err(match &*not {
+                Not::Active => inactive(),
+                Not::Asked(why) => {
+                    Refusal::unavailable(format!("the issuer cannot be asked: {why}"), SOON)
+                }
+            }),
+        }
     }
 
-    async fn ask(&self, token: &str) -> Result<Arc<Answer>, String> {
-        let place = tokio::time::timeout(PATIENCE, self.questions.acquire()).await;
-        let _place = place.map_err(|_| "too many questions are open".to_owned())?;
-        let said = self.issuer.ask(token).await;
-        telemetry::auth_introspection(said.is_ok());
-        let said = said.map_err(|error| error.to_string())?;
-        Ok(Arc::new(self.read(said)))
+    async fn ask(
+        &self,
+        token: &str,
+        hash: Hash,
+        resources: &[String],
+        from: Option<IpAddr>,
+    ) -> Result<Arc<Active>, Not> {
+        let asker = match self.known.contains_key(&hash) {
+            true => Asker::Known,
+            false => Asker::Strange(from),
+        };
+        let question = async {
+            let said = self.issuer.ask(token).await;
+            telemetry::auth_introspection(said.is_ok());
+            said.map_err(|error| Not::Asked(error.to_string()))
+        };
+        let said = self.turns.take(asker, question).await;
+        let said = said
+            .unwrap_or_else(|TooMany| Err(Not::Asked("too many questions are open".to_owned())))?;
+        match self.read(said, token) {
+            Some(active) => {
+                // Of the same issuer, and for another: that gives no precedence here.
+                match self.judge(&active, resources) {
+                    Ok(_) => self.known.insert(hash, ()).await,
+                    Err(_) => self.known.invalidate(&hash).await,
+                }
+                Ok(Arc::new(active))
+            }
+            None => {
+                self.known.invalidate(&hash).await;
+                self.inactive.insert(hash, ()).await;
+                Err(Not::Active)
+            }
+        }
     }
 
-    fn read(&self, value: Value) -> Answer {
-        let odd = || Answer::Active {
+    /// What the issuer said; `None` if the token is not active.
+    fn read(&self, value: Value, token: &str) -> Option<Active> {
+        let odd = || Active {
             audiences: Vec::new(),
             not_before: None,
             subject: Err((Reason::Claims, "the issuer's answer is odd".to_owned())),
         };
         let Ok(said) = Said::deserialize(&value) else {
-            return odd();
+            return Some(odd());
         };
         if !said.active {
-            return Answer::Inactive;
+            return None;
         }
         let Ok(claims) = Claims::deserialize(&value) else {
-            return odd();
+            return Some(odd());
         };
         let issuer = said.iss.unwrap_or_else(|| self.name.clone());
-        let subject = claims.subject(issuer);
-        Answer::Active {
+        let subject = claims.subject(issuer, token);
+        Some(Active {
             audiences: said.aud.unwrap_or_default(),
             not_before: said.nbf,
             subject: subject.map_err(|refusal| (refusal.reason, refusal.detail.into_owned())),
-        }
+        })
     }
 
-    fn judge(&self, answer: &Answer, resources: &[String]) -> Result<Subject, Refusal> {
-        let Answer::Active {
+    fn judge(&self, active: &Active, resources: &[String]) -> Result<Subject, Refusal> {
+        let Active {
             audiences,
             not_before,
             subject,
-        } = answer
-        else {
-            return Err(Refusal::new(
-                Reason::Inactive,
-                "the issuer says that the token is not active",
-            ));
-        };
+        } = active;
         let wanted = self.audiences.as_deref().unwrap_or(resources);
         if !audiences.iter().any(|audience| wanted.contains(audience)) {
             return Err(Refusal::new(
@@ -174,7 +235,10 @@ impl Introspection {
         let subject = subject
             .as_ref()
             .map_err(|(reason, why)| Refusal::new(*reason, why.clone()))?;
-        if subject.expires.is_some_and(|at| at + self.leeway < now) {
+        if subject
+            .expires
+            .is_some_and(|at| at.saturating_add(self.leeway) < now)
+        {
             return Err(Refusal::new(
                 Reason::Expired,
                 "the issuer says that it has expired",
@@ -190,22 +254,16 @@ struct Life {
     most: Duration,
 }
 
-impl Expiry<[u8; 32], Arc<Answer>> for Life {
+impl Expiry<Hash, Arc<Active>> for Life {
     fn expire_after_create(
         &self,
-        _key: &[u8; 32],
-        answer: &Arc<Answer>,
+        _key: &Hash,
+        active: &Arc<Active>,
         _created: Instant,
     ) -> Option<Duration> {
-        let left = match &**answer {
-            Answer::Active {
-                subject: Ok(subject),
-                ..
-            } => subject
-                .expires
-                .map(|at| Duration::from_secs(at.saturating_sub(now()))),
-            _ => None,
-        };
+        let subject = active.subject.as_ref().ok();
+        let expires = subject.and_then(|subject| subject.expires);
+        let left = expires.map(|at| Duration::from_secs(at.saturating_sub(now())));
         Some(left.map_or(self.most, |left| left.min(self.most)))
     }
 }

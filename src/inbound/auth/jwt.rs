@@ -124,7 +124,7 @@ impl Jwt {
         let checked = decode::<Claims>(token, key, &validation).map_err(|error| refused(&error))?;
         let mut claims = checked.claims;
         let name = claims.iss.take().unwrap_or(said.iss);
-        claims.subject(name)
+        claims.subject(name, token)
     }
 
     fn validation(&self, algorithm: Algorithm, issuer: &str, audiences: &[String]) -> Validation {

@@ -14,9 +14,16 @@ mod keys;
 mod metadata;
 mod place;
 mod refusal;
+mod shape;
 mod told;
+mod turns;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use arc_swap::ArcSwap;
 use axum::{Router, response::Response};
@@ -34,7 +41,7 @@ use self::{
     refusal::{Reason, Refusal},
     told::Told,
 };
-use super::Entrance;
+use super::{Entrance, expiry::Expiry};
 use crate::{
     config::{
         DoorSettings, IssuerSettings, LockMode, LockSettings, MetadataSettings, ProviderTls,
@@ -69,7 +76,7 @@ struct Lock {
 
 enum Check {
     Jwt(Jwt),
-    Introspection(Box<Introspection>),
+    Introspection(Arc<Introspection>),
 }
 
 /// Why callers cannot be authenticated as the settings ask.
@@ -133,9 +140,7 @@ impl Guard {
 
     /// Whether nobody comes in without a good token.
     pub fn is_strict(&self) -> bool {
-        let orders = self.0.orders.load();
-        let lock = orders.lock.as_ref();
-        lock.is_some_and(|lock| lock.settings.mode == LockMode::Strict)
+        self.mode() == Some(LockMode::Strict)
     }
 
     /// Who sent a request; `None` is nobody in particular, who may come in.
@@ -175,6 +180,23 @@ impl Guard {
             metadata_url: orders.place.metadata_url(&seen).as_deref(),
             scopes: &lock.settings.required_scopes,
         }))
+    }
+
+    /// Until when what this one has opened may go on.
+    pub(super) fn expiry(&self, subject: &Subject) -> Expiry {
+        let orders = self.0.orders.load();
+        let (Some(lock), Some(at)) = (&orders.lock, subject.expires) else {
+            return Expiry::default();
+        };
+        let at = Duration::from_secs(at).saturating_add(lock.settings.leeway);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Expiry::after(at.saturating_sub(now.unwrap_or_default()))
+    }
+
+    /// What becomes of those without a good token; `None`: nobody is asked for one.
+    pub(super) fn mode(&self) -> Option<LockMode> {
+        let orders = self.0.orders.load();
+        orders.lock.as_ref().map(|lock| lock.settings.mode)
     }
 
     /// Whether the sender of a request is somebody, where that is asked at all: others
@@ -232,9 +254,19 @@ impl Lock {
             TokenCheck::Jwt(issuers) => {
                 Check::Jwt(Jwt::new(issuers, settings, known, &tls, shutdown)?)
             }
-            TokenCheck::Introspection(introspection) => Check::Introspection(Box::new(
-                Introspection::new(introspection, settings.leeway, &tls)?,
-            )),
+            TokenCheck::Introspection(introspection) => {
+                // What is known of tokens is not forgotten for a scope more or less.
+                let same = before.filter(|lock| {
+                    let was = &lock.settings;
+                    was.check == settings.check
+                        && was.leeway == settings.leeway
+                        && was.ca_file == settings.ca_file
+                });
+                Check::Introspection(match same.map(|lock| &lock.check) {
+                    Some(Check::Introspection(issuer)) => Arc::clone(issuer),
+                    _ => Arc::new(Introspection::new(introspection, settings.leeway, &tls)?),
+                })
+            }
         };
         Ok(Self {
             settings: settings.clone(),
@@ -247,7 +279,10 @@ impl Lock {
         let resources = place.resources(seen);
         let subject = match &self.check {
             Check::Jwt(jwt) => jwt.subject(token, &resources).await?,
-            Check::Introspection(issuer) => issuer.subject(token, &resources).await?,
+            Check::Introspection(issuer) => {
+                let from = place.sender(seen);
+                issuer.subject(token, &resources, from).await?
+            }
         };
         let missing = |scope: &&String| !subject.scopes.contains(*scope);
         match self.settings.required_scopes.iter().find(missing) {

@@ -13,6 +13,7 @@ use url::Url;
 /// Where a resource's metadata is, before the resource's own path (RFC 9728, 3).
 pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -98,10 +99,27 @@ impl Place {
         view.or_else(|| self::view(path))
     }
 
+    /// The address that a request was sent from: as the last proxy that is not ours to
+    /// trust is seen by one that is.
+    pub(super) fn sender(&self, seen: &Seen<'_>) -> Option<IpAddr> {
+        let peer = seen.peer?;
+        if !self.trusts(peer) {
+            return Some(peer);
+        }
+        let headers = seen.headers.get_all(&FORWARDED_FOR).iter().rev();
+        let named = headers.filter_map(|header| header.to_str().ok());
+        let named = named.flat_map(|header| header.rsplit(','));
+        let mut named = named.map_while(|address| address.trim().parse::<IpAddr>().ok());
+        Some(named.find(|one| !self.trusts(*one)).unwrap_or(peer))
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxies.iter().any(|net| net.contains(&peer))
+    }
+
     fn by_request(&self, seen: &Seen<'_>) -> Option<Url> {
-        let by_proxy = seen
-            .peer
-            .is_some_and(|peer| self.proxies.iter().any(|net| net.contains(&peer)));
+        let by_proxy = seen.peer.is_some_and(|peer| self.trusts(peer));
         let forwarded = |name: &HeaderName| {
             let value = by_proxy.then(|| first(seen.headers, name)).flatten()?;
             (!value.is_empty()).then_some(value)
@@ -226,6 +244,29 @@ mod tests {
             peer: None,
         };
         assert_eq!(place.metadata_url(&seen), None);
+    }
+
+    #[test]
+    fn a_sender_is_who_a_trusted_proxy_says_and_nobody_hides_behind_a_header() {
+        let place = Place::new(None, vec!["10.0.0.0/8".parse().unwrap()]);
+        let uri = Uri::from_static("/mcp");
+        let sender = |forwarded: &str, peer: &str| {
+            let headers = headers(&[("x-forwarded-for", forwarded)]);
+            let peer = Some(peer.parse().unwrap());
+            let seen = Seen {
+                headers: &headers,
+                uri: &uri,
+                peer,
+            };
+            place.sender(&seen).unwrap().to_string()
+        };
+        assert_eq!(sender("1.1.1.1", "9.9.9.9"), "9.9.9.9");
+        assert_eq!(sender("1.1.1.1", "10.0.0.1"), "1.1.1.1");
+        assert_eq!(sender("1.1.1.1", "::ffff:10.0.0.1"), "1.1.1.1");
+        assert_eq!(sender("8.8.8.8, 1.1.1.1, 10.0.0.2", "10.0.0.1"), "1.1.1.1");
+        for odd in ["", "8.8.8.8, unknown, 10.0.0.2", "10.0.0.3"] {
+            assert_eq!(sender(odd, "10.0.0.1"), "10.0.0.1", "{odd}");
+        }
     }
 
     #[test]

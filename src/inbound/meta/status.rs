@@ -41,15 +41,15 @@ impl Asked<'_> {
         loaded.sort();
         let children = sight.counts().into_iter().map(|(child, listing, tools)| {
             let (state, ready) = standing(child, listing.is_some());
+            let reason = child.state().reason.clone();
             OneChild {
                 name: child.name().as_str(),
                 state,
                 ready,
                 tools,
-                reason: match sight.permitted.knows(child) {
-                    true => child.state().reason.clone(),
-                    false => None,
-                },
+                reason: reason.filter(|_| {
+                    self.dispatch.tells_reasons && sight.permitted.knows(child)
+                }),
             }
         });
         let children: Vec<_> = children.collect();
