@@ -75,15 +75,14 @@ pub(super) fn read(
     let auth = match &layer.auth {
         None => AuthSettings::default(),
         Some(AuthLayer::Is(auth)) => auth.clone(),
-        Some(AuthLayer::Own(own)) => match own.over(below.token) {
-            Ok(token) => AuthSettings::Own(Arc::new(token)),
-            // Without meaning there, as the warning above says.
-            Err(_) if matches!(transport, TransportSettings::Stdio(_)) => AuthSettings::None,
-            Err(why) => {
-                findings.problems.push(format!("{}{why}", place(name)));
-                AuthSettings::None
-            }
-        },
+        Some(AuthLayer::Own(own)) => {
+            let token = own.over(below.token).map(Arc::new);
+            complete(name, token.map(AuthSettings::Own), &transport, &mut findings)
+        }
+        Some(AuthLayer::Exchange(own)) => {
+            let token = own.exchanged(below.token).map(Arc::new);
+            complete(name, token.map(AuthSettings::Exchange), &transport, &mut findings)
+        }
     };
     warnings.append(&mut findings.warnings);
 
@@ -97,6 +96,24 @@ pub(super) fn read(
             .get_or_insert_with(|| one_sentence(name, &findings.problems));
     }
     child
+}
+
+/// An `auth` that rests on variables, or why it cannot be had.
+fn complete(
+    name: &str,
+    auth: Result<AuthSettings, String>,
+    transport: &TransportSettings,
+    findings: &mut Findings,
+) -> AuthSettings {
+    match auth {
+        Ok(auth) => auth,
+        // Without meaning there, as a warning says.
+        Err(_) if matches!(transport, TransportSettings::Stdio(_)) => AuthSettings::None,
+        Err(why) => {
+            findings.problems.push(format!("{}{why}", place(name)));
+            AuthSettings::None
+        }
+    }
 }
 
 /// All problems of an entry, which is named once.

@@ -132,7 +132,9 @@ impl Merging {
             merge: self.merges,
         };
         let (views, views_changed) = Views::merge(&before, now);
-        let changed = match all_changed || views_changed {
+        let lists_changed = children.iter().map(|child| child.lists_changed()).sum();
+        let user_changed = lists_changed != before.lists_changed;
+        let changed = match all_changed || views_changed || user_changed {
             true => self.merges,
             false => before.changed,
         };
@@ -142,6 +144,8 @@ impl Merging {
             listings,
             generations,
             changed,
+            merge: self.merges,
+            lists_changed,
             views,
             offers_meta_tools: before.offers_meta_tools,
         }));

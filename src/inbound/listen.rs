@@ -47,7 +47,7 @@ pub(super) async fn subscription(
     let tag: Value = serde_json::from_str(id).unwrap_or_default();
     let meta = json!({meta_key::SUBSCRIPTION_ID: tag});
     let generations = || {
-        let snapshot = dispatch.fleet.snapshot();
+        let snapshot = dispatch.fleet.snapshot_for(caller);
         Some(snapshot.view(&caller.view).ok()?.generations)
     };
     changes.mark_unchanged();
@@ -166,18 +166,28 @@ fn filter_key(family: Family) -> &'static str {
 
 /// Tells a legacy client of changed lists and resources, and of log messages at its
 /// level, until it is gone.
-pub(super) async fn session(dispatch: &Dispatch, session: &Session, asides: &mpsc::Sender<Bytes>) {
+pub(super) async fn session(
+    dispatch: &Dispatch,
+    session: &Session,
+    caller: &Caller,
+    asides: &mpsc::Sender<Bytes>,
+) {
     let _listening = session.key().asked().listens(asides.clone());
     let updates = updates(&session.subscribed, None, asides);
     tokio::select! {
-        () = lists_and_messages(dispatch, session, asides) => {}
+        () = lists_and_messages(dispatch, session, caller, asides) => {}
         _ = updates => {}
     }
 }
 
-async fn lists_and_messages(dispatch: &Dispatch, session: &Session, asides: &mpsc::Sender<Bytes>) {
+async fn lists_and_messages(
+    dispatch: &Dispatch,
+    session: &Session,
+    caller: &Caller,
+    asides: &mpsc::Sender<Bytes>,
+) {
     let fleet = &dispatch.fleet;
-    let generations = || Some(fleet.snapshot().view(session.view()).ok()?.generations);
+    let generations = || Some(fleet.snapshot_for(caller).view(session.view()).ok()?.generations);
     let mut changes = fleet.changes();
     session.listens_from(generations().unwrap_or_default());
     // What changed between the client's list and its listening counts too.
@@ -193,7 +203,7 @@ async fn lists_and_messages(dispatch: &Dispatch, session: &Session, asides: &mps
                     };
                     for family in session.catches_up(generations) {
                         // What changed may be nothing that it has in its list.
-                        let sees = || dispatch.part_of_tools(&session.caller(), Some(session));
+                        let sees = || dispatch.part_of_tools(caller, Some(session));
                         if family == Family::Tools
                             && let Some(now) = sees()
                             && !session.sees_other_tools(now)
@@ -210,7 +220,7 @@ async fn lists_and_messages(dispatch: &Dispatch, session: &Session, asides: &mps
                 Err(_) => return,
             },
             message = messages.recv() => match message {
-                Ok(message) => match for_session(&fleet.snapshot(), session, message) {
+                Ok(message) => match for_session(&fleet.snapshot_for(caller), session, caller, message) {
                     Some(message) => message,
                     None => continue,
                 },
@@ -226,12 +236,20 @@ async fn lists_and_messages(dispatch: &Dispatch, session: &Session, asides: &mps
 }
 
 /// A message of no single request goes to those who see its child; that of a session's
-/// own connection to that session alone. Of these a log message reaches who asked for its
+/// own connection to that session alone, and what may be of one user to that user. Of these a log message reaches who asked for its
 /// level; what the specification does not know reaches who sees the child alone, and all
 /// of them if the child has declared an extension.
-fn for_session(snapshot: &Snapshot, session: &Session, message: ChildMessage) -> Option<Bytes> {
+fn for_session(
+    snapshot: &Snapshot,
+    session: &Session,
+    caller: &Caller,
+    message: ChildMessage,
+) -> Option<Bytes> {
     let mine = session.key().number();
     if message.session.is_some_and(|session| session != mine) {
+        return None;
+    }
+    if message.user.is_some_and(|user| user != caller.user()) {
         return None;
     }
     let shown = snapshot.view(session.view()).ok()?;

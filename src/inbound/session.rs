@@ -109,6 +109,8 @@ impl Session {
             abilities: self.key.asked().abilities(),
             // Each request shows a token of its own.
             subject: None,
+            bearer: None,
+            told_apart: false,
         }
     }
 

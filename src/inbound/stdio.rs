@@ -129,8 +129,9 @@ impl Door {
             (Kind::Notification, Some("notifications/initialized"))
                 if !self.listening.swap(true, Ordering::Relaxed) =>
             {
-                let told = listen::session(&self.dispatch, &self.session, &self.out);
                 Some(Box::pin(async {
+                    let caller = self.session.caller();
+                    let told = listen::session(&self.dispatch, &self.session, &caller, &self.out);
                     self.closing.run_until_cancelled(told).await.unwrap_or(())
                 }))
             }
@@ -181,7 +182,7 @@ impl Door {
         };
         let reply = self.dispatch.request(frame, &params, &requester, &self.out);
         match reply.await {
-            Reply::Whole(answer) => answer,
+            Reply::Whole(answer) | Reply::Challenged(_, answer) => answer,
             Reply::Long(answer) => stream::gather(answer, frame.id()).await,
         }
     }

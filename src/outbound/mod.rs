@@ -6,11 +6,14 @@
 //! it), or what other children there are: what must travel upward goes over channels
 //! whose types live here.
 
+mod at_work;
 mod breaker;
 mod cache;
+mod challenged;
 mod child;
 mod connection;
 mod control;
+mod credentials;
 mod dedicated;
 mod demand;
 mod elicited;
@@ -22,6 +25,7 @@ mod link;
 mod listening;
 mod mask;
 mod outside;
+mod owner;
 mod pause;
 mod question;
 mod slots;
@@ -35,8 +39,10 @@ mod unasked;
 
 pub use breaker::BreakerState;
 pub use cache::CatalogCache;
+pub use challenged::Challenged;
 pub use child::Child;
 pub use connection::{Connection, era_keys};
+pub use credentials::Shown;
 pub use demand::Need;
 pub use exchange::{Exchange, LongAnswer, Outgoing, Part};
 pub use failure::Failure;

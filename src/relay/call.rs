@@ -214,6 +214,7 @@ impl<'a> Call<'a> {
             number,
             method: &method,
             name: name_key(&method).map(|_| self.own_name),
+            shown: self.child.shown_by(self.caller),
             mirrored: &mirrored,
             may_stream: keeps_ids
                 && self.caller.era == connection.era()
@@ -225,6 +226,7 @@ impl<'a> Call<'a> {
             .unwrap_or_else(|| Deadline::new(settings.call_timeout, settings.max_call_timeout));
         self.deadline = Some(deadline);
         let connection = Arc::clone(self.used.insert(connection));
+        connection.is_used_by(self.caller);
         let exchange = {
             let sent = pin!(connection.call(&outgoing, Some(slot)));
             settlement.waiting(deadline.bounds(sent)).await?

@@ -16,15 +16,16 @@ impl Relay {
             return;
         };
         let wanted = Wanted::of(Method::Other, &method, &params, caller);
-        let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot()) else {
+        let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot_for(caller)) else {
             return;
         };
         // First: a child that is idle is not started for it.
         let callable = child.callable().and_then(|_| {
-            let (own, need) = child.for_session(caller.session.as_ref())?;
+            let (own, need) = child.for_caller(caller)?;
             Ok((own.callable()?, need))
         });
         let told = callable.is_ok_and(|(connection, _need)| {
+            connection.is_used_by(caller);
             let renamed = Frame::read(params.renamed(frame, route.own.as_str()));
             renamed.is_ok_and(|notification| connection.tell(notification))
         });

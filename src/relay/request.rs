@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Method,
-    call::{Answer, Answered, Call},
+    call::{Answer, Answered, Call, patience},
     failure,
     held::{self, Held, HeldCalls, Resumed},
     long::{self, LongReply, Patience},
@@ -21,7 +21,7 @@ use crate::{
     catalog::{Mirrored, Route},
     config::SessionKeys,
     fleet::Fleet,
-    outbound::{Child, Failure, Need},
+    outbound::{Challenged, Child, Failure, Need},
     protocol::{
         Caller, Era, Frame, Signer,
         answer::{self, INPUT_REQUESTS, INPUT_REQUIRED, RESULT_TYPE},
@@ -45,6 +45,19 @@ pub enum Reply {
     Whole(Bytes),
     /// An answer that is still arriving.
     Long(LongReply),
+    /// The child does not let the client's user in: what it demands, and the whole answer
+    /// for a client that cannot be told so.
+    Challenged(Challenged, Bytes),
+}
+
+impl Reply {
+    /// The answer to a request that has failed like this.
+    fn failed(failure: &Failure, told: Frame) -> Self {
+        match &failure.challenged {
+            Some(challenged) => Self::Challenged(challenged.clone(), told.into_bytes()),
+            None => Self::Whole(told.into_bytes()),
+        }
+    }
 }
 
 impl Relay {
@@ -100,9 +113,9 @@ impl Relay {
                 return Reply::Whole(error.answer(Some(id)).into_bytes());
             }
             Err(Unrouted::Unlisted(child, waited)) => {
-                let failure = unlisted(method, &child, began, waited);
+                let failure = unlisted(method, &child, caller, began, waited);
                 let told = failure::answer(method, id, caller.era, child.name(), &failure);
-                return Reply::Whole(told.into_bytes());
+                return Reply::failed(&failure, told);
             }
         };
         // Made for what the client saw listed: only with that are its headers compared.
@@ -124,7 +137,7 @@ impl Relay {
             } = routed;
             let tool = (method == Method::CallTool).then(|| route.own.clone());
             let settles = |one| Settlement::new(one, method, tool, began);
-            let (child, need) = match entry.for_session(caller.session.as_ref()) {
+            let (child, need) = match entry.for_caller(caller) {
                 Ok(one) => one,
                 Err(failure) => {
                     if let Some(next) = wanted.successor(&self.fleet, &entry) {
@@ -134,7 +147,7 @@ impl Relay {
                     }
                     let told = failure::answer(method, id, caller.era, entry.name(), &failure);
                     settles((entry, Need::of_no_account())).failed(None, &failure);
-                    return Reply::Whole(told.into_bytes());
+                    return Reply::failed(&failure, told);
                 }
             };
             let mut settlement = settles((Arc::clone(&child), need));
@@ -187,8 +200,29 @@ impl Relay {
             }
             settlement.failed(used.as_deref(), &failure);
             let told = failure::answer(method, id, caller.era, child.name(), &failure);
-            return Reply::Whole(told.into_bytes());
+            return Reply::failed(&failure, told);
         }
+    }
+
+    /// What the one child of a view that knows its users demands of this one, before it
+    /// lists anything; `None`: nothing. Its client asks for the list again with that.
+    pub async fn demanded(&self, frame: &Frame, caller: &Caller) -> Option<Reply> {
+        let snapshot = self.fleet.snapshot();
+        let (entry, _) = snapshot.view(&caller.view).ok()?.alone()?;
+        if !entry.settings.is_per_user() {
+            return None;
+        }
+        let failed = match entry.for_caller(caller) {
+            Ok((own, _need)) => {
+                own.attempted(patience(entry)).await;
+                own.callable().err()
+            }
+            Err(failure) => Some(failure),
+        };
+        let failure = failed.filter(Failure::is_of_user)?;
+        let id = frame.id().unwrap_or("null");
+        let told = failure::answer(Method::Other, id, caller.era, entry.name(), &failure);
+        Some(Reply::failed(&failure, told))
     }
 
     /// Why nobody has the tool that a call names; `None` if somebody has, or may have it
@@ -326,10 +360,13 @@ fn is_mismatch(answered: &Answered) -> bool {
 pub(super) fn unlisted(
     method: Method,
     child: &Arc<Child>,
+    caller: &Caller,
     began: Instant,
     waited: Duration,
 ) -> Failure {
-    let failure = match child.callable() {
+    let own = child.for_caller(caller);
+    let callable = own.and_then(|(own, _need)| own.callable());
+    let failure = match callable {
         Err(failure) => failure,
         Ok(_) => Failure::unavailable("has not been listed yet", None),
     };

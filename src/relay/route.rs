@@ -8,7 +8,7 @@ use std::{
 use super::Method;
 use crate::{
     catalog::{Listing, Primitive, Route, Taker},
-    fleet::{Fleet, Shown, Snapshot},
+    fleet::{Fleet, Shown, Snapshot, listed_to},
     outbound::Child,
     protocol::{
         Caller, Era,
@@ -84,25 +84,27 @@ impl<'a> Wanted<'a> {
     /// Looks it up in the tables; names are never split. While children are still
     /// starting, a name that may become known is waited for.
     pub(super) async fn find(&self, fleet: &Fleet) -> Result<Routed, Unrouted> {
-        if let Some(routed) = self.look_up(&fleet.snapshot()) {
+        if let Some(routed) = self.look_up(&fleet.snapshot_for(self.caller)) {
             return Ok(routed);
         }
         let began = Instant::now();
         let mut merges = fleet.merges();
-        match self.unlisted(&fleet.snapshot()) {
+        match self.unlisted(&fleet.snapshot_for(self.caller)) {
             Some(child) => {
                 let gone = async {
-                    let still = || self.unlisted(&fleet.snapshot());
+                    let still = || self.unlisted(&fleet.snapshot_for(self.caller));
                     while still().is_some_and(|still| Arc::ptr_eq(&still, &child)) {
                         let _ = merges.changed().await;
                     }
                 };
+                let patience = child.settings.queue_timeout;
                 tokio::select! {
-                    () = child.attempted(child.settings.queue_timeout) => {}
+                    // One that knows its users lists to this one first.
+                    _need = listed_to(&child, self.caller, patience) => {}
                     () = gone => {}
                 }
                 // Listed, it may still be on its way into the snapshot.
-                while child.listing().is_some() && self.unlisted(&fleet.snapshot()).is_some() {
+                while child.listing().is_some() && self.unlisted(&fleet.snapshot_for(self.caller)).is_some() {
                     if tokio::time::timeout(MERGE_TAKES, merges.changed())
                         .await
                         .is_err()
@@ -114,7 +116,7 @@ impl<'a> Wanted<'a> {
             None if !fleet.is_settled() => fleet.settled().await,
             None => {}
         }
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(self.caller);
         match (self.look_up(&snapshot), self.unlisted(&snapshot)) {
             (Some(routed), _) => Ok(Routed {
                 waited: began.elapsed(),
@@ -131,17 +133,17 @@ impl<'a> Wanted<'a> {
         let may_be_found = |snapshot: &Snapshot| {
             self.look_up(snapshot).is_some() || self.unlisted(snapshot).is_some()
         };
-        if may_be_found(&fleet.snapshot()) {
+        if may_be_found(&fleet.snapshot_for(self.caller)) {
             return None;
         }
         fleet.settled().await;
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(self.caller);
         (!may_be_found(&snapshot)).then(|| self.unknown(&snapshot))
     }
 
     /// Who has now what was another child's, when it was looked up.
     pub(super) fn successor(&self, fleet: &Fleet, before: &Arc<Child>) -> Option<Routed> {
-        self.look_up(&fleet.snapshot())
+        self.look_up(&fleet.snapshot_for(self.caller))
             .filter(|now| !Arc::ptr_eq(&now.child, before))
     }
 
@@ -158,7 +160,7 @@ impl<'a> Wanted<'a> {
                 .filter(|now| Arc::ptr_eq(&now.child, child) && now.route.mirrors != before.mirrors)
         };
         let mut merges = fleet.merges();
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(self.caller);
         if let Some(routed) = other(&snapshot) {
             return Some(routed);
         }
@@ -166,7 +168,7 @@ impl<'a> Wanted<'a> {
         child.list_again();
         let listed = async {
             let same = || {
-                let now = listing_of(&fleet.snapshot(), child);
+                let now = listing_of(&fleet.snapshot_for(self.caller), child);
                 now.is_some_and(|now| Arc::ptr_eq(&now, &listing))
             };
             while same() && merges.changed().await.is_ok() {}

@@ -47,7 +47,7 @@ impl Relay {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => return Err(error.answer(Some(id))),
             Err(Unrouted::Unlisted(child, waited)) => {
-                let failure = unlisted(METHOD, &child, began, waited);
+                let failure = unlisted(METHOD, &child, caller, began, waited);
                 return Err(told(&child, &failure));
             }
         };
@@ -58,7 +58,7 @@ impl Relay {
                 route,
                 waited,
             } = routed;
-            let (child, need) = match entry.for_session(caller.session.as_ref()) {
+            let (child, need) = match entry.for_caller(caller) {
                 Ok(one) => one,
                 Err(failure) => {
                     if let Some(next) = wanted.successor(&self.fleet, &entry) {

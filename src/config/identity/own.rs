@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::token::{SecretSource, TokenDefaults, TokenSettings, provider_url, resource};
-use crate::config::{keys, reader::Reader};
+use crate::config::{error::ConfigError, keys, reader::Reader};
 
 /// What an entry's `auth` says; what it does not say, the `OIDC_…` variables do.
 #[derive(Clone, Default)]
@@ -35,6 +35,64 @@ impl OwnToken {
         };
         reader.absorb(auth);
         Some(own)
+    }
+
+    /// Reads the object at `auth.tokenExchange`. Who asks is the service: beside it stands
+    /// nothing.
+    pub(in crate::config) fn read_exchange(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut auth = reader.inner("auth", keys::ENTRY_AUTH)?;
+        let exchange = auth
+            .inner("tokenExchange", keys::TOKEN_EXCHANGE)
+            .map(|mut inner| {
+                let exchange = Self {
+                    audience: inner.text("audience"),
+                    scope: inner.text("scope"),
+                    resource: checked(&mut inner, "resource", resource),
+                    ..Self::default()
+                };
+                auth.absorb(inner);
+                exchange
+            });
+        for key in keys::ENTRY_AUTH.iter().filter(|key| **key != "tokenExchange") {
+            if auth.field(key).is_some() {
+                let written = auth.spelling(key);
+                auth.refuse(written, "it has no meaning beside \"tokenExchange\"");
+            }
+        }
+        reader.absorb(auth);
+        exchange
+    }
+
+    /// What users' tokens are exchanged for, or what is missing. For whom it is meant says
+    /// this alone: the service's own audience is another.
+    pub(in crate::config) fn exchanged(
+        &self,
+        below: &TokenDefaults,
+    ) -> Result<TokenSettings, String> {
+        let audience = filled(self.audience.as_ref());
+        if audience.is_none() && self.resource.is_none() {
+            return Err(
+                "\"auth.tokenExchange\" needs \"audience\" or \"resource\": for whom the tokens are meant"
+                    .into(),
+            );
+        }
+        if let Some(wrong) = &below.wrong {
+            return Err(format!(
+                "\"auth\" rests on a variable that cannot be used: {wrong}"
+            ));
+        }
+        let token = below.service().map_err(|error| match error {
+            ConfigError::Identity { missing, .. } => {
+                format!("\"auth.tokenExchange\" needs {}", missing.join(", "))
+            }
+            other => other.to_string(),
+        })?;
+        Ok(TokenSettings {
+            audience,
+            scope: filled(self.scope.as_ref()),
+            resource: self.resource.clone(),
+            ..token
+        })
     }
 
     /// The token to ask for, or what is missing.

@@ -41,7 +41,7 @@ use crate::{
         TokenCheck,
     },
     identity::IdentityError,
-    protocol::Subject,
+    protocol::{Bearer, Subject},
     telemetry,
 };
 
@@ -175,6 +175,11 @@ impl Guard {
             metadata_url: orders.place.metadata_url(&seen).as_deref(),
             scopes: &lock.settings.required_scopes,
         }))
+    }
+
+    /// The token that a request shows, good or not.
+    pub(super) fn shown(head: &Parts) -> Option<Bearer> {
+        bearer::token(&Seen::of(head)).ok().map(Bearer::new)
     }
 
     /// Whether the sender of a request is somebody, where that is asked at all: others

@@ -189,7 +189,7 @@ impl Supervisor {
         debug!(child = %self.child.name(), tools = listing.tools().len(), "listed again");
         let listing = self.child.filtered(listing);
         self.warn_of_unfit(&listing);
-        self.child.listing.store(Some(Arc::new(listing)));
+        self.child.lists(Arc::new(listing));
         self.tell();
     }
 
