@@ -77,11 +77,21 @@ pub(super) fn read(
         Some(AuthLayer::Is(auth)) => auth.clone(),
         Some(AuthLayer::Own(own)) => {
             let token = own.over(below.token).map(Arc::new);
-            complete(name, token.map(AuthSettings::Own), &transport, &mut findings)
+            complete(
+                name,
+                token.map(AuthSettings::Own),
+                &transport,
+                &mut findings,
+            )
         }
         Some(AuthLayer::Exchange(own)) => {
             let token = own.exchanged(below.token).map(Arc::new);
-            complete(name, token.map(AuthSettings::Exchange), &transport, &mut findings)
+            complete(
+                name,
+                token.map(AuthSettings::Exchange),
+                &transport,
+                &mut findings,
+            )
         }
     };
     warnings.append(&mut findings.warnings);

@@ -361,7 +361,11 @@ mod tests {
         assert!(findings.problems.is_empty(), "{:?}", findings.problems);
         let (_, findings) = layer(r#"{"auth": {"tokenExchange": {"audience": 1}, "scope": "y"}}"#);
         assert_eq!(findings.problems.len(), 2, "{:?}", findings.problems);
-        assert!(findings.problems[1].contains("auth.scope"), "{:?}", findings.problems);
+        assert!(
+            findings.problems[1].contains("auth.scope"),
+            "{:?}",
+            findings.problems
+        );
         let (own, findings) = layer(r#"{"auth": {"audience": "x", "scop": "y"}}"#);
         assert!(matches!(own.auth, Some(AuthLayer::Own(_))));
         assert!(

@@ -136,12 +136,20 @@ impl Views {
 impl Views {
     /// The groups, each with its members in file order.
     pub(super) fn groups(&self) -> Vec<(Arc<str>, Vec<ChildName>)> {
-        let by_place: HashMap<usize, &ChildName> =
-            self.places.iter().map(|(name, place)| (*place, name)).collect();
+        let by_place: HashMap<usize, &ChildName> = self
+            .places
+            .iter()
+            .map(|(name, place)| (*place, name))
+            .collect();
         let named = |place: &usize| by_place.get(place).map(|name| (*name).clone());
         let groups = self.groups.iter();
         groups
-            .map(|(name, group)| (Arc::clone(name), group.members.iter().filter_map(named).collect()))
+            .map(|(name, group)| {
+                (
+                    Arc::clone(name),
+                    group.members.iter().filter_map(named).collect(),
+                )
+            })
             .collect()
     }
 }

@@ -128,10 +128,16 @@ impl Exchange {
 }
 
 impl Inner {
-    async fn exchange(&self, user: &Bearer, expires: Option<u64>) -> Result<Exchanged, ExchangeError> {
+    async fn exchange(
+        &self,
+        user: &Bearer,
+        expires: Option<u64>,
+    ) -> Result<Exchanged, ExchangeError> {
         let asked_at = Instant::now();
         let minted = self.mint(user).await;
-        let outcome = minted.as_ref().map_or_else(MintError::outcome, |_| Outcome::Ok);
+        let outcome = minted
+            .as_ref()
+            .map_or_else(MintError::outcome, |_| Outcome::Ok);
         series::minted(&self.name, outcome);
         let minted = minted.map_err(|error| {
             tracing::warn!(

@@ -5,8 +5,8 @@ use std::{pin::Pin, time::Duration};
 
 use http::HeaderValue;
 use oauth2::{
-    AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope, StandardRevocableToken,
-    TokenUrl,
+    AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, HttpRequest, HttpResponse,
+    RequestTokenError, Scope, StandardRevocableToken, TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -192,7 +192,12 @@ impl Asker {
                 None => text.to_owned(),
             };
             explain(error, &|text| {
-                proof::without(client_id, proof.expose(), assertion.as_deref(), &shown(text))
+                proof::without(
+                    client_id,
+                    proof.expose(),
+                    assertion.as_deref(),
+                    &shown(text),
+                )
             })
         })?;
         Ok(Minted {

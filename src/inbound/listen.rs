@@ -187,7 +187,15 @@ async fn lists_and_messages(
     asides: &mpsc::Sender<Bytes>,
 ) {
     let fleet = &dispatch.fleet;
-    let generations = || Some(fleet.snapshot_for(caller).view(session.view()).ok()?.generations);
+    let generations = || {
+        Some(
+            fleet
+                .snapshot_for(caller)
+                .view(session.view())
+                .ok()?
+                .generations,
+        )
+    };
     let mut changes = fleet.changes();
     session.listens_from(generations().unwrap_or_default());
     // What changed between the client's list and its listening counts too.

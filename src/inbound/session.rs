@@ -31,6 +31,8 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(30 * 60);
 /// Sessions that may be open: about a kilobyte each.
 const MOST: usize = 100_000;
+/// Of these, those of one owner: nobody who is known keeps the others out.
+const MOST_OF_ONE: usize = 10_000;
 /// How often forgotten sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -64,6 +66,8 @@ pub struct Session {
     seen: [AtomicU64; Family::ALL.len()],
     /// Whether it may hold lists that another process has given it.
     goes_on: AtomicBool,
+    /// Its place among its owner's.
+    _share: Option<Share>,
 }
 
 /// No list has been seen yet.
@@ -86,6 +90,7 @@ impl Session {
             newest_stream: watch::Sender::new(0),
             seen: Family::ALL.map(|_| AtomicU64::new(NEVER)),
             goes_on: AtomicBool::new(false),
+            _share: None,
         }
     }
 
@@ -222,6 +227,39 @@ pub struct Sessions(Arc<Inner>);
 struct Inner {
     open: DashMap<String, Arc<Session>>,
     ids: SessionIds,
+    /// How many each owner has.
+    owned: Arc<DashMap<SubjectKey, usize>>,
+}
+
+/// One place of its owner's. Its drop gives it back.
+#[derive(Debug)]
+struct Share {
+    owned: Arc<DashMap<SubjectKey, usize>>,
+    owner: SubjectKey,
+}
+
+impl Share {
+    /// One more for this owner; `None` where that is too many.
+    fn take(owned: &Arc<DashMap<SubjectKey, usize>>, owner: &SubjectKey) -> Option<Self> {
+        let mut has = owned.entry(owner.clone()).or_default();
+        if *has >= MOST_OF_ONE {
+            return None;
+        }
+        *has += 1;
+        Some(Self {
+            owned: Arc::clone(owned),
+            owner: owner.clone(),
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.owned.remove_if_mut(&self.owner, |_, has| {
+            *has -= 1;
+            *has == 0
+        });
+    }
 }
 
 impl Sessions {
@@ -231,6 +269,7 @@ impl Sessions {
         Self(Arc::new(Inner {
             open: DashMap::new(),
             ids: SessionIds::new(keys),
+            owned: Arc::default(),
         }))
     }
 
@@ -273,8 +312,16 @@ impl Sessions {
         if self.0.open.len() >= MOST {
             return None;
         }
+        let owner = begun.owner.as_ref();
+        let share = owner.map(|owner| Share::take(&self.0.owned, owner));
+        let share = match share {
+            Some(None) => return None,
+            Some(share) => share,
+            None => None,
+        };
         let begin = || {
-            let session = Session::new(begun.view, begun.owner);
+            let mut session = Session::new(begun.view, begun.owner);
+            session._share = share;
             session.key().asked().introduce(begun.abilities);
             session.goes_on.store(goes_on, Ordering::Relaxed);
             Arc::new(session)
@@ -348,6 +395,31 @@ mod tests {
         drop(stream);
         tokio::time::sleep(IDLE + SWEEP).await;
         assert!(get(&streaming).is_none());
+    }
+
+    #[test]
+    fn nobody_has_more_than_its_share() {
+        let sessions = Sessions::default();
+        let of = |sub: &str| Begun {
+            owner: Some(
+                Subject {
+                    sub: sub.into(),
+                    ..Subject::default()
+                }
+                .key(),
+            ),
+            ..Begun::default()
+        };
+        let first = sessions.begin(of("greedy")).unwrap();
+        for _ in 1..MOST_OF_ONE {
+            sessions.begin(of("greedy")).unwrap();
+        }
+        assert!(sessions.begin(of("greedy")).is_none());
+        assert!(sessions.begin(of("other")).is_some());
+        assert!(sessions.begin(Begun::default()).is_some());
+        assert!(sessions.end(&first));
+        assert!(sessions.begin(of("greedy")).is_some());
+        assert!(sessions.begin(of("greedy")).is_none());
     }
 
     #[test]

@@ -12,9 +12,10 @@ use tokio::{
 };
 
 use super::{
-    BreakerState, Connection, Failure, Need, Phase, Slot, State,
-    breaker::Breaker, credentials::UserTokens, dedicated::Dedicated, owner::Owner, demand::Demand, elicited::Elicited, keeping::Keeping, mask::Mask,
-    slots::Slots, subscriptions::Subscriptions, supervisor::Backoff,
+    BreakerState, Connection, Failure, Need, Phase, Slot, State, breaker::Breaker,
+    credentials::UserTokens, dedicated::Dedicated, demand::Demand, elicited::Elicited,
+    keeping::Keeping, mask::Mask, owner::Owner, slots::Slots, subscriptions::Subscriptions,
+    supervisor::Backoff,
 };
 use crate::{
     catalog::{Filter, Listing},

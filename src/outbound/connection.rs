@@ -23,7 +23,9 @@ use super::{
 use crate::{
     catalog::{Family, Listing, ListingError, Page, Primitive, Profile},
     config::RestartSettings,
-    protocol::{Abilities, Caller, Era, Frame, LogLevel, SessionKey, request::meta_key, version::MODERN},
+    protocol::{
+        Abilities, Caller, Era, Frame, LogLevel, SessionKey, request::meta_key, version::MODERN,
+    },
 };
 
 /// Pages of one list. A child that never stops would otherwise be read for ever.

@@ -155,7 +155,11 @@ impl Child {
 
     /// The number of the session it belongs to, if it belongs to one: for the log.
     pub(super) fn session_number(&self) -> Option<u64> {
-        self.owner.as_ref()?.session.as_ref().map(SessionKey::number)
+        self.owner
+            .as_ref()?
+            .session
+            .as_ref()
+            .map(SessionKey::number)
     }
 
     /// Lists this from now on.
@@ -301,10 +305,12 @@ impl Dedicated {
             (AuthSettings::Passthrough, _) => How::PassedOn,
             (_, TransportSettings::Http(remote) | TransportSettings::Sse(remote)) => {
                 let identities = &self.surroundings.identities;
-                let exchange = identities.exchange(name, auth, &remote.url).map_err(|error| {
-                    Failure::not_sent("cannot be given a token as its \"auth\" asks")
-                        .with_detail(&error.to_string())
-                })?;
+                let exchange = identities
+                    .exchange(name, auth, &remote.url)
+                    .map_err(|error| {
+                        Failure::not_sent("cannot be given a token as its \"auth\" asks")
+                            .with_detail(&error.to_string())
+                    })?;
                 exchange.map_or(How::Withheld, How::Exchanged)
             }
             _ => How::Withheld,
@@ -343,9 +349,8 @@ impl Dedicated {
             fair && !own.child.demand.as_ref().is_some_and(Demand::is_some)
         };
         let candidates = all.iter().filter(|(_, own)| may_go(own));
-        let victim = candidates.max_by_key(|(_, own)| {
-            (has(own.subject()), std::cmp::Reverse(own.asked_for))
-        });
+        let victim = candidates
+            .max_by_key(|(_, own)| (has(own.subject()), std::cmp::Reverse(own.asked_for)));
         let Some(key) = victim.map(|(key, _)| key.clone()) else {
             return Err(Failure::busy(match over_share && all.len() < self.most {
                 true => format!(
@@ -374,7 +379,13 @@ impl Dedicated {
             }
         }
         let at = Instant::now();
-        let before = lists.insert(key, Listed { listing: Arc::clone(&listing), at });
+        let before = lists.insert(
+            key,
+            Listed {
+                listing: Arc::clone(&listing),
+                at,
+            },
+        );
         if before.is_none_or(|before| *before.listing != *listing) {
             self.lists_changed.fetch_add(1, Ordering::AcqRel);
         }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    Failure, Question, credentials::Shown, http::HttpExchange, slots::Slot, sse::SseExchange, stdio::PipeExchange,
+    Failure, Question, credentials::Shown, http::HttpExchange, slots::Slot, sse::SseExchange,
+    stdio::PipeExchange,
 };
 use crate::protocol::Frame;
 

@@ -149,7 +149,9 @@ mod tests {
         let shown: Vec<_> = settings
             .children
             .iter()
-            .map(|child| Mask::of(child, None).apply("1 hunter2hunter2 s3cr3t-t0ken passw0rd key=abcdef"))
+            .map(|child| {
+                Mask::of(child, None).apply("1 hunter2hunter2 s3cr3t-t0ken passw0rd key=abcdef")
+            })
             .collect();
         assert_eq!(
             shown,

@@ -7,7 +7,12 @@ use tracing::{debug, warn};
 
 use super::{
     at_work::{AtWork, Whose},
-    elicited::Elicited, owner::Owner, link::Link, outside::Outside, subscriptions::Subscriptions, taken_back,
+    elicited::Elicited,
+    link::Link,
+    outside::Outside,
+    owner::Owner,
+    subscriptions::Subscriptions,
+    taken_back,
 };
 use crate::{
     catalog::Family,

@@ -24,6 +24,7 @@ use crate::{
     protocol::{
         Abilities, Caller, Era, Frame, Kind, answer,
         request::{MetaEdit, Params, RequestEdit, name_key},
+        task::Owners,
     },
     telemetry::Outcome,
 };
@@ -47,6 +48,7 @@ pub(super) struct Call<'a> {
     pub(super) mirrored: Option<&'a Mirrored>,
     pub(super) asides: &'a mpsc::Sender<Bytes>,
     pub(super) held: &'a HeldCalls,
+    pub(super) owners: &'a Owners,
     /// Runs from the first time it is sent.
     pub(super) deadline: Option<Deadline>,
     /// What it was last sent on, if it was sent.

@@ -15,8 +15,9 @@ impl Relay {
         let Ok(params) = Params::read(frame, &method) else {
             return;
         };
-        let wanted = Wanted::of(Method::Other, &method, &params, caller);
-        let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot_for(caller)) else {
+        let wanted = Wanted::of(Method::Other, &method, &params, caller, &self.owners);
+        let Some(Routed { child, route, .. }) = wanted.look_up(&self.fleet.snapshot_for(caller))
+        else {
             return;
         };
         // First: a child that is idle is not started for it.

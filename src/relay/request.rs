@@ -28,6 +28,7 @@ use crate::{
         error::{RpcError, code, result_answer},
         json::{Object, quote},
         request::{Params, REQUEST_STATE},
+        task::Owners,
     },
     telemetry::Outcome,
 };
@@ -37,6 +38,8 @@ use crate::{
 pub struct Relay {
     pub(super) fleet: Arc<Fleet>,
     held: Arc<HeldCalls>,
+    /// Whose tasks are.
+    pub(super) owners: Owners,
 }
 
 /// What a client is answered with.
@@ -70,6 +73,7 @@ impl Relay {
         };
         Self {
             fleet,
+            owners: Owners::new(signers.clone()),
             held: HeldCalls::new(signers),
         }
     }
@@ -106,7 +110,7 @@ impl Relay {
         }
         let began = Instant::now();
         let name = frame.method().unwrap_or_default();
-        let wanted = Wanted::of(method, &name, params, caller);
+        let wanted = Wanted::of(method, &name, params, caller, &self.owners);
         let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => {
@@ -163,6 +167,7 @@ impl Relay {
                 mirrored: mirrored.as_ref(),
                 asides,
                 held: &self.held,
+                owners: &self.owners,
                 deadline: None,
                 used: None,
                 asked: false,
@@ -229,7 +234,7 @@ impl Relay {
     /// when it is waited for.
     pub async fn unknown_tool(&self, params: &Params, caller: &Caller) -> Option<RpcError> {
         let method = Method::CallTool;
-        let wanted = Wanted::of(method, method.as_str(), params, caller);
+        let wanted = Wanted::of(method, method.as_str(), params, caller, &self.owners);
         wanted.refused(&self.fleet).await
     }
 
@@ -268,6 +273,7 @@ impl Relay {
             mirrored: None,
             asides,
             held: &self.held,
+            owners: &self.owners,
             deadline: None,
             used: None,
             asked: true,

@@ -14,7 +14,7 @@ use crate::{
         Caller, Era,
         error::{RpcError, code},
         request::Params,
-        task,
+        task::{self, Owners},
     },
 };
 
@@ -49,6 +49,7 @@ pub(super) struct Wanted<'a> {
     name: &'a str,
     /// Whether the name is a task's id.
     is_task: bool,
+    owners: &'a Owners,
     /// The method, if the specification does not know it.
     other: Option<&'a str>,
 }
@@ -60,9 +61,11 @@ impl<'a> Wanted<'a> {
         name: &'a str,
         params: &'a Params,
         caller: &'a Caller,
+        owners: &'a Owners,
     ) -> Self {
         Self {
             caller,
+            owners,
             primitive: method.names(params),
             name: params.name.as_deref().unwrap_or_default(),
             is_task: method.is_of_tasks(),
@@ -71,9 +74,10 @@ impl<'a> Wanted<'a> {
     }
 
     /// The resource that the caller knows by this URI.
-    pub(super) fn resource(uri: &'a str, caller: &'a Caller) -> Self {
+    pub(super) fn resource(uri: &'a str, caller: &'a Caller, owners: &'a Owners) -> Self {
         Self {
             caller,
+            owners,
             primitive: Primitive::Resource,
             name: uri,
             is_task: false,
@@ -104,7 +108,9 @@ impl<'a> Wanted<'a> {
                     () = gone => {}
                 }
                 // Listed, it may still be on its way into the snapshot.
-                while child.listing().is_some() && self.unlisted(&fleet.snapshot_for(self.caller)).is_some() {
+                while child.listing().is_some()
+                    && self.unlisted(&fleet.snapshot_for(self.caller)).is_some()
+                {
                     if tokio::time::timeout(MERGE_TAKES, merges.changed())
                         .await
                         .is_err()
@@ -216,7 +222,7 @@ impl<'a> Wanted<'a> {
 
     /// Whose a task is: no table knows it, but its id does. Ids of children without a
     /// prefix tell nothing: there it is the only such child, or the only one of them
-    /// that declares tasks.
+    /// that declares tasks. Where callers are told apart, the task must be this one's, too.
     fn task(&self, shown: &Shown<'_>) -> Option<Routed> {
         let alone = shown.alone().is_some();
         let prefixes = shown.children().map(|(child, _)| match alone {
@@ -234,6 +240,11 @@ impl<'a> Wanted<'a> {
                 _ => {}
             }
         }
+        let own_id = |position: usize, id| {
+            let child = shown.child(position)?;
+            self.owners.own(id, child.name(), self.caller)
+        };
+        without.retain(|position| own_id(*position, self.name).is_some());
         if without.len() > 1 {
             without.retain(|position| shown.catalog.extensions().has_tasks(*position));
         }
@@ -242,6 +253,7 @@ impl<'a> Wanted<'a> {
             (None, [only]) => (*only, self.name),
             (None, _) => return None,
         };
+        let own = own_id(child, own)?;
         Some(Routed {
             child: Arc::clone(shown.child(child)?),
             route: Route {

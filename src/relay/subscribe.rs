@@ -42,7 +42,7 @@ impl Relay {
         let told = |child: &Child, failure: &Failure| {
             failure::answer(METHOD, id, caller.era, child.name(), failure)
         };
-        let wanted = Wanted::resource(uri, caller);
+        let wanted = Wanted::resource(uri, caller, &self.owners);
         let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => return Err(error.answer(Some(id))),

@@ -53,7 +53,10 @@ impl OwnToken {
                 auth.absorb(inner);
                 exchange
             });
-        for key in keys::ENTRY_AUTH.iter().filter(|key| **key != "tokenExchange") {
+        for key in keys::ENTRY_AUTH
+            .iter()
+            .filter(|key| **key != "tokenExchange")
+        {
             if auth.field(key).is_some() {
                 let written = auth.spelling(key);
                 auth.refuse(written, "it has no meaning beside \"tokenExchange\"");

@@ -29,7 +29,10 @@ pub(in crate::config) fn warn(
             _ if remote.has_own_authorization() => Some("its Authorization header"),
             AuthSettings::Service if identity.service == ServiceSettings::None => None,
             AuthSettings::Service | AuthSettings::Own(_) | AuthSettings::Exchange(_)
-                if identity.hosts.as_ref().is_some_and(|hosts| !hosts.allow(&remote.url)) =>
+                if identity
+                    .hosts
+                    .as_ref()
+                    .is_some_and(|hosts| !hosts.allow(&remote.url)) =>
             {
                 warnings.push(Warning::new(format!(
                     "{entry}: gets no token, since MCP_CLIENT_AUTH_HOSTS does not name its host"

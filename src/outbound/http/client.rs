@@ -99,7 +99,9 @@ impl HttpClient {
         metrics: &ChildMetrics,
     ) -> Result<Response<Incoming>, Failure> {
         match credentials {
-            Credentials::Service(identity) => self.send_as_service(request, identity, metrics).await,
+            Credentials::Service(identity) => {
+                self.send_as_service(request, identity, metrics).await
+            }
             Credentials::User(user) => self.send_as_user(request, user, shown, metrics).await,
         }
     }

@@ -247,9 +247,7 @@ impl Supervisor {
                     let agreed = std::mem::take(&mut self.agreed);
                     let pause = match failure.outcome {
                         // The user may come back with another token: that is tried at once.
-                        _ if failure.is_of_user() => {
-                            self.child.settings.restart.backoff
-                        }
+                        _ if failure.is_of_user() => self.child.settings.restart.backoff,
                         Outcome::Protocol if agreed => Duration::ZERO,
                         _ => self.backoff.next(),
                     };

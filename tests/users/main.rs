@@ -1,0 +1,15 @@
+//! Children that know their users: each user has a connection of its own, with its own
+//! token or one that was given for it, and sees and hears nothing of another's.
+
+#[path = "../door/issuer.rs"]
+mod issuer;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod house;
+mod service;
+
+mod exchange;
+mod isolation;
+mod passthrough;
+mod shares;
