@@ -65,6 +65,8 @@ pub struct Snapshot {
     changed: u64,
     /// The number of the merge that made it.
     merge: u64,
+    /// Whether any child lists something else to each user.
+    knows_users: bool,
     /// How often children have listed something else to any of their users.
     lists_changed: u64,
     /// One child, or a group of them.
@@ -170,6 +172,7 @@ impl Fleet {
                 changed: 0,
                 merge: 0,
                 lists_changed: 0,
+                knows_users: false,
                 views: Views::default(),
                 offers_meta_tools: settings.offers_meta_tools(),
             }),

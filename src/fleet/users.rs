@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::{
     FIRST_ROUND, Fleet, Snapshot,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Users whose snapshots are kept. One that was forgotten is made again.
-const MOST: usize = 1_000;
+const MOST: usize = 256;
 
 /// The snapshots of users, as they were last looked at.
 #[derive(Debug, Default)]
@@ -36,13 +37,14 @@ struct Kept {
     /// Of what it was made.
     shared: Arc<Snapshot>,
     snapshot: Arc<Snapshot>,
+    looked_at: Instant,
 }
 
 impl Fleet {
     /// Every child and the catalog, as they are now for this caller.
     pub fn snapshot_for(&self, caller: &Caller) -> Arc<Snapshot> {
         let shared = self.snapshot();
-        if !shared.children.iter().any(|it| it.settings.is_per_user()) {
+        if !shared.knows_users {
             return shared;
         }
         let listings = shared.children.iter().zip(&shared.listings);
@@ -55,8 +57,9 @@ impl Fleet {
         let session = caller.session.as_ref().map(SessionKey::number);
         let key = (caller.user(), session);
         let mut all = self.users.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = match all.get(&key) {
+        let before = match all.get_mut(&key) {
             Some(kept) if Arc::ptr_eq(&kept.shared, &shared) && kept.shows(&listings) => {
+                kept.looked_at = Instant::now();
                 return Arc::clone(&kept.snapshot);
             }
             Some(kept) => Arc::clone(&kept.snapshot),
@@ -65,12 +68,15 @@ impl Fleet {
         };
         let snapshot = Arc::new(shared.with(listings, &before));
         if all.len() >= MOST && !all.contains_key(&key) {
-            let any = all.keys().next().cloned();
-            any.map(|any| all.remove(&any));
+            let oldest = all.iter().min_by_key(|(_, kept)| kept.looked_at);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                all.remove(&oldest);
+            }
         }
         let kept = Kept {
             shared,
             snapshot: Arc::clone(&snapshot),
+            looked_at: Instant::now(),
         };
         all.insert(key, kept);
         snapshot
@@ -80,21 +86,30 @@ impl Fleet {
     /// they list to this caller, as long as a first list waits for any.
     pub async fn asked_for(&self, view: &View, caller: &Caller) {
         let snapshot = self.snapshot();
+        if !snapshot.knows_users {
+            return;
+        }
         let Ok(shown) = snapshot.view(view) else {
             return;
         };
         let children = shown.children().map(|(child, _)| child);
         let children = children.filter(|child| child.settings.is_per_user());
-        let asked = children.map(|child| listed_to(child, caller, FIRST_ROUND));
+        let asked = children.map(|child| async {
+            let (own, need) = child.for_caller(caller).ok()?;
+            own.attempted(FIRST_ROUND).await;
+            Some(need)
+        });
         let needs: Vec<_> = join_all(asked).await;
         drop(needs);
     }
 }
 
-/// Waits until a child has listed to this caller, or been tried; it runs for as long as
-/// what is given is held.
+/// Waits until a child has listed to this caller what it is called by, or has failed to;
+/// it runs for as long as what is given is held.
 pub async fn listed_to(child: &Arc<Child>, caller: &Caller, patience: Duration) -> Option<Need> {
     let (own, need) = child.for_caller(caller).ok()?;
+    // Which it is, whoever looks next finds out.
+    let _ = own.callable_soon(patience).await;
     own.attempted(patience).await;
     Some(need)
 }
@@ -144,6 +159,7 @@ impl Snapshot {
             views,
             offers_meta_tools: self.offers_meta_tools,
             lists_changed: self.lists_changed,
+            knows_users: self.knows_users,
             listings,
         }
     }

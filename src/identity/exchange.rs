@@ -16,6 +16,7 @@ use super::{
     error::{IdentityError, MintError, Outcome},
     mint::Asker,
     provider, series,
+    status::SERVICE,
     token::ServiceToken,
 };
 use crate::{
@@ -76,7 +77,11 @@ impl Exchange {
     pub(super) fn new(child: &str, settings: &TokenSettings) -> Result<Self, IdentityError> {
         let (asker, endpoint) = Asker::of(settings, provider::TIMEOUT)?;
         Ok(Self(Arc::new(Inner {
-            name: child.into(),
+            // That one is taken.
+            name: match child {
+                SERVICE => format!("{child}-2").into(),
+                child => child.into(),
+            },
             asker,
             endpoint: Mutex::new(endpoint),
             tokens: Cache::builder()

@@ -162,12 +162,20 @@ impl Child {
             .map(SessionKey::number)
     }
 
-    /// Lists this from now on.
-    pub(super) fn lists(&self, listing: Arc<Listing>) {
+    /// Lists this from now on, in this era.
+    pub(super) fn lists(&self, listing: Arc<Listing>, era: Era) {
         if let Some(owner) = &self.owner
             && let Some(entry) = self.entry.upgrade()
             && let Some(dedicated) = &entry.dedicated
         {
+            // The next one begins with what has worked.
+            entry.state.send_if_modified(|state| {
+                let is_new = state.era != Some(era);
+                if is_new {
+                    Arc::make_mut(state).era = Some(era);
+                }
+                is_new
+            });
             dedicated.lists(owner.key(), Arc::clone(&listing));
         }
         self.listing.store(Some(listing));

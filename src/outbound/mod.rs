@@ -2,8 +2,8 @@
 //!
 //! Owns: everything between a frame that is ready to be sent and the frames that
 //! come back, and the task that keeps a child connected. The only user of rmcp's
-//! client. Must never know which client a frame came from (a session is a number to
-//! it), or what other children there are: what must travel upward goes over channels
+//! client. Must never know how a client is connected (it is told who calls, where a
+//! connection is not for all), or what other children there are: what must travel upward goes over channels
 //! whose types live here.
 
 mod at_work;

@@ -218,10 +218,7 @@ impl Relay {
             return None;
         }
         let failed = match entry.for_caller(caller) {
-            Ok((own, _need)) => {
-                own.attempted(patience(entry)).await;
-                own.callable().err()
-            }
+            Ok((own, _need)) => own.callable_soon(patience(entry)).await.err(),
             Err(failure) => Some(failure),
         };
         let failure = failed.filter(Failure::is_of_user)?;

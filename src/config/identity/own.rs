@@ -276,4 +276,63 @@ mod tests {
         let problem = of(secret, &SERVICE).expect_err("userinfo");
         assert!(!problem.contains("hunter3"), "{problem}");
     }
+
+    fn exchanged(exchange: &str, env: &[(&str, &str)]) -> Result<TokenSettings, String> {
+        let text = format!(
+            r#"{{"auth": {{"issuer": "https://id"}}, "publicUrl": "https://me",
+                "mcpServers": {{"a": {{"url": "https://h", "auth": {{"tokenExchange": {exchange}}}}}}}}}"#
+        );
+        let env: HashMap<String, String> = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut settings = Settings::from_json(Path::new("c.json"), &text, &env).expect("valid");
+        let child = settings.children.remove(0);
+        match (child.disabled, child.auth) {
+            (Some(reason), _) => Err(reason),
+            (None, AuthSettings::Exchange(token)) => Ok((*token).clone()),
+            (None, other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_token_is_exchanged_as_the_service_for_what_the_entry_says_alone() {
+        let env = [
+            SERVICE.as_slice(),
+            &[
+                ("OIDC_AUDIENCE", "x"),
+                ("OIDC_SCOPE", "y"),
+                ("OIDC_RESOURCE", "https://r"),
+            ],
+        ]
+        .concat();
+        let token = exchanged(r#"{"audience": "billing"}"#, &env).expect("complete");
+        assert_eq!(token.audience.as_deref(), Some("billing"));
+        assert_eq!((token.scope, token.resource), (None, None));
+        assert_eq!(token.client_id, "mux");
+        let token = exchanged(r#"{"resource": "https://b"}"#, &env).expect("complete");
+        assert_eq!(
+            (token.audience, token.resource.as_deref()),
+            (None, Some("https://b"))
+        );
+    }
+
+    #[test]
+    fn what_an_exchange_lacks_is_named() {
+        for (exchange, part) in [
+            ("{}", "\"audience\" or \"resource\""),
+            (r#"{"resource": "no uri"}"#, "tokenExchange.resource"),
+            (r#"{"audience": "x", "clientId": "y"}"#, "a"),
+        ] {
+            match exchanged(exchange, &SERVICE) {
+                Err(problem) => assert!(problem.contains(part), "{problem}"),
+                // A key that is not known is a warning.
+                Ok(token) => assert_eq!(token.client_id, "mux", "{exchange}"),
+            }
+        }
+        let problem = exchanged(r#"{"audience": "x"}"#, &[]).expect_err("incomplete");
+        for part in ["OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_TOKEN_URL"] {
+            assert!(problem.contains(part), "{problem}");
+        }
+    }
 }

@@ -60,7 +60,7 @@ impl Supervisor {
         } = live;
         if self.child.is_listed() {
             self.warn_of_unfit(listing);
-            self.child.lists(Arc::clone(listing));
+            self.child.lists(Arc::clone(listing), connection.era());
         }
         self.enter(Phase::Ready, |state| {
             state.attempted = true;

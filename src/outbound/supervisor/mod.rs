@@ -150,6 +150,10 @@ impl Child {
         }
         if let Some(backoff) = before {
             supervisor.backoff = backoff;
+            // It has failed before: no list waits for it again.
+            child
+                .state
+                .send_modify(|state| Arc::make_mut(state).attempted = true);
         }
         (child, supervisor.run())
     }
