@@ -94,6 +94,12 @@ pub(super) fn read(
             )
         }
     };
+    if own_auth && is_contradicted(&auth, &transport) {
+        findings.warnings.push(Warning::new(format!(
+            "{}\"auth\" has no effect: the entry has an Authorization of its own, which goes to the child for every user",
+            place(name)
+        )));
+    }
     warnings.append(&mut findings.warnings);
 
     let broken = !findings.problems.is_empty();
@@ -106,6 +112,17 @@ pub(super) fn read(
             .get_or_insert_with(|| one_sentence(name, &findings.problems));
     }
     child
+}
+
+/// Whether users are to be shown to a child that is told who asks already.
+fn is_contradicted(auth: &AuthSettings, transport: &TransportSettings) -> bool {
+    let by_user = matches!(auth, AuthSettings::Passthrough | AuthSettings::Exchange(_));
+    match transport {
+        TransportSettings::Http(remote) | TransportSettings::Sse(remote) => {
+            by_user && remote.has_own_authorization()
+        }
+        TransportSettings::Stdio(_) | TransportSettings::Unusable => false,
+    }
 }
 
 /// An `auth` that rests on variables, or why it cannot be had.
@@ -341,6 +358,20 @@ mod tests {
             reason(r#"{"disabled": true, "url": "${NONE}"}"#),
             DISABLED_IN_CONFIG
         );
+    }
+
+    #[test]
+    fn a_header_that_speaks_for_all_users_is_warned_about() {
+        let header = r#""headers": {"Authorization": "Bearer x"}"#;
+        let text = format!(r#"{{"url": "http://h", {header}, "auth": "passthrough"}}"#);
+        let (child, warnings) = entry(&text);
+        assert!(!child.is_per_user());
+        assert!(
+            warnings[0].contains("an Authorization of its own"),
+            "{warnings:?}"
+        );
+        let (child, warnings) = entry(r#"{"url": "http://h", "auth": "passthrough"}"#);
+        assert!(child.is_per_user() && warnings.is_empty(), "{warnings:?}");
     }
 
     #[test]

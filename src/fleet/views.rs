@@ -419,6 +419,9 @@ mod tests {
                 changed: 0,
                 views: Views::default(),
                 offers_meta_tools: false,
+                merge: 0,
+                lists_changed: 0,
+                knows_users: false,
             };
             Self { now, number: 0 }
         }
@@ -445,6 +448,9 @@ mod tests {
                 changed: 0,
                 views,
                 offers_meta_tools: false,
+                merge: 0,
+                lists_changed: 0,
+                knows_users: false,
             };
             changed
         }

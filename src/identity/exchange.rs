@@ -26,6 +26,8 @@ use crate::{
 
 /// Tokens that are kept at a time. One that was forgotten is exchanged again.
 const MOST: u64 = 10_000;
+/// A child that refuses every token must not make us hammer the provider.
+const BETWEEN_FORCED: Duration = Duration::from_secs(5);
 /// Of a token's life: it must not end on its way to the child.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,9 @@ struct Inner {
     /// By the token that was given for it: another one of the same user's may be good for
     /// more, or less.
     tokens: Cache<Fingerprint, Exchanged>,
+    /// For whose tokens another one was asked for a moment ago, since a child did not take
+    /// the first.
+    forced: Cache<Fingerprint, ()>,
 }
 
 #[derive(Clone)]
@@ -88,6 +93,10 @@ impl Exchange {
                 .max_capacity(MOST)
                 .expire_after(Life)
                 .build(),
+            forced: Cache::builder()
+                .max_capacity(MOST)
+                .time_to_live(BETWEEN_FORCED)
+                .build(),
         })))
     }
 
@@ -111,7 +120,8 @@ impl Exchange {
         }
     }
 
-    /// Another one than `used`, which the child did not take.
+    /// Another one than `used`, which the child did not take; `None`: there is none now,
+    /// since one was asked for a moment ago.
     ///
     /// # Errors
     ///
@@ -121,14 +131,18 @@ impl Exchange {
         user: &Bearer,
         expires: Option<u64>,
         used: &ServiceToken,
-    ) -> Result<ServiceToken, ExchangeError> {
+    ) -> Result<Option<ServiceToken>, ExchangeError> {
         // Of those whose token was refused one asks anew, and the others find that.
         let key = user.fingerprint();
         let same = |kept: &Exchanged| kept.token.header() == used.header();
         if self.0.tokens.get(&key).await.as_ref().is_some_and(same) {
+            if self.0.forced.contains_key(&key) {
+                return Ok(None);
+            }
+            self.0.forced.insert(key, ()).await;
             self.0.tokens.invalidate(&key).await;
         }
-        self.token(user, expires).await
+        self.token(user, expires).await.map(Some)
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Failure;
 use crate::{
-    identity::{Exchange, Identity, ServiceToken},
+    identity::{Exchange, ExchangeError, Identity, ServiceToken},
     protocol::{Bearer, Caller},
 };
 
@@ -133,7 +133,7 @@ impl UserTokens {
         };
         let token = exchange.renewed(&shown.bearer, shown.expires, used).await;
         let token = token.map_err(not_exchanged)?;
-        Ok(Some(self.exchanged(shown.clone(), token)))
+        Ok(token.map(|token| self.exchanged(shown.clone(), token)))
     }
 
     /// What must not be shown.
@@ -152,8 +152,6 @@ impl UserTokens {
     }
 
     fn remember(&self, secret: SecretString) {
-        use secrecy::ExposeSecret;
-
         let mut given = self.lock();
         given.retain(|known| known.expose_secret() != secret.expose_secret());
         if given.len() >= REMEMBERED {
@@ -174,7 +172,7 @@ pub(super) struct Given {
     exchanged: Option<(Shown, ServiceToken)>,
 }
 
-fn not_exchanged(error: crate::identity::ExchangeError) -> Failure {
+fn not_exchanged(error: ExchangeError) -> Failure {
     Failure {
         blameless: true,
         ..Failure::unauthorized(

@@ -366,6 +366,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{outbound::owner::Owner, protocol::SessionKey};
 
     fn updated(uri: &str, more: &str) -> Frame {
         let params = format!(r#"{{"uri":"{uri}"{more}}}"#);
@@ -501,7 +502,12 @@ mod tests {
         let held = before.subscribe(&"x:a".into(), "x:a", &listener).unwrap();
         drop(before);
         assert!(!all.of(&child, None).is_empty());
-        assert!(all.of(&child, Some(1)).is_empty());
+        let owner = Owner {
+            session: Some(SessionKey::begin()),
+            user: None,
+            subject: None,
+        };
+        assert!(all.of(&child, Some(owner.key())).is_empty());
         drop(held);
         assert!(all.of(&child, None).is_empty());
     }

@@ -89,8 +89,8 @@ async fn the_child_gets_what_the_provider_gives_for_the_users_token() {
         let house = House::open(era, extra, 3600).await;
         let alice = house.person("alice").await;
 
-        for _ in 0..3 {
-            let answer = alice.call("service__whoami").await;
+        let calls = (0..10).map(|_| alice.call("service__whoami"));
+        for answer in futures::future::join_all(calls).await {
             assert_eq!(user(&answer), "alice", "{answer}");
             let token = &answer["result"]["structuredContent"]["token"];
             assert_eq!(token, "Bearer exchanged-canary-1");
@@ -164,7 +164,8 @@ async fn a_token_that_the_child_refuses_is_exchanged_again_once() {
         );
         let answer = reply.answer().await;
         assert_eq!(answer.failure_kind(), "unauthorized", "{}", answer.frame);
-        assert_eq!(house.forms().len(), 3);
+        let exchanges = house.forms().len();
+        assert!((2..=3).contains(&exchanges), "one in 5 s: {exchanges}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! token or one that was given for it, and sees and hears nothing of another's.
 
 #[path = "../door/issuer.rs"]
+#[allow(dead_code, reason = "only a part of it is of use here")]
 mod issuer;
 #[path = "../support/mod.rs"]
 mod support;

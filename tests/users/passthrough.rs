@@ -11,7 +11,7 @@ use crate::{
     support::{
         Child, Door, Era, Fleet, Multiplexer,
         client::{LEGACY_VERSION, call_params, modern_post, with_modern_meta},
-        http::{Http, Reply, With as _, post, request},
+        http::{ClosedPort, Http, Reply, With as _, post, request},
     },
 };
 
@@ -370,4 +370,61 @@ async fn a_user_who_is_idle_loses_the_connection_and_finds_another() {
         (session(&first), session(&second)),
         ("alice-1".into(), "alice-2".into())
     );
+}
+
+#[tokio::test]
+async fn in_one_session_another_token_is_another_user() {
+    let service = two_users(Era::Legacy).await;
+    let mut own = entry(&service);
+    own["session"] = "dedicated".into();
+    let fleet = Fleet::new()
+        .entry("service", entry(&service))
+        .entry("own", own);
+    let mux = open(fleet).await;
+    let mut person = Person::with(&mux, Some("alice-canary"), Era::Legacy).await;
+    let other = Person::with(&mux, Some("alice-canary"), Era::Legacy).await;
+    let session = |answer: &Value| answer["result"]["structuredContent"]["session"].clone();
+    for child in ["service", "own"] {
+        let tool = format!("{child}__whoami");
+        let (mine, others) = (person.call(&tool).await, other.call(&tool).await);
+        let shared = session(&mine) == session(&others);
+        assert_eq!(shared, child == "service", "{mine} {others}");
+    }
+
+    person.token = Some("bob-canary".into());
+
+    for child in ["service", "own"] {
+        let answer = person.call(&format!("{child}__whoami")).await;
+        assert_eq!(user(&answer), "bob", "{answer}");
+        let tools = person.tools().await;
+        assert!(tools.contains(&format!("{child}__of_bob")), "{tools:?}");
+        assert!(
+            !tools.iter().any(|tool| tool.contains("alice")),
+            "{tools:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_lets_nobody_in_takes_nothing_from_the_lists_of_others() {
+    let service = Service::knowing(Era::Legacy, &[]).await;
+    let closed = ClosedPort::pick();
+    let fleet = Fleet::new()
+        .entry("service", entry(&service))
+        .entry(
+            "gone",
+            json!({"url": closed.url("/mcp"), "auth": "passthrough"}),
+        )
+        .http("open", Child::modern().bare().named("tool"));
+    let mux = open(fleet).await;
+    mux.until_ready("open").await;
+    for era in Era::ALL {
+        let person = Person::with(&mux, Some("stranger-canary"), era).await;
+        for _ in 0..2 {
+            assert_eq!(person.tools().await, ["open__tool"]);
+        }
+        let answer = person.call("gone__anything").await;
+        let kind = &answer["result"]["_meta"]["io.mcp-multiplexer/failure"]["kind"];
+        assert_eq!(kind, "unavailable", "{answer}");
+    }
 }

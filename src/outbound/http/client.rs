@@ -137,7 +137,7 @@ impl HttpClient {
         let what = match given.header {
             None => "a request without a token: the user has shown none",
             Some(_) if user.passes_on() => "the user's own token",
-            Some(_) => "the token that was exchanged for the user's, also when it was fresh",
+            Some(_) => "the token that was given in exchange for the user's",
         };
         let challenged = Challenged::of(response.status(), response.headers());
         Err(Failure {

@@ -149,11 +149,13 @@ impl Child {
             supervisor.handshake = known_to_work(era);
         }
         if let Some(backoff) = before {
+            // It could not be reached before: no list waits for that again.
+            if backoff.attempt() > 0 {
+                child
+                    .state
+                    .send_modify(|state| Arc::make_mut(state).attempted = true);
+            }
             supervisor.backoff = backoff;
-            // It has failed before: no list waits for it again.
-            child
-                .state
-                .send_modify(|state| Arc::make_mut(state).attempted = true);
         }
         (child, supervisor.run())
     }
