@@ -17,6 +17,7 @@ use super::{
     meta::{Loaded, PartOfTools},
     resume::Streams,
     session_id::{Begun, SessionIds},
+    share::{Share, Shares},
     subscribed::Subscribed,
 };
 use crate::{
@@ -31,8 +32,6 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(30 * 60);
 /// Sessions that may be open: about a kilobyte each.
 const MOST: usize = 100_000;
-/// Of these, those of one owner: nobody who is known keeps the others out.
-const MOST_OF_ONE: usize = 10_000;
 /// How often forgotten sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -228,38 +227,7 @@ struct Inner {
     open: DashMap<String, Arc<Session>>,
     ids: SessionIds,
     /// How many each owner has.
-    owned: Arc<DashMap<SubjectKey, usize>>,
-}
-
-/// One place of its owner's. Its drop gives it back.
-#[derive(Debug)]
-struct Share {
-    owned: Arc<DashMap<SubjectKey, usize>>,
-    owner: SubjectKey,
-}
-
-impl Share {
-    /// One more for this owner; `None` where that is too many.
-    fn take(owned: &Arc<DashMap<SubjectKey, usize>>, owner: &SubjectKey) -> Option<Self> {
-        let mut has = owned.entry(owner.clone()).or_default();
-        if *has >= MOST_OF_ONE {
-            return None;
-        }
-        *has += 1;
-        Some(Self {
-            owned: Arc::clone(owned),
-            owner: owner.clone(),
-        })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.owned.remove_if_mut(&self.owner, |_, has| {
-            *has -= 1;
-            *has == 0
-        });
-    }
+    shares: Shares,
 }
 
 impl Sessions {
@@ -269,7 +237,7 @@ impl Sessions {
         Self(Arc::new(Inner {
             open: DashMap::new(),
             ids: SessionIds::new(keys),
-            owned: Arc::default(),
+            shares: Shares::default(),
         }))
     }
 
@@ -313,7 +281,7 @@ impl Sessions {
             return None;
         }
         let owner = begun.owner.as_ref();
-        let share = owner.map(|owner| Share::take(&self.0.owned, owner));
+        let share = owner.map(|owner| self.0.shares.take(owner));
         let share = match share {
             Some(None) => return None,
             Some(share) => share,
@@ -395,31 +363,6 @@ mod tests {
         drop(stream);
         tokio::time::sleep(IDLE + SWEEP).await;
         assert!(get(&streaming).is_none());
-    }
-
-    #[test]
-    fn nobody_has_more_than_its_share() {
-        let sessions = Sessions::default();
-        let of = |sub: &str| Begun {
-            owner: Some(
-                Subject {
-                    sub: sub.into(),
-                    ..Subject::default()
-                }
-                .key(),
-            ),
-            ..Begun::default()
-        };
-        let first = sessions.begin(of("greedy")).unwrap();
-        for _ in 1..MOST_OF_ONE {
-            sessions.begin(of("greedy")).unwrap();
-        }
-        assert!(sessions.begin(of("greedy")).is_none());
-        assert!(sessions.begin(of("other")).is_some());
-        assert!(sessions.begin(Begun::default()).is_some());
-        assert!(sessions.end(&first));
-        assert!(sessions.begin(of("greedy")).is_some());
-        assert!(sessions.begin(of("greedy")).is_none());
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::{
     credentials::{How, UserTokens},
     demand::Demand,
     owner::{Owner, OwnerKey},
+    room::{self, Place},
     supervisor::Backoff,
 };
 use crate::{
@@ -327,51 +328,16 @@ impl Dedicated {
     }
 
     /// Makes room for one more, if there is none.
-    ///
-    /// A user who is known may have three quarters of it, so that others find some. Beyond
-    /// that, who has the most gives up the one that was not needed for the longest time:
-    /// what a user's connection keeps can be had again, and what a session's keeps is given
-    /// up for somebody who has less.
     fn make_room(&self, all: &mut HashMap<OwnerKey, Own>, owner: &Owner) -> Result<(), Failure> {
-        let mut shares: HashMap<&Option<SubjectKey>, usize> = HashMap::new();
-        for own in all.values() {
-            *shares.entry(own.subject()).or_default() += 1;
-        }
-        let has = |subject: &Option<SubjectKey>| shares.get(subject).copied().unwrap_or(0);
-        let own_share = has(&owner.subject);
-        let most = match owner.subject {
-            Some(_) => (self.most - self.most / 4).max(1),
-            None => self.most,
-        };
-        let over_share = own_share >= most;
-        if !over_share && all.len() < self.most {
-            return Ok(());
-        }
-        let may_go = |own: &&Own| {
-            let share = has(own.subject());
-            let is_its = *own.subject() == owner.subject;
-            let fair = match own.keeps_state() {
-                false => !over_share || is_its,
-                true => !over_share && !is_its && share > own_share + 1,
-            };
-            fair && !own.child.demand.as_ref().is_some_and(Demand::is_some)
-        };
-        let candidates = all.iter().filter(|(_, own)| may_go(own));
-        let victim = candidates
-            .max_by_key(|(_, own)| (has(own.subject()), std::cmp::Reverse(own.asked_for)));
-        let Some(key) = victim.map(|(key, _)| key.clone()) else {
-            return Err(Failure::busy(match over_share && all.len() < self.most {
-                true => format!(
-                    "gives clients connections of their own, and this user has {own_share} already"
-                ),
-                false => format!(
-                    "gives each client session a connection of its own, and {} sessions have \
-                     one already",
-                    all.len()
-                ),
-            }));
-        };
-        if let Some(own) = all.remove(&key) {
+        let places = all.iter().map(|(key, own)| Place {
+            key: key.clone(),
+            subject: own.subject(),
+            keeps_state: own.child.settings.session == SessionMode::Dedicated,
+            is_needed: own.child.demand.as_ref().is_some_and(Demand::is_some),
+            asked_for: own.asked_for,
+        });
+        let given_up = room::made_for(owner.subject.as_ref(), self.most, places.collect())?;
+        if let Some(own) = given_up.and_then(|key| all.remove(&key)) {
             own.end.cancel();
         }
         Ok(())
@@ -417,16 +383,8 @@ impl Dedicated {
 }
 
 impl Own {
-    fn subject(&self) -> &Option<SubjectKey> {
-        match &self.child.owner {
-            Some(owner) => &owner.subject,
-            None => &None,
-        }
-    }
-
-    /// Whether the child may keep something for its client that is lost with it.
-    fn keeps_state(&self) -> bool {
-        self.child.settings.session == SessionMode::Dedicated
+    fn subject(&self) -> Option<SubjectKey> {
+        self.child.owner.as_ref()?.subject.clone()
     }
 }
 

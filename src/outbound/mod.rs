@@ -28,6 +28,7 @@ mod outside;
 mod owner;
 mod pause;
 mod question;
+mod room;
 mod slots;
 mod sse;
 mod state;
