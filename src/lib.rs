@@ -57,10 +57,12 @@
 //!   and what `/metrics` says are read from the same place.
 //! - **What a caller may see and call** is asked of [`fleet::Permitted`] alone: by lists,
 //!   search, loading, status and routing.
+//! - **What a child shows one user stands in that user's snapshot alone**,
+//!   [`fleet::Fleet::snapshot_for`]; a user's token goes by that user's own connection.
 //! - **A call is sent once**, unless it certainly was not executed or may be repeated.
 //! - **Who must never know:** `protocol` who sends a message, `config` what a child
-//!   answers, `policy` a request, `catalog` any I/O, `identity` children, `outbound` which client a frame
-//!   came from, `fleet` a client or a frame, `relay` how a client is connected,
+//!   answers, `policy` a request, `catalog` any I/O, `identity` children, `outbound` how a
+//!   client is connected, `fleet` a client or a frame, `relay` how a client is connected,
 //!   `inbound` how a child is. rmcp's client is used in `outbound` alone.
 //! - **Secrets are shown nowhere:** in no log line, error, status or `Debug`.
 pub mod catalog;

@@ -5,7 +5,6 @@
 
 mod demo;
 mod failure;
-mod not_in_force;
 mod policy_file;
 mod reload;
 mod running;

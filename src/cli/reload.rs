@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 use url::Url;
 
-use super::{CliError, not_in_force, policy_file::PolicyFile};
+use super::{CliError, policy_file::PolicyFile};
 use crate::{
     config::{ConfigStatus, DoorSettings, FileWatch, Mode, ProcessEnvironment, Settings},
     fleet::Fleet,
@@ -194,7 +194,6 @@ pub(super) fn checked(
         let public = settings.public_url.clone();
         settings.disable_self(|url| is_own(url, own) || public.as_ref() == Some(url));
     }
-    not_in_force::sort_out(&mut settings);
     settings
 }
 

@@ -61,6 +61,23 @@ pub struct ChildSettings {
     pub idle_timeout: Duration,
 }
 
+impl ChildSettings {
+    /// Whether it learns who its users are: each has a connection of its own, and sees
+    /// what the child lists to it.
+    pub fn is_per_user(&self) -> bool {
+        let by_user = matches!(
+            self.auth,
+            AuthSettings::Passthrough | AuthSettings::Exchange(_)
+        );
+        match &self.transport {
+            TransportSettings::Http(remote) | TransportSettings::Sse(remote) => {
+                by_user && !remote.has_own_authorization()
+            }
+            TransportSettings::Stdio(_) | TransportSettings::Unusable => false,
+        }
+    }
+}
+
 /// How to reach a child.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TransportSettings {
@@ -166,9 +183,8 @@ pub enum AuthSettings {
     None,
     /// One of its own.
     Own(Arc<TokenSettings>),
-    /// One for each user, in exchange for the client's (RFC 8693): the object as it
-    /// stands in the file, variables expanded.
-    Exchange(serde_json::Value),
+    /// One for each user, in exchange for the client's (RFC 8693).
+    Exchange(Arc<TokenSettings>),
     /// The client's own token, for a child that checks its users itself.
     Passthrough,
 }
@@ -226,7 +242,7 @@ impl fmt::Debug for AuthSettings {
             Self::Service => "Service",
             Self::None => "None",
             Self::Own(token) => return f.debug_tuple("Own").field(token).finish(),
-            Self::Exchange(_) => "Exchange([redacted])",
+            Self::Exchange(token) => return f.debug_tuple("Exchange").field(token).finish(),
             Self::Passthrough => "Passthrough",
         })
     }
@@ -265,8 +281,6 @@ mod tests {
             let shown = format!("{transport:?}");
             assert!(!shown.contains("hunter2"), "{shown}");
         }
-        let custom = AuthSettings::Exchange(serde_json::json!({"clientSecret": "hunter2"}));
-        assert!(!format!("{custom:?}").contains("hunter2"));
     }
 
     #[test]

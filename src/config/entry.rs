@@ -75,16 +75,31 @@ pub(super) fn read(
     let auth = match &layer.auth {
         None => AuthSettings::default(),
         Some(AuthLayer::Is(auth)) => auth.clone(),
-        Some(AuthLayer::Own(own)) => match own.over(below.token) {
-            Ok(token) => AuthSettings::Own(Arc::new(token)),
-            // Without meaning there, as the warning above says.
-            Err(_) if matches!(transport, TransportSettings::Stdio(_)) => AuthSettings::None,
-            Err(why) => {
-                findings.problems.push(format!("{}{why}", place(name)));
-                AuthSettings::None
-            }
-        },
+        Some(AuthLayer::Own(own)) => {
+            let token = own.over(below.token).map(Arc::new);
+            complete(
+                name,
+                token.map(AuthSettings::Own),
+                &transport,
+                &mut findings,
+            )
+        }
+        Some(AuthLayer::Exchange(own)) => {
+            let token = own.exchanged(below.token).map(Arc::new);
+            complete(
+                name,
+                token.map(AuthSettings::Exchange),
+                &transport,
+                &mut findings,
+            )
+        }
     };
+    if own_auth && is_contradicted(&auth, &transport) {
+        findings.warnings.push(Warning::new(format!(
+            "{}\"auth\" has no effect: the entry has an Authorization of its own, which goes to the child for every user",
+            place(name)
+        )));
+    }
     warnings.append(&mut findings.warnings);
 
     let broken = !findings.problems.is_empty();
@@ -97,6 +112,35 @@ pub(super) fn read(
             .get_or_insert_with(|| one_sentence(name, &findings.problems));
     }
     child
+}
+
+/// Whether users are to be shown to a child that is told who asks already.
+fn is_contradicted(auth: &AuthSettings, transport: &TransportSettings) -> bool {
+    let by_user = matches!(auth, AuthSettings::Passthrough | AuthSettings::Exchange(_));
+    match transport {
+        TransportSettings::Http(remote) | TransportSettings::Sse(remote) => {
+            by_user && remote.has_own_authorization()
+        }
+        TransportSettings::Stdio(_) | TransportSettings::Unusable => false,
+    }
+}
+
+/// An `auth` that rests on variables, or why it cannot be had.
+fn complete(
+    name: &str,
+    auth: Result<AuthSettings, String>,
+    transport: &TransportSettings,
+    findings: &mut Findings,
+) -> AuthSettings {
+    match auth {
+        Ok(auth) => auth,
+        // Without meaning there, as a warning says.
+        Err(_) if matches!(transport, TransportSettings::Stdio(_)) => AuthSettings::None,
+        Err(why) => {
+            findings.problems.push(format!("{}{why}", place(name)));
+            AuthSettings::None
+        }
+    }
 }
 
 /// All problems of an entry, which is named once.
@@ -314,6 +358,20 @@ mod tests {
             reason(r#"{"disabled": true, "url": "${NONE}"}"#),
             DISABLED_IN_CONFIG
         );
+    }
+
+    #[test]
+    fn a_header_that_speaks_for_all_users_is_warned_about() {
+        let header = r#""headers": {"Authorization": "Bearer x"}"#;
+        let text = format!(r#"{{"url": "http://h", {header}, "auth": "passthrough"}}"#);
+        let (child, warnings) = entry(&text);
+        assert!(!child.is_per_user());
+        assert!(
+            warnings[0].contains("an Authorization of its own"),
+            "{warnings:?}"
+        );
+        let (child, warnings) = entry(r#"{"url": "http://h", "auth": "passthrough"}"#);
+        assert!(child.is_per_user() && warnings.is_empty(), "{warnings:?}");
     }
 
     #[test]

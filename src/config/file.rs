@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    child::ChildSettings,
+    child::{AuthSettings, ChildSettings},
     document::{self, Node},
     door,
     entry::{self, Below},
@@ -76,6 +76,7 @@ pub(super) fn read(
         children,
         warnings: Vec::new(),
     };
+    needs_lock(&mut settings);
     let findings = top.finish();
     if !findings.problems.is_empty() {
         return Err(value_error(path, findings.problems));
@@ -90,6 +91,24 @@ fn value_error(path: &Path, problems: Vec<String>) -> ConfigError {
     ConfigError::Value {
         path: path.to_owned(),
         problem: problems.join("; "),
+    }
+}
+
+/// Only a token that was checked can be exchanged: nobody else's would be taken for a
+/// user's.
+fn needs_lock(settings: &mut Settings) {
+    if settings.door.lock.is_some() {
+        return;
+    }
+    for child in settings.children.iter_mut().filter(|it| it.is_per_user()) {
+        if matches!(child.auth, AuthSettings::Exchange(_)) {
+            child.disabled.get_or_insert_with(|| {
+                format!(
+                    "entry {:?}: \"auth.tokenExchange\" needs a locked door: an \"auth\" with an \"issuer\" or \"introspection\" at the top of the file",
+                    child.name.as_str()
+                )
+            });
+        }
     }
 }
 

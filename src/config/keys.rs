@@ -89,6 +89,9 @@ pub(super) const ENTRY_AUTH: &[&str] = &[
     "tokenExchange",
 ];
 
+/// Keys of `tokenExchange`.
+pub(super) const TOKEN_EXCHANGE: &[&str] = &["audience", "scope", "resource"];
+
 /// Keys of the top-level `auth`.
 pub(super) const AUTH: &[&str] = &[
     "mode",

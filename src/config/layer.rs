@@ -228,6 +228,8 @@ pub(super) enum AuthLayer {
     Is(AuthSettings),
     /// A token of its own, still to be completed from the environment.
     Own(OwnToken),
+    /// What users' tokens are exchanged for, still to be completed as well.
+    Exchange(OwnToken),
 }
 
 const AUTH_WORDS: &[(&str, AuthWord)] = &[
@@ -251,10 +253,7 @@ fn read_auth(reader: &mut Reader<'_>) -> Option<AuthLayer> {
             .iter()
             .any(|(name, _)| known(name) == Some("tokenExchange"))
         {
-            let inner = reader.inner("auth", keys::ENTRY_AUTH)?;
-            reader.absorb(inner);
-            let whole = reader.json("auth")?;
-            return Some(AuthLayer::Is(AuthSettings::Exchange(whole)));
+            return OwnToken::read_exchange(reader).map(AuthLayer::Exchange);
         }
         return OwnToken::read(reader).map(AuthLayer::Own);
     }
@@ -357,8 +356,16 @@ mod tests {
         };
         assert!(word(r#"{"auth": "none"}"#) == AuthSettings::None);
         assert!(word(r#"{"auth": "passthrough"}"#) == AuthSettings::Passthrough);
-        let exchange = word(r#"{"auth": {"token_exchange": {}}}"#);
-        assert!(matches!(exchange, AuthSettings::Exchange(_)));
+        let (exchange, findings) = layer(r#"{"auth": {"token_exchange": {"audience": "x"}}}"#);
+        assert!(matches!(exchange.auth, Some(AuthLayer::Exchange(_))));
+        assert!(findings.problems.is_empty(), "{:?}", findings.problems);
+        let (_, findings) = layer(r#"{"auth": {"tokenExchange": {"audience": 1}, "scope": "y"}}"#);
+        assert_eq!(findings.problems.len(), 2, "{:?}", findings.problems);
+        assert!(
+            findings.problems[1].contains("auth.scope"),
+            "{:?}",
+            findings.problems
+        );
         let (own, findings) = layer(r#"{"auth": {"audience": "x", "scop": "y"}}"#);
         assert!(matches!(own.auth, Some(AuthLayer::Own(_))));
         assert!(

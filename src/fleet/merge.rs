@@ -132,7 +132,10 @@ impl Merging {
             merge: self.merges,
         };
         let (views, views_changed) = Views::merge(&before, now);
-        let changed = match all_changed || views_changed {
+        let lists_changed = children.iter().map(|child| child.lists_changed()).sum();
+        let knows_users = children.iter().any(|it| it.settings.is_per_user());
+        let user_changed = lists_changed != before.lists_changed;
+        let changed = match all_changed || views_changed || user_changed {
             true => self.merges,
             false => before.changed,
         };
@@ -142,6 +145,9 @@ impl Merging {
             listings,
             generations,
             changed,
+            merge: self.merges,
+            lists_changed,
+            knows_users,
             views,
             offers_meta_tools: before.offers_meta_tools,
             policies: before.policies.clone(),

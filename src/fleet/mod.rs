@@ -10,6 +10,7 @@ mod members;
 mod merge;
 mod permitted;
 mod status;
+mod users;
 mod views;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -24,12 +25,14 @@ pub use finding::about;
 pub use members::Changes;
 pub use permitted::Permitted;
 pub use status::{ChildStatus, standing};
+pub use users::listed_to;
 pub use views::{NoView, Shown};
 
 use self::{
     finding::Indexed,
     members::Members,
     merge::{Merging, Reload},
+    users::Users,
     views::Views,
 };
 use crate::{
@@ -61,6 +64,12 @@ pub struct Snapshot {
     pub generations: Generations,
     /// The number of the last merge that changed anything for anybody.
     changed: u64,
+    /// The number of the merge that made it.
+    merge: u64,
+    /// Whether any child lists something else to each user.
+    knows_users: bool,
+    /// How often children have listed something else to any of their users.
+    lists_changed: u64,
     /// One child, or a group of them.
     views: Views,
     /// Whether the multiplexer has tools of its own, whose names are taken.
@@ -113,6 +122,8 @@ pub struct Fleet {
     settled: watch::Sender<bool>,
     messages: broadcast::Sender<ChildMessage>,
     log_level: watch::Sender<Option<LogLevel>>,
+    /// What each user sees, where that differs.
+    users: Users,
     /// How tools are found.
     indexed: watch::Sender<Indexed>,
     /// To the fleet's task.
@@ -165,6 +176,9 @@ impl Fleet {
                 children: Vec::new(),
                 generations: Generations::default(),
                 changed: 0,
+                merge: 0,
+                lists_changed: 0,
+                knows_users: false,
                 views: Views::default(),
                 offers_meta_tools: settings.offers_meta_tools(),
                 policies: policies.clone(),
@@ -175,6 +189,7 @@ impl Fleet {
             settled: watch::Sender::new(false),
             messages,
             log_level,
+            users: Users::default(),
             indexed: watch::Sender::default(),
             reload,
             tasks,

@@ -109,7 +109,7 @@ fn phase(state: &State, is_listed: bool) -> Phase {
 /// How a child stands, as clients are told: its phase, and whether a call is in good
 /// hands now.
 pub fn standing(child: &Child, is_listed: bool) -> (Phase, bool) {
-    let phase = phase(&child.state(), is_listed);
+    let phase = phase(&child.state(), is_listed || child.settings.is_per_user());
     let closed = child.breaker() == BreakerState::Closed;
     (phase, phase.serves() && closed)
 }
@@ -126,7 +126,10 @@ struct Seen {
 
 impl Seen {
     fn phase(&self) -> Phase {
-        phase(&self.state, self.listing.is_some())
+        {
+            let is_listed = self.listing.is_some() || self.child.settings.is_per_user();
+            phase(&self.state, is_listed)
+        }
     }
 
     fn tools(&self) -> (usize, usize) {

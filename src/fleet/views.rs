@@ -134,6 +134,27 @@ impl Views {
     }
 }
 
+impl Views {
+    /// The groups, each with its members in file order.
+    pub(super) fn groups(&self) -> Vec<(Arc<str>, Vec<ChildName>)> {
+        let by_place: HashMap<usize, &ChildName> = self
+            .places
+            .iter()
+            .map(|(name, place)| (*place, name))
+            .collect();
+        let named = |place: &usize| by_place.get(place).map(|name| (*name).clone());
+        let groups = self.groups.iter();
+        groups
+            .map(|(name, group)| {
+                (
+                    Arc::clone(name),
+                    group.members.iter().filter_map(named).collect(),
+                )
+            })
+            .collect()
+    }
+}
+
 impl Sources<'_> {
     /// What these children offer together.
     fn merged(&self, places: &[usize]) -> Catalog {
@@ -431,6 +452,9 @@ mod tests {
                 views: Views::default(),
                 offers_meta_tools: false,
                 policies: Policies::default(),
+                merge: 0,
+                lists_changed: 0,
+                knows_users: false,
             };
             Self { now, number: 0 }
         }
@@ -458,6 +482,9 @@ mod tests {
                 views,
                 offers_meta_tools: false,
                 policies: Policies::default(),
+                merge: 0,
+                lists_changed: 0,
+                knows_users: false,
             };
             changed
         }

@@ -1,13 +1,15 @@
-//! One mint: the client-credentials grant (RFC 6749, 4.4) at the token endpoint.
+//! One mint: the client-credentials grant (RFC 6749, 4.4) at the token endpoint, or the
+//! exchange of a user's token (RFC 8693).
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use http::HeaderValue;
 use oauth2::{
-    AuthType, Client, ClientId, ClientSecret, RequestTokenError, Scope, StandardRevocableToken,
-    TokenUrl,
+    AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, HttpRequest, HttpResponse,
+    RequestTokenError, Scope, StandardRevocableToken, TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{
@@ -47,14 +49,26 @@ pub(super) trait Minter: Send + 'static {
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// The multiplexer as an OAuth client.
+/// What the crate asks with, and what an exchange asks with in its place: it has no
+/// request of that grant (RFC 8693, 2.1), which is proven and answered like the other.
+const ITS_GRANT: &str = "grant_type=client_credentials";
+const EXCHANGE: &str = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange";
+/// What is exchanged, and what is wanted for it (RFC 8693, 3).
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// The multiplexer as an OAuth client, that mints for itself.
 pub(super) struct ClientCredentials {
-    provider: Provider,
+    asker: Asker,
     endpoint: Endpoint,
     /// Where it was asked for last: the endpoint forgets what has failed.
     asked_at: Option<Url>,
-    settings: TokenSettings,
     watch: Watch,
+}
+
+/// The multiplexer as an OAuth client.
+pub(super) struct Asker {
+    pub(super) provider: Provider,
+    settings: TokenSettings,
 }
 
 type OAuthClient = Client<
@@ -71,24 +85,43 @@ impl ClientCredentials {
     }
 
     fn with_timeout(settings: &TokenSettings, timeout: Duration) -> Result<Self, IdentityError> {
-        let endpoint = Endpoint::of(settings).ok_or(IdentityError::MissingEndpoint)?;
+        let (asker, endpoint) = Asker::of(settings, timeout)?;
         Ok(Self {
-            provider: Provider::new(endpoint.host(), &settings.tls, timeout)?,
+            asker,
             endpoint,
             asked_at: None,
             watch: match &settings.credential {
                 Credential::Basic(secret) | Credential::Post(secret) => Watch::of_secret(secret),
                 Credential::Key { file, .. } => Watch::of_file("OIDC_CLIENT_KEY_FILE", file),
             },
-            settings: settings.clone(),
         })
+    }
+}
+
+impl Asker {
+    /// One that asks as these settings have it, and where it is to be found out where.
+    pub(super) fn of(
+        settings: &TokenSettings,
+        timeout: Duration,
+    ) -> Result<(Self, Endpoint), IdentityError> {
+        let endpoint = Endpoint::of(settings).ok_or(IdentityError::MissingEndpoint)?;
+        let asker = Self {
+            provider: Provider::new(endpoint.host(), &settings.tls, timeout)?,
+            settings: settings.clone(),
+        };
+        Ok((asker, endpoint))
     }
 
     /// Mints with the secret as it is now; if the provider does not know it,
-    /// and it was replaced just then, once more with the new one.
-    async fn mint_at(&self, place: &Place) -> Result<Minted, MintError> {
+    /// and it was replaced just then, once more with the new one. In exchange for the token
+    /// of `user`, if there is one.
+    pub(super) async fn mint_at(
+        &self,
+        place: &Place,
+        user: Option<&SecretString>,
+    ) -> Result<Minted, MintError> {
         let proof = Proof::read(&self.settings.credential).await?;
-        let refused = match self.ask(place, &proof).await {
+        let refused = match self.ask(place, &proof, user).await {
             Err(error) if error.is_invalid_client() => error,
             answered => return answered,
         };
@@ -96,10 +129,15 @@ impl ClientCredentials {
         if newer.is(&proof) {
             return Err(refused);
         }
-        self.ask(place, &newer).await
+        self.ask(place, &newer, user).await
     }
 
-    async fn ask(&self, place: &Place, proof: &Proof) -> Result<Minted, MintError> {
+    async fn ask(
+        &self,
+        place: &Place,
+        proof: &Proof,
+        user: Option<&SecretString>,
+    ) -> Result<Minted, MintError> {
         let TokenSettings {
             client_id,
             credential,
@@ -134,10 +172,34 @@ impl ClientCredentials {
         if let Some(scope) = &self.settings.scope {
             request = request.add_scope(Scope::new(scope.clone()));
         }
-        let answer = request
-            .request_async(&self.provider)
-            .await
-            .map_err(|error| explain(error, client_id, proof.expose(), assertion.as_deref()))?;
+        if let Some(user) = user {
+            for (name, value) in [
+                ("subject_token", user.expose_secret()),
+                ("subject_token_type", ACCESS_TOKEN),
+                ("requested_token_type", ACCESS_TOKEN),
+            ] {
+                request = request.add_extra_param(name, value);
+            }
+        }
+        let asked = Asked {
+            provider: &self.provider,
+            exchanges: user.is_some(),
+        };
+        let answer = request.request_async(&asked).await.map_err(|error| {
+            let shown = |text: &str| match user {
+                // Some repeat what they were asked.
+                Some(user) => text.replace(user.expose_secret(), "[secret]"),
+                None => text.to_owned(),
+            };
+            explain(error, &|text| {
+                proof::without(
+                    client_id,
+                    proof.expose(),
+                    assertion.as_deref(),
+                    &shown(text),
+                )
+            })
+        })?;
         Ok(Minted {
             header: answer.header()?,
             life: Some(answer.life()),
@@ -160,11 +222,30 @@ impl ClientCredentials {
     }
 }
 
+/// The way to the provider, on which the grant of an exchange takes its place.
+struct Asked<'p> {
+    provider: &'p Provider,
+    exchanges: bool,
+}
+
+impl<'c> AsyncHttpClient<'c> for Asked<'_> {
+    type Error = ProviderError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, ProviderError>> + Send + 'c>>;
+
+    fn call(&'c self, mut request: HttpRequest) -> Self::Future {
+        if self.exchanges {
+            let form = String::from_utf8_lossy(request.body());
+            *request.body_mut() = form.replacen(ITS_GRANT, EXCHANGE, 1).into_bytes();
+        }
+        self.provider.call(request)
+    }
+}
+
 impl Minter for ClientCredentials {
     async fn mint(&mut self) -> Result<Minted, MintError> {
-        let place = self.endpoint.locate(&self.provider).await?;
+        let place = self.endpoint.locate(&self.asker.provider).await?;
         self.asked_at = Some(place.token_url.clone());
-        let minted = self.mint_at(&place).await;
+        let minted = self.asker.mint_at(&place, None).await;
         minted.map_err(|error| self.endpoint.failed(error))
     }
 
@@ -180,11 +261,8 @@ impl Minter for ClientCredentials {
 /// Drops the crate's own texts: they quote the answer, which may hold a token.
 fn explain(
     error: RequestTokenError<ProviderError, BasicErrorResponse>,
-    id: &str,
-    secret: &str,
-    assertion: Option<&str>,
+    without: &dyn Fn(&str) -> String,
 ) -> MintError {
-    let without = |text: &str| proof::without(id, secret, assertion, text);
     match error {
         RequestTokenError::Request(error) => error.into(),
         RequestTokenError::ServerResponse(refusal) => MintError::Refused {

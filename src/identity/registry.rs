@@ -14,6 +14,7 @@ use super::{
     basic::Basic,
     bearer_file::BearerFile,
     error::IdentityError,
+    exchange::Exchange,
     handle::Line,
     mint::ClientCredentials,
     status::{IdentitiesStatus, IdentityStatus, SERVICE, Terms},
@@ -102,6 +103,27 @@ impl Identities {
             AuthSettings::None | AuthSettings::Exchange(_) | AuthSettings::Passthrough => {
                 Ok(Identity::off())
             }
+        }
+    }
+
+    /// What exchanges the tokens of a child's users, if its entry asks for that; `None`
+    /// too where it is to get none.
+    ///
+    /// # Errors
+    ///
+    /// When no token can ever be exchanged as it is configured.
+    pub fn exchange(
+        &self,
+        child: &ChildName,
+        auth: &AuthSettings,
+        url: &Url,
+    ) -> Result<Option<Exchange>, IdentityError> {
+        let may = |hosts: &TokenHosts| hosts.allow(url);
+        match auth {
+            AuthSettings::Exchange(token) if self.0.hosts.as_ref().is_none_or(may) => {
+                Exchange::new(child.as_str(), token).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

@@ -78,6 +78,8 @@ impl Requester<'_> {
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
                 session: None,
                 subject: None,
+                bearer: None,
+                told_apart: false,
                 view,
                 abilities,
             },
@@ -213,6 +215,9 @@ impl Dispatch {
                 .await;
         }
         if let Some(primitive) = Primitive::listed_by(&method) {
+            if let Some(demanded) = self.relay.demanded(frame, &requester.caller).await {
+                return demanded;
+            }
             return Reply::Whole(self.list(frame, primitive, requester).await);
         }
         if !is_specified(&method) {
@@ -258,7 +263,9 @@ impl Dispatch {
     /// Answers a request for a list; the first one waits for children that are starting.
     async fn list(&self, frame: &Frame, primitive: Primitive, requester: &Requester<'_>) -> Bytes {
         self.fleet.settled().await;
-        let snapshot = self.fleet.snapshot();
+        let view = &requester.caller.view;
+        self.fleet.asked_for(view, &requester.caller).await;
+        let snapshot = self.fleet.snapshot_for(&requester.caller);
         let listed = snapshot.view(&requester.caller.view).map_err(no_view);
         let Requester { caller, .. } = requester;
         let listed = listed.and_then(|shown| {
@@ -314,7 +321,7 @@ impl Dispatch {
         caller: &Caller,
         session: Option<&Session>,
     ) -> Option<Part> {
-        let snapshot = self.fleet.snapshot();
+        let snapshot = self.fleet.snapshot_for(caller);
         let shown = snapshot.view(&caller.view).ok()?;
         let permitted = shown.permitted(caller.subject.as_ref());
         let meta = self.meta(&shown).filter(|_| primitive == Primitive::Tool);
@@ -327,7 +334,7 @@ impl Dispatch {
 
     /// Whether this caller may still read what it was once allowed to subscribe to.
     pub(super) fn may_read(&self, uri: &str, caller: &Caller) -> bool {
-        let snapshot = self.fleet.snapshot();
+        let snapshot = self.fleet.snapshot_for(caller);
         let Ok(shown) = snapshot.view(&caller.view) else {
             return false;
         };

@@ -15,7 +15,10 @@ use axum::{
     routing::any,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc};
 
@@ -33,7 +36,7 @@ use super::{
 use crate::{
     fleet::NoView,
     protocol::{
-        Abilities, Caller, Era, Frame, Kind, Subject, View,
+        Abilities, Bearer, Caller, Era, Frame, Kind, Subject, View,
         answer::error_code,
         error::{RpcError, code},
         headers, is_of_another_process,
@@ -63,6 +66,8 @@ struct Door {
     overload: Overload,
     /// Who sent the request that this one is for.
     subject: Option<Arc<Subject>>,
+    /// The token that it has shown, for the children that are to see it.
+    bearer: Option<Bearer>,
     /// What the address of the request shows.
     view: View,
 }
@@ -89,6 +94,7 @@ pub async fn serve(
         guard,
         overload: overload.clone(),
         subject: None,
+        bearer: None,
         view: View::All,
     };
     let router = Router::new()
@@ -132,7 +138,11 @@ async fn handle(door: Door, request: Request) -> Response {
         Ok(subject) => subject,
         Err(refusal) => return refusal,
     };
-    let door = door.let_in(subject);
+        let bearer = Guard::shown(&head);
+        let door = Door {
+            bearer,
+            ..door.let_in(subject)
+        };
     let request = Request::from_parts(head, body);
     if let Err(why) = door.dispatch.sees(&door.view, door.subject.as_ref()) {
         return no_view(&door.view, why).into_response();
@@ -310,20 +320,11 @@ impl Door {
         asides: mpsc::Sender<Bytes>,
         _admitted: Option<Admitted>,
     ) -> Option<Reply> {
-        let (caller, session) = match &sender {
-            Sender::Stateless(caller) => {
-                let subject = self.subject.clone();
-                let caller = Caller {
-                    subject,
-                    ..caller.clone()
-                };
-                (caller, None)
-            }
-            Sender::Session(session) => {
-                let caller = session.caller(self.subject.as_ref());
-                (caller, Some(&**session))
-            }
+        let (mut caller, session) = match &sender {
+            Sender::Stateless(caller) => (caller.clone(), None),
+            Sender::Session(session) => (session.caller(), Some(&**session)),
         };
+        self.identify(&mut caller);
         let id = frame.id().unwrap_or("null");
         let entered = session.map(|session| session.in_flight.enter(id));
         if matches!(entered, Some(None)) {
@@ -336,6 +337,13 @@ impl Door {
             Some(entry) => entry.unless_cancelled(work).await,
             None => Some(work.await),
         }
+    }
+
+    /// Says who sends the request.
+    fn identify(&self, caller: &mut Caller) {
+        caller.subject = self.subject.clone();
+        caller.bearer = self.bearer.clone();
+        caller.told_apart = self.guard.locks();
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {
@@ -361,18 +369,22 @@ impl Door {
     fn notification(&self, all: &HeaderMap, frame: &Frame) -> Answered {
         // A modern client takes requests back by closing their streams.
         if negotiate::is_modern(all) {
-            let caller = Caller {
+            let mut caller = Caller {
                 era: Era::Modern,
                 log_level: None,
                 session: None,
                 view: self.view.clone(),
                 abilities: Abilities::default(),
-                subject: self.subject.clone(),
+                subject: None,
+                bearer: None,
+                told_apart: false,
             };
+            self.identify(&mut caller);
             self.dispatch.notification(frame, &caller, None);
         } else {
             let session = self.session(all, None)?;
-            let caller = session.caller(self.subject.as_ref());
+            let mut caller = session.caller();
+            self.identify(&mut caller);
             self.dispatch.notification(frame, &caller, Some(&session));
         }
         Ok(StatusCode::ACCEPTED.into_response())
@@ -414,17 +426,19 @@ impl Door {
             Some(Resumed::Nothing) => return Ok(StatusCode::NO_CONTENT.into_response()),
             Some(Resumed::Anew) | None => {}
         }
+        let mut caller = session.caller();
+        self.identify(&mut caller);
         let mut open = session.open_stream();
         let telling = Telling {
             purpose: Purpose::Session,
             ..Telling::to(&Sender::Session(session), all)
         };
         let (asides, heard) = mpsc::channel(ASIDES);
-        let (dispatch, subject) = (self.dispatch.clone(), self.subject.clone());
+        let dispatch = self.dispatch.clone();
         let work = Box::pin(async move {
             let session = Arc::clone(open.session());
             tokio::select! {
-                () = listen::session(&dispatch, &session, subject.as_ref(), &asides) => {}
+                () = listen::session(&dispatch, &session, &caller, &asides) => {}
                 () = open.superseded() => {}
                 () = dispatch.closes() => {}
             }
@@ -507,6 +521,14 @@ fn plain(
         // Taken back: there is nothing to say (MCP, "Cancellation").
         None => event_stream(Body::empty()),
         Some(Reply::Whole(answer)) => json(status_of(&answer, era), answer),
+        Some(Reply::Challenged(challenged, answer)) => {
+            let mut response = json(challenged.status, answer);
+            for demand in &*challenged.demands {
+                let all = response.headers_mut();
+                all.append(WWW_AUTHENTICATE, demand.clone());
+            }
+            response
+        }
         Some(Reply::Long(answer)) => {
             let mut response = Response::new(stream::long(answer));
             let json = HeaderValue::from_static("application/json");

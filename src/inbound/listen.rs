@@ -1,7 +1,7 @@
 //! What clients are told outside of any request: changed lists and resources, log
 //! messages.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rmcp::model::SubscriptionFilter;
@@ -17,7 +17,7 @@ use crate::{
     fleet::Snapshot,
     outbound::{ChildMessage, Update},
     protocol::{
-        Caller, Frame, Subject, answer,
+        Caller, Frame, answer,
         error::{RpcError, code, notification, result_answer},
         request::meta_key,
     },
@@ -48,7 +48,7 @@ pub(super) async fn subscription(
     let tag: Value = serde_json::from_str(id).unwrap_or_default();
     let meta = json!({meta_key::SUBSCRIPTION_ID: tag});
     let generations = || {
-        let snapshot = dispatch.fleet.snapshot();
+        let snapshot = dispatch.fleet.snapshot_for(caller);
         Some(snapshot.view(&caller.view).ok()?.generations)
     };
     changes.mark_unchanged();
@@ -175,18 +175,17 @@ fn filter_key(family: Family) -> &'static str {
 }
 
 /// Tells a legacy client of changed lists and resources, and of log messages at its
-/// level, until it is gone. `subject` is who listens.
+/// level, until it is gone. `caller` is who listens.
 pub(super) async fn session(
     dispatch: &Dispatch,
     session: &Session,
-    subject: Option<&Arc<Subject>>,
+    caller: &Caller,
     asides: &mpsc::Sender<Bytes>,
 ) {
     let _listening = session.key().asked().listens(asides.clone());
-    let caller = session.caller(subject);
-    let updates = updates(dispatch, (&session.subscribed, &caller), None, asides);
+    let updates = updates(dispatch, (&session.subscribed, caller), None, asides);
     tokio::select! {
-        () = lists_and_messages(dispatch, session, subject, asides) => {}
+        () = lists_and_messages(dispatch, session, caller, asides) => {}
         _ = updates => {}
     }
 }
@@ -194,14 +193,16 @@ pub(super) async fn session(
 async fn lists_and_messages(
     dispatch: &Dispatch,
     session: &Session,
-    subject: Option<&Arc<Subject>>,
+    caller: &Caller,
     asides: &mpsc::Sender<Bytes>,
 ) {
     let fleet = &dispatch.fleet;
-    let generations = || Some(fleet.snapshot().view(session.view()).ok()?.generations);
+    let generations = || {
+        let snapshot = fleet.snapshot_for(caller);
+        Some(snapshot.view(session.view()).ok()?.generations)
+    };
     let part = |primitive: Primitive| {
-        let caller = session.caller(subject);
-        dispatch.part(primitive, &caller, Some(session))
+        dispatch.part(primitive, caller, Some(session))
     };
     let mut changes = fleet.changes();
     let mut policies = fleet.policies().changes();
@@ -240,7 +241,7 @@ async fn lists_and_messages(
                 Err(_) => return,
             },
             message = messages.recv() => match message {
-                Ok(message) => match for_session(&fleet.snapshot(), session, subject, message) {
+                Ok(message) => match for_session(&fleet.snapshot_for(caller), session, caller, message) {
                     Some(message) => message,
                     None => continue,
                 },
@@ -256,32 +257,36 @@ async fn lists_and_messages(
 }
 
 /// A message of no single request goes to those who see its child; that of a session's
-/// own connection to that session alone. Of these a log message reaches who asked for its
+/// own connection to that session alone, and what may be of one user to that user. Of these a log message reaches who asked for its
 /// level; what the specification does not know reaches who sees the child alone, and all
 /// of them if the child has declared an extension.
 fn for_session(
     snapshot: &Snapshot,
     session: &Session,
-    subject: Option<&Arc<Subject>>,
+    caller: &Caller,
     message: ChildMessage,
 ) -> Option<Bytes> {
     let mine = session.key().number();
     if message.session.is_some_and(|session| session != mine) {
         return None;
     }
+    if message.user.is_some_and(|user| user != caller.user()) {
+        return None;
+    }
     let shown = snapshot.view(session.view()).ok()?;
     let position = shown.position(&message.child)?;
     let child = shown.child(position)?;
-    if !shown.permitted(subject).knows(child) {
+    if !shown.permitted(caller.subject.as_ref()).knows(child) {
         return None;
     }
     if message.frame.method().as_deref() != Some("notifications/message") {
         let declared = shown.alone().is_some() || shown.catalog.extensions().has(position);
         return declared.then(|| message.frame.into_bytes());
     }
-    let caller = session.caller(subject);
-    caller.log_level?;
-    caller
+    // Its level may have changed since it began to listen.
+    let now = session.caller();
+    now.log_level?;
+    now
         .wants_log(answer::log_level(&message.frame))
         .then(|| answer::logged(message.frame, &message.child, session.view()))
 }

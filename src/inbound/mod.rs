@@ -23,6 +23,7 @@ mod refused;
 mod resume;
 mod session;
 mod session_id;
+mod share;
 mod stdio;
 mod stream;
 mod subscribed;

@@ -18,6 +18,7 @@ use super::{
     part::{Part, Parts},
     resume::Streams,
     session_id::{Begun, SessionIds},
+    share::{Share, Shares},
     subscribed::Subscribed,
 };
 use crate::{
@@ -65,6 +66,8 @@ pub struct Session {
     seen: [AtomicU64; Family::ALL.len()],
     /// Whether it may hold lists that another process has given it.
     goes_on: AtomicBool,
+    /// Its place among its owner's.
+    _share: Option<Share>,
 }
 
 /// No list has been seen yet.
@@ -87,6 +90,7 @@ impl Session {
             newest_stream: watch::Sender::new(0),
             seen: Family::ALL.map(|_| AtomicU64::new(NEVER)),
             goes_on: AtomicBool::new(false),
+            _share: None,
         }
     }
 
@@ -100,15 +104,18 @@ impl Session {
         *lock(&self.log_level) = Some(level);
     }
 
-    /// The caller of a request in this session, which shows a token of its own.
-    pub(super) fn caller(&self, subject: Option<&Arc<Subject>>) -> Caller {
+    /// The caller of a request in this session, but for the token that it shows.
+    pub(super) fn caller(&self) -> Caller {
         Caller {
             era: Era::Legacy,
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
             view: self.view.clone(),
             abilities: self.key.asked().abilities(),
-            subject: subject.cloned(),
+            // Each request shows a token of its own.
+            subject: None,
+            bearer: None,
+            told_apart: false,
         }
     }
 
@@ -221,6 +228,8 @@ pub struct Sessions(Arc<Inner>);
 struct Inner {
     open: DashMap<String, Arc<Session>>,
     ids: SessionIds,
+    /// How many each owner has.
+    shares: Shares,
 }
 
 impl Sessions {
@@ -230,6 +239,7 @@ impl Sessions {
         Self(Arc::new(Inner {
             open: DashMap::new(),
             ids: SessionIds::new(keys),
+            shares: Shares::default(),
         }))
     }
 
@@ -272,8 +282,16 @@ impl Sessions {
         if self.0.open.len() >= MOST {
             return None;
         }
+        let owner = begun.owner.as_ref();
+        let share = owner.map(|owner| self.0.shares.take(owner));
+        let share = match share {
+            Some(None) => return None,
+            Some(share) => share,
+            None => None,
+        };
         let begin = || {
-            let session = Session::new(begun.view, begun.owner);
+            let mut session = Session::new(begun.view, begun.owner);
+            session._share = share;
             session.key().asked().introduce(begun.abilities);
             session.goes_on.store(goes_on, Ordering::Relaxed);
             Arc::new(session)

@@ -129,13 +129,14 @@ impl Door {
             (Kind::Notification, Some("notifications/initialized"))
                 if !self.listening.swap(true, Ordering::Relaxed) =>
             {
-                let told = listen::session(&self.dispatch, &self.session, None, &self.out);
                 Some(Box::pin(async {
+                    let caller = self.session.caller();
+                    let told = listen::session(&self.dispatch, &self.session, &caller, &self.out);
                     self.closing.run_until_cancelled(told).await.unwrap_or(())
                 }))
             }
             (Kind::Notification, _) => {
-                let caller = self.session.caller(None);
+                let caller = self.session.caller();
                 self.dispatch
                     .notification(&frame, &caller, Some(&self.session));
                 None
@@ -167,7 +168,7 @@ impl Door {
         };
         let requester = match params.era() {
             Era::Legacy => Requester {
-                caller: self.session.caller(None),
+                caller: self.session.caller(),
                 session: Some(&self.session),
             },
             Era::Modern => match Requester::modern(&params, View::All) {
@@ -181,7 +182,7 @@ impl Door {
         };
         let reply = self.dispatch.request(frame, &params, &requester, &self.out);
         match reply.await {
-            Reply::Whole(answer) => answer,
+            Reply::Whole(answer) | Reply::Challenged(_, answer) => answer,
             Reply::Long(answer) => stream::gather(answer, frame.id()).await,
         }
     }

@@ -106,7 +106,7 @@ where
     }
     match reply {
         None => {}
-        Some(Reply::Whole(answer)) => out.event(answer).await?,
+        Some(Reply::Whole(answer) | Reply::Challenged(_, answer)) => out.event(answer).await?,
         Some(Reply::Long(mut answer)) => {
             out.send(Ok(Bytes::from_static(EVENT))).await?;
             while let Some(piece) = answer.next().await {

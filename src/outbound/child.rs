@@ -1,7 +1,7 @@
 //! A child as everybody above sees it: may I call, and through what.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -13,13 +13,14 @@ use tokio::{
 
 use super::{
     BreakerState, Connection, Failure, Need, Phase, Slot, State, breaker::Breaker,
-    dedicated::Dedicated, demand::Demand, elicited::Elicited, keeping::Keeping, mask::Mask,
-    slots::Slots, subscriptions::Subscriptions, supervisor::Backoff,
+    credentials::UserTokens, dedicated::Dedicated, demand::Demand, elicited::Elicited,
+    keeping::Keeping, mask::Mask, owner::Owner, slots::Slots, subscriptions::Subscriptions,
+    supervisor::Backoff,
 };
 use crate::{
     catalog::{Filter, Listing},
     config::{ChildSettings, TransportSettings},
-    protocol::{ChildName, SessionKey},
+    protocol::ChildName,
     telemetry::ChildMetrics,
 };
 
@@ -37,11 +38,13 @@ pub(super) struct Loss {
 pub(super) struct Role {
     pub(super) keeping: Keeping,
     pub(super) dedicated: Option<Dedicated>,
-    pub(super) session: Option<SessionKey>,
+    pub(super) owner: Option<Owner>,
+    pub(super) tokens: Option<Arc<UserTokens>>,
+    pub(super) entry: Weak<Child>,
     pub(super) subscriptions: Arc<Subscriptions>,
 }
 
-/// One entry of the configuration, or one session's own connection to it, supervised
+/// One entry of the configuration, or a client's own connection to it, supervised
 /// by a task of its own.
 #[derive(Debug)]
 pub struct Child {
@@ -63,11 +66,15 @@ pub struct Child {
     pub(super) demand: Option<Demand>,
     /// Where its catalog is kept, if it is.
     pub(super) keeping: Keeping,
-    /// The sessions' own connections, if it gives them any.
+    /// The clients' own connections, if it gives them any.
     pub(super) dedicated: Option<Dedicated>,
-    /// The session it belongs to, if it belongs to one.
-    pub(super) session: Option<SessionKey>,
-    /// What the session's next connection is to know, if this one ends in failure.
+    /// Whom it belongs to, if it does not belong to all.
+    pub(super) owner: Option<Owner>,
+    /// What its user has shown, if the child is to know the user.
+    pub(super) tokens: Option<Arc<UserTokens>>,
+    /// The entry, where it is somebody's own connection to it.
+    pub(super) entry: Weak<Child>,
+    /// What the owner's next connection is to know, if this one ends in failure.
     pub(super) backoff: Mutex<Option<Backoff>>,
     /// The resources of it that clients have subscribed to.
     pub subscriptions: Arc<Subscriptions>,
@@ -86,12 +93,14 @@ impl Child {
         let Role {
             keeping,
             dedicated,
-            session,
+            owner,
+            tokens,
+            entry,
             subscriptions,
         } = role;
         let mut first = State::first(settings.disabled.clone());
         // The call for which it is made waits for it.
-        first.renewing = session.is_some();
+        first.renewing = owner.is_some();
         let metrics = ChildMetrics::new(&settings.name);
         let (lost, losses) = mpsc::unbounded_channel();
         let child = Self {
@@ -107,11 +116,13 @@ impl Child {
             doubted: Notify::new(),
             doubt_settled: watch::Sender::new(()),
             lost,
-            mask: Mask::of(&settings),
-            demand: (settings.lazy || session.is_some()).then(Demand::default),
+            mask: Mask::of(&settings, tokens.clone()),
+            demand: (settings.lazy || owner.is_some()).then(Demand::default),
             keeping,
             dedicated,
-            session,
+            owner,
+            tokens,
+            entry,
             backoff: Mutex::default(),
             subscriptions,
             elicited: Elicited::default(),
@@ -187,7 +198,7 @@ impl Child {
     }
 
     /// Requests it is working on, and requests that wait for a slot; those of the
-    /// sessions' own connections among them.
+    /// clients' own connections among them.
     pub fn load(&self) -> (usize, usize) {
         let sum = |sum: (usize, usize), one: (usize, usize)| (sum.0 + one.0, sum.1 + one.1);
         let sessions = self.sessions();
@@ -235,7 +246,11 @@ impl Child {
                 Some(reason) => reason.clone(),
                 None => "is still being connected".to_owned(),
             };
-            return Err(Failure::unavailable(reason, retry_after()));
+            return Err(match &state.refused {
+                // It is its user who is refused: what is demanded is for that user's client.
+                Some(refused) => refused.clone(),
+                None => Failure::unavailable(reason, retry_after()),
+            });
         };
         match self.breaker() {
             BreakerState::Closed => Ok(Arc::clone(connection)),

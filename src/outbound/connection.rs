@@ -23,7 +23,9 @@ use super::{
 use crate::{
     catalog::{Family, Listing, ListingError, Page, Primitive, Profile},
     config::RestartSettings,
-    protocol::{Abilities, Era, Frame, LogLevel, SessionKey, request::meta_key, version::MODERN},
+    protocol::{
+        Abilities, Caller, Era, Frame, LogLevel, SessionKey, request::meta_key, version::MODERN,
+    },
 };
 
 /// Pages of one list. A child that never stops would otherwise be read for ever.
@@ -117,6 +119,11 @@ impl Connection {
         slot: Option<Slot>,
     ) -> Result<Exchange, Failure> {
         self.link.call(request, slot).await
+    }
+
+    /// This caller uses it: what the child says outside of requests may be about that.
+    pub fn is_used_by(&self, caller: &Caller) {
+        self.link.unasked().at_work().uses(caller);
     }
 
     /// Passes on a notification. Never waits: one too many is dropped. Whether it was
@@ -245,6 +252,7 @@ impl Connection {
             number,
             method,
             name: None,
+            shown: None,
             mirrored: &[],
             may_stream: false,
         };

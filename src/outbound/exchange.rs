@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    Failure, Question, http::HttpExchange, slots::Slot, sse::SseExchange, stdio::PipeExchange,
+    Failure, Question, credentials::Shown, http::HttpExchange, slots::Slot, sse::SseExchange,
+    stdio::PipeExchange,
 };
 use crate::protocol::Frame;
 
@@ -21,6 +22,8 @@ pub struct Outgoing<'a> {
     pub method: &'a str,
     /// The child's own name for the thing it is about, if it is about one.
     pub name: Option<&'a str>,
+    /// What its user has shown, for a child that is to know it.
+    pub shown: Option<Shown>,
     /// The headers that repeat arguments, for a child that reads them.
     pub mirrored: &'a [(HeaderName, HeaderValue)],
     /// Whether the client can take an answer that is still arriving: it must be

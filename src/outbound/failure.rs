@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::Challenged;
 use crate::telemetry::Outcome;
 
 /// A request, or an attempt to connect, that ended without an answer.
@@ -23,7 +24,7 @@ pub struct Failure {
     pub(super) exited: bool,
     /// Whether it says nothing against the child: a 429 that names its time, a client
     /// that does not read.
-    pub(super) blameless: bool,
+    pub blameless: bool,
     /// Whether it is asked more than it takes (429): the same again would be more still.
     pub asked_too_much: bool,
     /// When to try again, if the child or its breaker said so.
@@ -35,6 +36,9 @@ pub struct Failure {
     /// Whether an HTTP server refused the request itself (4xx): it may speak another
     /// protocol than was agreed.
     pub refused: bool,
+    /// What the child demands of the user whose request it refused, where that user's own
+    /// token went there.
+    pub challenged: Option<Challenged>,
     /// Whether the child refused a request that went without a token, since none could
     /// be had.
     pub without_token: bool,
@@ -55,6 +59,7 @@ impl Failure {
             not_executed: false,
             session_lost: false,
             refused: false,
+            challenged: None,
             without_token: false,
             correlation_id: None,
         }
@@ -216,12 +221,18 @@ impl Failure {
         }
     }
 
+    /// Whether it is one user who is refused, or lacks what the child is to be shown.
+    pub fn is_of_user(&self) -> bool {
+        self.challenged.is_some() || self.blameless && self.outcome == Outcome::Unauthorized
+    }
+
     /// Whether it shows that the connection itself is gone: the session is lost, the
     /// child cannot be reached, or takes our credentials no more.
     pub fn loses_connection(&self) -> bool {
         match self.outcome {
             Outcome::Transport => self.not_executed,
-            Outcome::Unauthorized => true,
+            // What one user lacks says nothing of the connection.
+            Outcome::Unauthorized => !self.blameless,
             _ => false,
         }
     }

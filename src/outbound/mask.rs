@@ -10,7 +10,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use regex::Regex;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Failure;
+use super::{Failure, credentials::UserTokens};
 use crate::{
     config::{ChildSettings, TransportSettings},
     identity::Identity,
@@ -31,11 +31,13 @@ pub(super) struct Mask {
     own: Arc<[SecretString]>,
     /// Whose token the child is given.
     identity: Arc<ArcSwapOption<Identity>>,
+    /// What the user has shown whose own connection it is.
+    user: Option<Arc<UserTokens>>,
 }
 
 impl Mask {
     /// Everything in an entry that is given to its child in confidence.
-    pub(super) fn of(settings: &ChildSettings) -> Self {
+    pub(super) fn of(settings: &ChildSettings, user: Option<Arc<UserTokens>>) -> Self {
         let mut secrets: Vec<SecretString> = Vec::new();
         match &settings.transport {
             TransportSettings::Stdio(stdio) => {
@@ -67,6 +69,7 @@ impl Mask {
         Self {
             own: secrets.into(),
             identity: Arc::default(),
+            user,
         }
     }
 
@@ -79,7 +82,8 @@ impl Mask {
     pub(super) fn apply(&self, text: &str) -> String {
         let identity = self.identity.load();
         let given = identity.as_ref().map(|identity| identity.credentials());
-        let given = given.unwrap_or_default();
+        let mut given = given.unwrap_or_default();
+        given.extend(self.user.iter().flat_map(|user| user.secrets()));
         let long_enough = |secret: &&SecretString| secret.expose_secret().len() >= SHORTEST;
         let given = given.iter().filter(long_enough);
         let secrets = self.own.iter().chain(given);
@@ -145,7 +149,9 @@ mod tests {
         let shown: Vec<_> = settings
             .children
             .iter()
-            .map(|child| Mask::of(child).apply("1 hunter2hunter2 s3cr3t-t0ken passw0rd key=abcdef"))
+            .map(|child| {
+                Mask::of(child, None).apply("1 hunter2hunter2 s3cr3t-t0ken passw0rd key=abcdef")
+            })
             .collect();
         assert_eq!(
             shown,
@@ -161,6 +167,7 @@ mod tests {
         let mask = Mask {
             own: Arc::new([]),
             identity: Arc::default(),
+            user: None,
         };
         assert_eq!(
             mask.shown("bad \"eyJhbGciOi.eyJpc3Mi.c2ln\"\n Bearer abc123def, said \u{1b}[31mit"),

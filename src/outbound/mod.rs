@@ -2,15 +2,18 @@
 //!
 //! Owns: everything between a frame that is ready to be sent and the frames that
 //! come back, and the task that keeps a child connected. The only user of rmcp's
-//! client. Must never know which client a frame came from (a session is a number to
-//! it), or what other children there are: what must travel upward goes over channels
+//! client. Must never know how a client is connected (it is told who calls, where a
+//! connection is not for all), or what other children there are: what must travel upward goes over channels
 //! whose types live here.
 
+mod at_work;
 mod breaker;
 mod cache;
+mod challenged;
 mod child;
 mod connection;
 mod control;
+mod credentials;
 mod dedicated;
 mod demand;
 mod elicited;
@@ -22,8 +25,10 @@ mod link;
 mod listening;
 mod mask;
 mod outside;
+mod owner;
 mod pause;
 mod question;
+mod room;
 mod slots;
 mod sse;
 mod state;
@@ -35,8 +40,10 @@ mod unasked;
 
 pub use breaker::BreakerState;
 pub use cache::CatalogCache;
+pub use challenged::Challenged;
 pub use child::Child;
 pub use connection::{Connection, era_keys};
+pub use credentials::Shown;
 pub use demand::Need;
 pub use exchange::{Exchange, LongAnswer, Outgoing, Part};
 pub use failure::Failure;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Connection;
+use super::{Connection, Failure};
 use crate::{protocol::Era, telemetry::Outcome};
 
 /// The states of a child. There is no terminal one: `down` is always tried again.
@@ -51,6 +51,8 @@ pub struct State {
     pub reason: Option<String>,
     /// The kind of that failure: `unauthorized`, say.
     pub cause: Option<Outcome>,
+    /// How its user was refused, where that is what keeps it from being connected.
+    pub(super) refused: Option<Failure>,
     /// Whether it was refused for want of a token.
     pub(super) without_token: bool,
     /// What else operators want to know of that: the child's own words.
@@ -104,6 +106,7 @@ impl State {
             attempted: disabled.is_some(),
             reason: disabled,
             cause: None,
+            refused: None,
             without_token: false,
             detail: None,
             told: None,

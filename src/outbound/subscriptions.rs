@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::Failure;
+use super::{Failure, owner::OwnerKey};
 use crate::protocol::{ChildName, Frame, OwnName, answer, error::notification, json::quote};
 
 /// Resources of one child that may be subscribed to at a time: each costs the child
@@ -34,8 +34,8 @@ const WAITING_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct AllSubscriptions(Arc<Mutex<HashMap<Owner, Weak<Subscriptions>>>>);
 
-/// An entry, and the number of the session whose own connection it is.
-type Owner = (ChildName, Option<u64>);
+/// An entry, and whose own connection to it that is.
+type Owner = (ChildName, Option<OwnerKey>);
 
 /// The subscriptions to one child.
 #[derive(Debug, Default)]
@@ -111,10 +111,10 @@ pub struct Subscription {
 
 impl AllSubscriptions {
     /// Those to one child: the same for as long as somebody holds them.
-    pub(super) fn of(&self, child: &ChildName, session: Option<u64>) -> Arc<Subscriptions> {
+    pub(super) fn of(&self, child: &ChildName, owner: Option<OwnerKey>) -> Arc<Subscriptions> {
         let mut all = lock(&self.0);
         all.retain(|_, subscriptions| subscriptions.strong_count() > 0);
-        let owner = (child.clone(), session);
+        let owner = (child.clone(), owner);
         if let Some(known) = all.get(&owner).and_then(Weak::upgrade) {
             return known;
         }
@@ -366,6 +366,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{outbound::owner::Owner, protocol::SessionKey};
 
     fn updated(uri: &str, more: &str) -> Frame {
         let params = format!(r#"{{"uri":"{uri}"{more}}}"#);
@@ -501,7 +502,12 @@ mod tests {
         let held = before.subscribe(&"x:a".into(), "x:a", &listener).unwrap();
         drop(before);
         assert!(!all.of(&child, None).is_empty());
-        assert!(all.of(&child, Some(1)).is_empty());
+        let owner = Owner {
+            session: Some(SessionKey::begin()),
+            user: None,
+            subject: None,
+        };
+        assert!(all.of(&child, Some(owner.key())).is_empty());
         drop(held);
         assert!(all.of(&child, None).is_empty());
     }

@@ -6,11 +6,17 @@ use tokio::sync::{Notify, broadcast, mpsc};
 use tracing::{debug, warn};
 
 use super::{
-    elicited::Elicited, link::Link, outside::Outside, subscriptions::Subscriptions, taken_back,
+    at_work::{AtWork, Whose},
+    elicited::Elicited,
+    link::Link,
+    outside::Outside,
+    owner::Owner,
+    subscriptions::Subscriptions,
+    taken_back,
 };
 use crate::{
     catalog::Family,
-    protocol::{ChildName, Frame, Kind, SessionKey, is_specified},
+    protocol::{ChildName, Frame, Kind, SessionKey, User, is_specified},
     telemetry::ChildMetrics,
 };
 
@@ -26,6 +32,8 @@ pub struct ChildMessage {
     pub child: ChildName,
     /// The number of the session whose own connection it came by; `None`: everybody's.
     pub session: Option<u64>,
+    /// The user for whom alone it may be; `None`: for whoever sees the child.
+    pub user: Option<User>,
     /// As the child sent it.
     pub frame: Frame,
 }
@@ -34,7 +42,8 @@ pub struct ChildMessage {
 #[derive(Clone, Debug)]
 pub(super) struct Unasked {
     child: ChildName,
-    session: Option<SessionKey>,
+    owner: Option<Owner>,
+    at_work: AtWork,
     /// Wakes the child's task; many changes before it looks are one.
     changed: Arc<Notify>,
     messages: broadcast::Sender<ChildMessage>,
@@ -57,7 +66,8 @@ impl Unasked {
         let (control, receiver) = mpsc::channel(CONTROL_QUEUE);
         let unasked = Self {
             child,
-            session: None,
+            owner: None,
+            at_work: AtWork::default(),
             changed,
             messages,
             subscriptions: Arc::default(),
@@ -69,9 +79,35 @@ impl Unasked {
         (unasked, receiver)
     }
 
-    /// The same, on a connection that is one session's own.
-    pub(super) fn of_session(self, session: Option<SessionKey>) -> Self {
-        Self { session, ..self }
+    /// The same, on a connection that is somebody's own.
+    pub(super) fn of_owner(self, owner: Option<Owner>) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// Who has used the connection.
+    pub(super) fn at_work(&self) -> &AtWork {
+        &self.at_work
+    }
+
+    fn session(&self) -> Option<&SessionKey> {
+        self.owner.as_ref()?.session.as_ref()
+    }
+
+    /// Passes on what may be of anybody who uses the connection, to whom it may be of.
+    fn pass(&self, frame: Frame) {
+        let user = match (&self.owner, self.at_work.whose()) {
+            (Some(owner), _) => owner.user.clone(),
+            (None, Whose::Everybodys) => None,
+            (None, Whose::Only(user)) => Some(user),
+            (None, Whose::Unknown) => return self.dropped(),
+        };
+        // Without a receiver nobody listens: not an error.
+        let _ = self.messages.send(ChildMessage {
+            child: self.child.clone(),
+            session: self.session().map(SessionKey::number),
+            user,
+            frame,
+        });
     }
 
     /// The same, where updates go to those who have subscribed here.
@@ -101,18 +137,12 @@ impl Unasked {
             (Kind::Notification, Some(method))
                 if method == "notifications/message" || !is_specified(method) =>
             {
-                let child = self.child.clone();
-                // Without a receiver nobody listens: not an error.
-                let _ = self.messages.send(ChildMessage {
-                    child,
-                    session: self.session.as_ref().map(SessionKey::number),
-                    frame,
-                });
+                self.pass(frame);
             }
             (Kind::Notification, Some("notifications/resources/updated"))
                 if self.subscriptions.updated(&frame) => {}
             (Kind::Notification, Some("notifications/elicitation/complete"))
-                if self.elicited.complete(&frame, self.session.as_ref()) => {}
+                if self.elicited.complete(&frame, self.session()) => {}
             // What answers a request, of either kind.
             (Kind::Result | Kind::Error, _)
             | (Kind::Notification, Some("notifications/subscriptions/acknowledged")) => {
@@ -125,7 +155,7 @@ impl Unasked {
                 self.to_control(frame);
             }
             (Kind::Request, Some(method)) if method != "ping" => {
-                self.outside.take(frame, self.session.as_ref(), link);
+                self.outside.take(frame, self.session(), link);
             }
             (Kind::Notification, Some("notifications/cancelled")) => {
                 if let Some(id) = taken_back(&frame) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Abilities, Era, SessionKey, Subject, View};
+use super::{Abilities, Bearer, Era, SessionKey, Subject, User, View};
 
 /// The few facts of a client that decide how its requests are carried.
 #[derive(Clone, Debug)]
@@ -18,6 +18,10 @@ pub struct Caller {
     pub session: Option<SessionKey>,
     /// Who it is, as its token says; `None` for one without a token.
     pub subject: Option<Arc<Subject>>,
+    /// The token it has shown, whether or not that was asked for.
+    pub bearer: Option<Bearer>,
+    /// Whether callers are told apart: the door is locked.
+    pub told_apart: bool,
     /// The part of the fleet it sees.
     pub view: View,
     /// What it may be asked.
@@ -61,6 +65,15 @@ impl LogLevel {
 }
 
 impl Caller {
+    /// Who uses what is not to be shared.
+    pub fn user(&self) -> User {
+        match (&self.subject, &self.bearer) {
+            (Some(subject), _) => User::Subject(subject.key()),
+            (None, Some(bearer)) => User::Token(bearer.fingerprint()),
+            (None, None) => User::Nobody,
+        }
+    }
+
     /// Whether a log message of this level is for the caller.
     pub fn wants_log(&self, level: Option<LogLevel>) -> bool {
         match (self.era, self.log_level, level) {
@@ -82,6 +95,8 @@ mod tests {
             log_level,
             session: None,
             subject: None,
+            bearer: None,
+            told_apart: false,
             view: View::All,
             abilities: Abilities::default(),
         };

@@ -6,6 +6,7 @@
 pub mod abilities;
 pub mod answer;
 pub mod asked;
+pub mod bearer;
 pub mod caller;
 pub mod error;
 pub mod frame;
@@ -25,6 +26,7 @@ pub mod view;
 
 pub use abilities::Abilities;
 pub use asked::{Asked, is_of_another_process};
+pub use bearer::{Bearer, Fingerprint};
 pub use caller::{Caller, LogLevel};
 pub use frame::{Frame, Kind};
 pub use methods::is_specified;
@@ -32,6 +34,6 @@ pub use names::{ChildName, OwnName, PublicName};
 pub use rmcp::model;
 pub use session::SessionKey;
 pub use signed::Signer;
-pub use subject::{Subject, SubjectKey};
+pub use subject::{Subject, SubjectKey, User};
 pub use version::Era;
 pub use view::View;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::Fingerprint;
+
 /// The bearer of a token. Nothing in it is a secret, and all of it was vouched for by
 /// the issuer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,17 @@ pub struct SubjectKey {
     client: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nameless: Option<[u8; 32]>,
+}
+
+/// Who uses a connection that nobody else may use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum User {
+    /// Somebody whom the door knows.
+    Subject(SubjectKey),
+    /// Whoever has this token: the door does not ask who that is.
+    Token(Fingerprint),
+    /// Those who have shown no token.
+    Nobody,
 }
 
 impl Subject {

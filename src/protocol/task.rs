@@ -1,11 +1,13 @@
 //! Task ids: the child that owns a task stands in the id that clients see, so that any
-//! replica finds it, and after a restart.
+//! replica finds it, and after a restart. Where callers are told apart, it is signed for
+//! the one whose it is, too.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
+    Caller, ChildName, Signer,
     answer::RESULT_TYPE,
     frame::{Frame, Kind},
     json::{self, Object, quote},
@@ -30,9 +32,55 @@ pub fn own_id<'a>(prefix: &str, public: &'a str) -> Option<&'a str> {
     public.strip_prefix(prefix)?.strip_prefix("__")
 }
 
+/// Says in the ids of tasks whose they are; clones are the same.
+#[derive(Clone, Debug)]
+pub struct Owners(Arc<[Signer]>);
+
+/// What ids are signed for.
+const PURPOSE: &str = "task";
+
+impl Owners {
+    /// The first signs, each verifies. Without any nobody has tasks who is told apart.
+    pub fn new(signers: Vec<Signer>) -> Self {
+        Self(signers.into())
+    }
+
+    /// What a caller knows this child's task by, but for the child's prefix.
+    pub fn of_caller(&self, own: &str, child: &ChildName, caller: &Caller) -> String {
+        match self.0.first() {
+            _ if !caller.told_apart => own.to_owned(),
+            Some(signer) => format!("{own}~{}", signer.tag(PURPOSE, &whose(own, child, caller))),
+            None => format!("{own}~"),
+        }
+    }
+
+    /// The child's own id, if the task is this caller's.
+    pub fn own<'a>(&self, id: &'a str, child: &ChildName, caller: &Caller) -> Option<&'a str> {
+        if !caller.told_apart {
+            return Some(id);
+        }
+        let (own, tag) = id.rsplit_once('~')?;
+        let whose = whose(own, child, caller);
+        let mut signers = self.0.iter();
+        let is_its = signers.any(|signer| signer.has_tagged(PURPOSE, &whose, tag));
+        is_its.then_some(own)
+    }
+}
+
+fn whose(own: &str, child: &ChildName, caller: &Caller) -> Vec<u8> {
+    let subject = caller.subject.as_ref().map(|subject| subject.key());
+    serde_json::json!([child, own, subject])
+        .to_string()
+        .into_bytes()
+}
+
 /// A child's answer or notification with the ids that clients see in it; `None` if it
 /// has none. `of_tasks`: it answers a method that is about a task.
-pub fn with_public_ids(message: &Frame, prefix: &str, of_tasks: bool) -> Option<Bytes> {
+pub fn with_public_ids(
+    message: &Frame,
+    of_tasks: bool,
+    public: impl Fn(&str) -> String,
+) -> Option<Bytes> {
     memchr::memmem::find(message.body_bytes(), ID.as_bytes())?;
     let body = message.body_object()?;
     let about_a_task = match message.kind() {
@@ -56,7 +104,7 @@ pub fn with_public_ids(message: &Frame, prefix: &str, of_tasks: bool) -> Option<
     }
     let mut splice = Splice::of(message.bytes());
     for (at, own) in ids.into_iter().flatten() {
-        splice.replace(at, quote(&public_id(prefix, &own)));
+        splice.replace(at, quote(&public(&own)));
     }
     Some(splice.finish())
 }
@@ -80,7 +128,7 @@ mod tests {
 
     fn seen(message: &str, of_tasks: bool) -> Option<String> {
         let message = Frame::made(message.to_owned());
-        let bytes = with_public_ids(&message, "p", of_tasks)?;
+        let bytes = with_public_ids(&message, of_tasks, |own| public_id("p", own))?;
         Some(String::from_utf8(bytes.to_vec()).unwrap())
     }
 
@@ -93,6 +141,42 @@ mod tests {
         assert_eq!(own_id("p", &public_id("p", "7")), Some("7"));
         assert_eq!(own_id("q", &public_id("p", "7")), None);
         assert_eq!(own_id("p", "p7"), None);
+    }
+
+    #[test]
+    fn a_task_is_its_owners_alone() {
+        use crate::protocol::{Abilities, Era, Subject, View};
+
+        let caller = |sub: Option<&str>, told_apart| Caller {
+            era: Era::Modern,
+            log_level: None,
+            session: None,
+            subject: sub.map(|sub| {
+                Arc::new(Subject {
+                    sub: sub.into(),
+                    ..Subject::default()
+                })
+            }),
+            bearer: None,
+            told_apart,
+            view: View::All,
+            abilities: Abilities::default(),
+        };
+        let [child, other] = ["a", "b"].map(ChildName::from);
+        let owners = Owners::new(vec![Signer::from_key(b"key")]);
+        let [one, two, nobody] = [Some("1"), Some("2"), None].map(|sub| caller(sub, true));
+        let id = owners.of_caller("7~x", &child, &one);
+        assert_eq!(owners.own(&id, &child, &one), Some("7~x"));
+        assert_eq!(owners.own(&id, &child, &two), None);
+        assert_eq!(owners.own(&id, &child, &nobody), None);
+        assert_eq!(owners.own(&id, &other, &one), None);
+        assert_eq!(owners.own("7~x", &child, &nobody), None);
+        let anybody = caller(None, false);
+        assert_eq!(owners.of_caller("7", &child, &anybody), "7");
+        assert_eq!(owners.own("7", &child, &anybody), Some("7"));
+        let none = Owners::new(Vec::new());
+        let id = none.of_caller("7", &child, &one);
+        assert_eq!(none.own(&id, &child, &one), None);
     }
 
     #[test]

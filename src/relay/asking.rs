@@ -182,6 +182,8 @@ mod tests {
             session: Some(SessionKey::begin()),
             abilities: Abilities::read(declared),
             subject: None,
+            bearer: None,
+            told_apart: false,
             view: View::All,
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     protocol::{
         Abilities, Caller, Era, Frame, Kind, answer,
         request::{MetaEdit, Params, RequestEdit, name_key},
+        task::Owners,
     },
     telemetry::Outcome,
 };
@@ -47,6 +48,7 @@ pub(super) struct Call<'a> {
     pub(super) mirrored: Option<&'a Mirrored>,
     pub(super) asides: &'a mpsc::Sender<Bytes>,
     pub(super) held: &'a HeldCalls,
+    pub(super) owners: &'a Owners,
     /// Runs from the first time it is sent.
     pub(super) deadline: Option<Deadline>,
     /// What it was last sent on, if it was sent.
@@ -214,6 +216,7 @@ impl<'a> Call<'a> {
             number,
             method: &method,
             name: name_key(&method).map(|_| self.own_name),
+            shown: self.child.shown_by(self.caller),
             mirrored: &mirrored,
             may_stream: keeps_ids
                 && self.caller.era == connection.era()
@@ -225,6 +228,7 @@ impl<'a> Call<'a> {
             .unwrap_or_else(|| Deadline::new(settings.call_timeout, settings.max_call_timeout));
         self.deadline = Some(deadline);
         let connection = Arc::clone(self.used.insert(connection));
+        connection.is_used_by(self.caller);
         let exchange = {
             let sent = pin!(connection.call(&outgoing, Some(slot)));
             settlement.waiting(deadline.bounds(sent)).await?

@@ -70,6 +70,10 @@ fn sentence(child: &ChildName, failure: &Failure) -> String {
         "The call may have been executed: check before you repeat it."
     };
     let advice = match failure.outcome {
+        // One user's matter, and no operator's.
+        _ if failure.is_of_user() => {
+            " The user has to sign in to it, or to be let in there.".to_owned()
+        }
         Outcome::Unauthorized if !failure.without_token => {
             " An operator has to look at this server's credentials.".to_owned()
         }

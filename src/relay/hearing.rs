@@ -127,10 +127,17 @@ impl<'a> Call<'a> {
             View::All | View::Group(_) => self.child.settings.prefix.as_str(),
             View::Child(_) => "",
         };
-        if prefix.is_empty() {
+        if prefix.is_empty() && !self.caller.told_apart {
             return message;
         }
-        let spliced = task::with_public_ids(&message, prefix, self.method.is_of_tasks());
+        let public = |own: &str| {
+            let of_caller = self.owners.of_caller(own, self.child.name(), self.caller);
+            match prefix {
+                "" => of_caller,
+                prefix => task::public_id(prefix, &of_caller),
+            }
+        };
+        let spliced = task::with_public_ids(&message, self.method.is_of_tasks(), public);
         spliced
             .and_then(|bytes| Frame::read(bytes).ok())
             .unwrap_or(message)

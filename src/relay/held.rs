@@ -252,6 +252,8 @@ mod tests {
             session: None,
             abilities: Abilities::default(),
             subject: None,
+            bearer: None,
+            told_apart: false,
             view: View::All,
         }
     }

@@ -18,8 +18,8 @@ impl Relay {
         let Ok(params) = Params::read(frame, &method) else {
             return;
         };
-        let wanted = Wanted::of(Method::Other, &method, &params, caller);
-        let routed = wanted.look_up(&self.fleet.snapshot());
+        let wanted = Wanted::of(Method::Other, &method, &params, caller, &self.owners);
+        let routed = wanted.look_up(&self.fleet.snapshot_for(caller));
         let Some(Routed { child, route, .. }) =
             routed.filter(|routed| routed.verdict == Verdict::Usable)
         else {
@@ -27,10 +27,11 @@ impl Relay {
         };
         // First: a child that is idle is not started for it.
         let callable = child.callable().and_then(|_| {
-            let (own, need) = child.for_session(caller.session.as_ref())?;
+            let (own, need) = child.for_caller(caller)?;
             Ok((own.callable()?, need))
         });
         let told = callable.is_ok_and(|(connection, _need)| {
+            connection.is_used_by(caller);
             let renamed = Frame::read(params.renamed(frame, route.own.as_str()));
             renamed.is_ok_and(|notification| connection.tell(notification))
         });

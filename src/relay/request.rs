@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     Method,
     audit::Audited,
-    call::{Answer, Answered, Call},
+    call::{Answer, Answered, Call, patience},
     failure,
     held::{self, Held, HeldCalls, Resumed},
     long::{self, LongReply, Patience},
@@ -22,7 +22,7 @@ use crate::{
     catalog::{Mirrored, Primitive, Route},
     config::SessionKeys,
     fleet::Fleet,
-    outbound::{Child, Failure, Need},
+    outbound::{Challenged, Child, Failure, Need},
     policy::Verdict,
     protocol::{
         Caller, Era, Frame, Signer,
@@ -30,6 +30,7 @@ use crate::{
         error::{RpcError, code, result_answer},
         json::{Object, quote},
         request::{Params, REQUEST_STATE},
+        task::Owners,
     },
     telemetry::{self, Outcome},
 };
@@ -41,6 +42,8 @@ pub struct Relay {
     /// Whether every call is written down.
     audit: bool,
     held: Arc<HeldCalls>,
+    /// Whose tasks are.
+    pub(super) owners: Owners,
 }
 
 /// What a client is answered with.
@@ -49,6 +52,19 @@ pub enum Reply {
     Whole(Bytes),
     /// An answer that is still arriving.
     Long(LongReply),
+    /// The child does not let the client's user in: what it demands, and the whole answer
+    /// for a client that cannot be told so.
+    Challenged(Challenged, Bytes),
+}
+
+impl Reply {
+    /// The answer to a request that has failed like this.
+    fn failed(failure: &Failure, told: Frame) -> Self {
+        match &failure.challenged {
+            Some(challenged) => Self::Challenged(challenged.clone(), told.into_bytes()),
+            None => Self::Whole(told.into_bytes()),
+        }
+    }
 }
 
 impl Relay {
@@ -62,6 +78,7 @@ impl Relay {
         Self {
             fleet,
             audit,
+            owners: Owners::new(signers.clone()),
             held: HeldCalls::new(signers),
         }
     }
@@ -92,10 +109,10 @@ impl Relay {
         let id = frame.id().unwrap_or("null");
         let began = Instant::now();
         let name = frame.method().unwrap_or_default();
-        let wanted = Wanted::of(method, &name, params, caller);
+        let wanted = Wanted::of(method, &name, params, caller, &self.owners);
         // What a held call goes on with is asked for anew, by whoever its caller is now.
         let is_kept = || {
-            let routed = wanted.look_up_unseen(&self.fleet.snapshot());
+            let routed = wanted.look_up_unseen(&self.fleet.snapshot_for(caller));
             routed.is_some_and(|routed| routed.verdict != Verdict::Usable)
         };
         if let Some(state) = params
@@ -138,9 +155,9 @@ impl Relay {
                 return Reply::Whole(error.answer(Some(id)).into_bytes());
             }
             Err(Unrouted::Unlisted(child, waited)) => {
-                let failure = unlisted(method, &child, began, waited, audited(listed));
+                let failure = unlisted(method, &child, caller, began, waited, audited(listed));
                 let told = failure::answer(method, id, caller.era, child.name(), &failure);
-                return Reply::Whole(told.into_bytes());
+                return Reply::failed(&failure, told);
             }
         };
         // Made for what the client saw listed: only with that are its headers compared.
@@ -170,7 +187,7 @@ impl Relay {
             } = routed;
             let tool = (method == Method::CallTool).then(|| route.own.clone());
             let settles = |one| Settlement::new(one, method, tool, began).audited(audited);
-            let (child, need) = match entry.for_session(caller.session.as_ref()) {
+            let (child, need) = match entry.for_caller(caller) {
                 Ok(one) => one,
                 Err(failure) => {
                     if let Some(next) = wanted.successor(&self.fleet, &entry) {
@@ -180,7 +197,7 @@ impl Relay {
                     }
                     let told = failure::answer(method, id, caller.era, entry.name(), &failure);
                     settles((entry, Need::of_no_account())).failed(None, &failure);
-                    return Reply::Whole(told.into_bytes());
+                    return Reply::failed(&failure, told);
                 }
             };
             let mut settlement = settles((Arc::clone(&child), need));
@@ -196,6 +213,7 @@ impl Relay {
                 mirrored: mirrored.as_ref(),
                 asides,
                 held: &self.held,
+                owners: &self.owners,
                 deadline: None,
                 used: None,
                 asked: false,
@@ -233,7 +251,7 @@ impl Relay {
             }
             settlement.failed(used.as_deref(), &failure);
             let told = failure::answer(method, id, caller.era, child.name(), &failure);
-            return Reply::Whole(told.into_bytes());
+            return Reply::failed(&failure, told);
         }
     }
 
@@ -247,7 +265,7 @@ impl Relay {
     ) -> Option<RpcError> {
         let method = Method::CallTool;
         let began = Instant::now();
-        let wanted = Wanted::of(method, method.as_str(), params, caller);
+        let wanted = Wanted::of(method, method.as_str(), params, caller, &self.owners);
         let error = wanted.refused(&self.fleet).await?;
         let name = params.name.as_deref().unwrap_or_default();
         let id = frame.id().unwrap_or("null");
@@ -264,7 +282,7 @@ impl Relay {
         began: Instant,
         audited: Option<Audited>,
     ) {
-        match (wanted.hidden(&self.fleet.snapshot()), audited) {
+        match (wanted.hidden(&self.fleet), audited) {
             (Some(routed), audited) => {
                 denied(method, routed, NOT_SEEN, began, audited);
             }
@@ -273,6 +291,24 @@ impl Relay {
             }
             (None, None) => {}
         }
+    }
+
+    /// What the one child of a view that knows its users demands of this one, before it
+    /// lists anything; `None`: nothing. Its client asks for the list again with that.
+    pub async fn demanded(&self, frame: &Frame, caller: &Caller) -> Option<Reply> {
+        let snapshot = self.fleet.snapshot();
+        let (entry, _) = snapshot.view(&caller.view).ok()?.alone()?;
+        if !entry.settings.is_per_user() {
+            return None;
+        }
+        let failed = match entry.for_caller(caller) {
+            Ok((own, _need)) => own.callable_soon(patience(entry)).await.err(),
+            Err(failure) => Some(failure),
+        };
+        let failure = failed.filter(Failure::is_of_user)?;
+        let id = frame.id().unwrap_or("null");
+        let told = failure::answer(Method::Other, id, caller.era, entry.name(), &failure);
+        Some(Reply::failed(&failure, told))
     }
 
     /// Resumes the call that a retry names; `None` if it names none of ours.
@@ -310,6 +346,7 @@ impl Relay {
             mirrored: None,
             asides,
             held: &self.held,
+            owners: &self.owners,
             deadline: None,
             used: None,
             asked: true,
@@ -423,11 +460,14 @@ fn is_mismatch(answered: &Answered) -> bool {
 pub(super) fn unlisted(
     method: Method,
     child: &Arc<Child>,
+    caller: &Caller,
     began: Instant,
     waited: Duration,
     audited: Option<Audited>,
 ) -> Failure {
-    let failure = match child.callable() {
+    let own = child.for_caller(caller);
+    let callable = own.and_then(|(own, _need)| own.callable());
+    let failure = match callable {
         Err(failure) => failure,
         Ok(_) => Failure::unavailable("has not been listed yet", None),
     };

@@ -8,14 +8,14 @@ use std::{
 use super::Method;
 use crate::{
     catalog::{Hints, Listing, Primitive, Route, Taker},
-    fleet::{Fleet, Permitted, Shown, Snapshot},
+    fleet::{Fleet, Permitted, Shown, Snapshot, listed_to},
     outbound::Child,
     policy::Verdict,
     protocol::{
         Caller, Era,
         error::{RpcError, code},
         request::Params,
-        task,
+        task::{self, Owners},
     },
 };
 
@@ -54,6 +54,7 @@ pub(super) struct Wanted<'a> {
     name: &'a str,
     /// Whether the name is a task's id.
     is_task: bool,
+    owners: &'a Owners,
     /// The method, if the specification does not know it.
     other: Option<&'a str>,
 }
@@ -65,9 +66,11 @@ impl<'a> Wanted<'a> {
         name: &'a str,
         params: &'a Params,
         caller: &'a Caller,
+        owners: &'a Owners,
     ) -> Self {
         Self {
             caller,
+            owners,
             primitive: method.names(params),
             name: params.name.as_deref().unwrap_or_default(),
             is_task: method.is_of_tasks(),
@@ -76,9 +79,10 @@ impl<'a> Wanted<'a> {
     }
 
     /// The resource that the caller knows by this URI.
-    pub(super) fn resource(uri: &'a str, caller: &'a Caller) -> Self {
+    pub(super) fn resource(uri: &'a str, caller: &'a Caller, owners: &'a Owners) -> Self {
         Self {
             caller,
+            owners,
             primitive: Primitive::Resource,
             name: uri,
             is_task: false,
@@ -89,25 +93,29 @@ impl<'a> Wanted<'a> {
     /// Looks it up in the tables; names are never split. While children are still
     /// starting, a name that may become known is waited for.
     pub(super) async fn find(&self, fleet: &Fleet) -> Result<Routed, Unrouted> {
-        if let Some(routed) = self.look_up(&fleet.snapshot()) {
+        if let Some(routed) = self.look_up(&fleet.snapshot_for(self.caller)) {
             return Ok(routed);
         }
         let began = Instant::now();
         let mut merges = fleet.merges();
-        match self.unlisted(&fleet.snapshot()) {
+        match self.unlisted(&fleet.snapshot_for(self.caller)) {
             Some(child) => {
                 let gone = async {
-                    let still = || self.unlisted(&fleet.snapshot());
+                    let still = || self.unlisted(&fleet.snapshot_for(self.caller));
                     while still().is_some_and(|still| Arc::ptr_eq(&still, &child)) {
                         let _ = merges.changed().await;
                     }
                 };
+                let patience = child.settings.queue_timeout;
                 tokio::select! {
-                    () = child.attempted(child.settings.queue_timeout) => {}
+                    // One that knows its users lists to this one first.
+                    _need = listed_to(&child, self.caller, patience) => {}
                     () = gone => {}
                 }
                 // Listed, it may still be on its way into the snapshot.
-                while child.listing().is_some() && self.unlisted(&fleet.snapshot()).is_some() {
+                while child.listing().is_some()
+                    && self.unlisted(&fleet.snapshot_for(self.caller)).is_some()
+                {
                     if tokio::time::timeout(MERGE_TAKES, merges.changed())
                         .await
                         .is_err()
@@ -119,7 +127,7 @@ impl<'a> Wanted<'a> {
             None if !fleet.is_settled() => fleet.settled().await,
             None => {}
         }
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(self.caller);
         match (self.look_up(&snapshot), self.unlisted(&snapshot)) {
             (Some(routed), _) => Ok(Routed {
                 waited: began.elapsed(),
@@ -136,17 +144,17 @@ impl<'a> Wanted<'a> {
         let may_be_found = |snapshot: &Snapshot| {
             self.look_up(snapshot).is_some() || self.unlisted(snapshot).is_some()
         };
-        if may_be_found(&fleet.snapshot()) {
+        if may_be_found(&fleet.snapshot_for(self.caller)) {
             return None;
         }
         fleet.settled().await;
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(self.caller);
         (!may_be_found(&snapshot)).then(|| self.unknown(&snapshot))
     }
 
     /// Who has now what was another child's, when it was looked up.
     pub(super) fn successor(&self, fleet: &Fleet, before: &Arc<Child>) -> Option<Routed> {
-        self.look_up(&fleet.snapshot())
+        self.look_up(&fleet.snapshot_for(self.caller))
             .filter(|now| !Arc::ptr_eq(&now.child, before))
     }
 
@@ -163,7 +171,7 @@ impl<'a> Wanted<'a> {
                 .filter(|now| Arc::ptr_eq(&now.child, child) && now.route.mirrors != before.mirrors)
         };
         let mut merges = fleet.merges();
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(self.caller);
         if let Some(routed) = other(&snapshot) {
             return Some(routed);
         }
@@ -171,7 +179,7 @@ impl<'a> Wanted<'a> {
         child.list_again();
         let listed = async {
             let same = || {
-                let now = listing_of(&fleet.snapshot(), child);
+                let now = listing_of(&fleet.snapshot_for(self.caller), child);
                 now.is_some_and(|now| Arc::ptr_eq(&now, &listing))
             };
             while same() && merges.changed().await.is_ok() {}
@@ -187,8 +195,8 @@ impl<'a> Wanted<'a> {
     }
 
     /// Who has it, where the caller may not know of it.
-    pub(super) fn hidden(&self, snapshot: &Snapshot) -> Option<Routed> {
-        self.look_up_unseen(snapshot)
+    pub(super) fn hidden(&self, fleet: &Fleet) -> Option<Routed> {
+        self.look_up_unseen(&fleet.snapshot_for(self.caller))
             .filter(|routed| routed.verdict == Verdict::Hidden)
     }
 
@@ -237,7 +245,7 @@ impl<'a> Wanted<'a> {
 
     /// Whose a task is: no table knows it, but its id does. Ids of children without a
     /// prefix tell nothing: there it is the only such child, or the only one of them
-    /// that declares tasks.
+    /// that declares tasks. Where callers are told apart, the task must be this one's, too.
     fn task(&self, shown: &Shown<'_>, permitted: &Permitted<'_>) -> Option<Routed> {
         let alone = shown.alone().is_some();
         let prefixes = shown.children().map(|(child, _)| match alone {
@@ -255,6 +263,11 @@ impl<'a> Wanted<'a> {
                 _ => {}
             }
         }
+        let own_id = |position: usize, id| {
+            let child = shown.child(position)?;
+            self.owners.own(id, child.name(), self.caller)
+        };
+        without.retain(|position| own_id(*position, self.name).is_some());
         if without.len() > 1 {
             without.retain(|position| shown.catalog.extensions().has_tasks(*position));
         }
@@ -263,8 +276,9 @@ impl<'a> Wanted<'a> {
             (None, [only]) => (*only, self.name),
             (None, _) => return None,
         };
+        let own = own_id(child, own)?;
         // Of which tool it is, nobody knows.
-        Routed::unlisted(shown, permitted, child, own)
+        Routed::unlisted(shown, permitted, child, &own)
     }
 
     /// Whose an unknown method is that names nothing known: what it says stays as it is.

@@ -44,7 +44,7 @@ impl Relay {
         let told = |child: &Child, failure: &Failure| {
             failure::answer(METHOD, id, caller.era, child.name(), failure)
         };
-        let wanted = Wanted::resource(uri, caller);
+        let wanted = Wanted::resource(uri, caller, &self.owners);
         let audited = || self.audited(caller, id, None, Some(Primitive::Resource), uri);
         let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
@@ -53,7 +53,7 @@ impl Relay {
                 return Err(error.answer(Some(id)));
             }
             Err(Unrouted::Unlisted(child, waited)) => {
-                let failure = unlisted(METHOD, &child, began, waited, audited());
+                let failure = unlisted(METHOD, &child, caller, began, waited, audited());
                 return Err(told(&child, &failure));
             }
         };
@@ -70,7 +70,7 @@ impl Relay {
                 waited,
                 ..
             } = routed;
-            let (child, need) = match entry.for_session(caller.session.as_ref()) {
+            let (child, need) = match entry.for_caller(caller) {
                 Ok(one) => one,
                 Err(failure) => {
                     if let Some(next) = wanted.successor(&self.fleet, &entry) {

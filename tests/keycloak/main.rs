@@ -16,6 +16,7 @@ mod keycloak {
 
     mod calls;
     mod door;
+    mod exchange;
     mod outage;
     mod policy;
     mod refreshes;

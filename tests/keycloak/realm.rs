@@ -191,6 +191,55 @@ impl Realm {
         )
     }
 
+    /// Lets the client mint for users who say their password, and exchange their tokens.
+    pub async fn works_for_users(&self) {
+        let attributes = json!({"standard.token.exchange.enabled": "true"});
+        let changes = json!({"directAccessGrantsEnabled": true, "attributes": attributes});
+        self.change(CLIENT, changes).await;
+    }
+
+    /// Adds a user; gives what stands in its tokens as `sub`.
+    pub async fn add_user(&self, name: &str, password: &str) -> String {
+        let user = json!({
+            "username": name, "enabled": true, "emailVerified": true,
+            "email": format!("{name}@example.org"), "firstName": name, "lastName": name,
+            "credentials": [{"type": "password", "value": password, "temporary": false}],
+        });
+        self.admin(Method::POST, "/users", user).await;
+        let path = format!("/users?username={name}&exact=true");
+        let found = self.admin(Method::GET, &path, Value::Null).await;
+        found[0]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Adds a client of this name, and a scope of this name with which the
+    /// multiplexer's client may ask for tokens in its audience.
+    pub async fn add_audience(&self, name: &str) {
+        let client = json!({
+            "clientId": name, "enabled": true, "publicClient": false, "standardFlowEnabled": false,
+        });
+        self.admin(Method::POST, "/clients", client).await;
+        let scope = json!({
+            "name": name, "protocol": "openid-connect",
+            "attributes": {"include.in.token.scope": "true"},
+            "protocolMappers": [{
+                "name": "audience", "protocol": "openid-connect",
+                "protocolMapper": "oidc-audience-mapper",
+                "config": {"included.client.audience": name, "access.token.claim": "true"},
+            }],
+        });
+        self.admin(Method::POST, "/client-scopes", scope).await;
+        let scopes = self.admin(Method::GET, "/client-scopes", Value::Null).await;
+        let mut scopes = scopes.as_array().into_iter().flatten();
+        let scope = scopes.find(|scope| scope["name"] == name);
+        let scope = scope.and_then(|scope| scope["id"].as_str());
+        let path = format!(
+            "/clients/{}/optional-client-scopes/{}",
+            self.id_of(CLIENT).await,
+            scope.expect("the scope")
+        );
+        self.admin(Method::PUT, &path, Value::Null).await;
+    }
+
     async fn id_of(&self, client: &str) -> String {
         let path = format!("/clients?clientId={client}");
         let found = self.admin(Method::GET, &path, Value::Null).await;

@@ -182,7 +182,7 @@ fn service(
         AuthSettings::None => Err(none(name, "its \"auth\" is \"none\"")),
         AuthSettings::Passthrough | AuthSettings::Exchange(_) => {
             let why = child.disabled.as_deref();
-            Err(none(name, why.unwrap_or("its clients' own is meant")))
+            Err(none(name, why.unwrap_or("it gets those of its users")))
         }
     }
 }

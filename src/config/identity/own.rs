@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::token::{SecretSource, TokenDefaults, TokenSettings, provider_url, resource};
-use crate::config::{keys, reader::Reader};
+use crate::config::{error::ConfigError, keys, reader::Reader};
 
 /// What an entry's `auth` says; what it does not say, the `OIDC_…` variables do.
 #[derive(Clone, Default)]
@@ -35,6 +35,67 @@ impl OwnToken {
         };
         reader.absorb(auth);
         Some(own)
+    }
+
+    /// Reads the object at `auth.tokenExchange`. Who asks is the service: beside it stands
+    /// nothing.
+    pub(in crate::config) fn read_exchange(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut auth = reader.inner("auth", keys::ENTRY_AUTH)?;
+        let exchange = auth
+            .inner("tokenExchange", keys::TOKEN_EXCHANGE)
+            .map(|mut inner| {
+                let exchange = Self {
+                    audience: inner.text("audience"),
+                    scope: inner.text("scope"),
+                    resource: checked(&mut inner, "resource", resource),
+                    ..Self::default()
+                };
+                auth.absorb(inner);
+                exchange
+            });
+        for key in keys::ENTRY_AUTH
+            .iter()
+            .filter(|key| **key != "tokenExchange")
+        {
+            if auth.field(key).is_some() {
+                let written = auth.spelling(key);
+                auth.refuse(written, "it has no meaning beside \"tokenExchange\"");
+            }
+        }
+        reader.absorb(auth);
+        exchange
+    }
+
+    /// What users' tokens are exchanged for, or what is missing. For whom it is meant says
+    /// this alone: the service's own audience is another.
+    pub(in crate::config) fn exchanged(
+        &self,
+        below: &TokenDefaults,
+    ) -> Result<TokenSettings, String> {
+        let audience = filled(self.audience.as_ref());
+        if audience.is_none() && self.resource.is_none() {
+            return Err(
+                "\"auth.tokenExchange\" needs \"audience\" or \"resource\": for whom the tokens are meant"
+                    .into(),
+            );
+        }
+        if let Some(wrong) = &below.wrong {
+            return Err(format!(
+                "\"auth\" rests on a variable that cannot be used: {wrong}"
+            ));
+        }
+        let token = below.service().map_err(|error| match error {
+            ConfigError::Identity { missing, .. } => {
+                format!("\"auth.tokenExchange\" needs {}", missing.join(", "))
+            }
+            other => other.to_string(),
+        })?;
+        Ok(TokenSettings {
+            audience,
+            scope: filled(self.scope.as_ref()),
+            resource: self.resource.clone(),
+            ..token
+        })
     }
 
     /// The token to ask for, or what is missing.
@@ -214,5 +275,64 @@ mod tests {
         let secret = r#"{"tokenUrl": "https://me:hunter3@id/token"}"#;
         let problem = of(secret, &SERVICE).expect_err("userinfo");
         assert!(!problem.contains("hunter3"), "{problem}");
+    }
+
+    fn exchanged(exchange: &str, env: &[(&str, &str)]) -> Result<TokenSettings, String> {
+        let text = format!(
+            r#"{{"auth": {{"issuer": "https://id"}}, "publicUrl": "https://me",
+                "mcpServers": {{"a": {{"url": "https://h", "auth": {{"tokenExchange": {exchange}}}}}}}}}"#
+        );
+        let env: HashMap<String, String> = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut settings = Settings::from_json(Path::new("c.json"), &text, &env).expect("valid");
+        let child = settings.children.remove(0);
+        match (child.disabled, child.auth) {
+            (Some(reason), _) => Err(reason),
+            (None, AuthSettings::Exchange(token)) => Ok((*token).clone()),
+            (None, other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_token_is_exchanged_as_the_service_for_what_the_entry_says_alone() {
+        let env = [
+            SERVICE.as_slice(),
+            &[
+                ("OIDC_AUDIENCE", "x"),
+                ("OIDC_SCOPE", "y"),
+                ("OIDC_RESOURCE", "https://r"),
+            ],
+        ]
+        .concat();
+        let token = exchanged(r#"{"audience": "billing"}"#, &env).expect("complete");
+        assert_eq!(token.audience.as_deref(), Some("billing"));
+        assert_eq!((token.scope, token.resource), (None, None));
+        assert_eq!(token.client_id, "mux");
+        let token = exchanged(r#"{"resource": "https://b"}"#, &env).expect("complete");
+        assert_eq!(
+            (token.audience, token.resource.as_deref()),
+            (None, Some("https://b"))
+        );
+    }
+
+    #[test]
+    fn what_an_exchange_lacks_is_named() {
+        for (exchange, part) in [
+            ("{}", "\"audience\" or \"resource\""),
+            (r#"{"resource": "no uri"}"#, "tokenExchange.resource"),
+            (r#"{"audience": "x", "clientId": "y"}"#, "a"),
+        ] {
+            match exchanged(exchange, &SERVICE) {
+                Err(problem) => assert!(problem.contains(part), "{problem}"),
+                // A key that is not known is a warning.
+                Ok(token) => assert_eq!(token.client_id, "mux", "{exchange}"),
+            }
+        }
+        let problem = exchanged(r#"{"audience": "x"}"#, &[]).expect_err("incomplete");
+        for part in ["OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_TOKEN_URL"] {
+            assert!(problem.contains(part), "{problem}");
+        }
     }
 }

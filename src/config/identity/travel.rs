@@ -28,17 +28,22 @@ pub(in crate::config) fn warn(
         let header = match &child.auth {
             _ if remote.has_own_authorization() => Some("its Authorization header"),
             AuthSettings::Service if identity.service == ServiceSettings::None => None,
-            AuthSettings::Service | AuthSettings::Own(_) => {
-                let hosts = identity.hosts.as_ref();
-                if hosts.is_some_and(|hosts| !hosts.allow(&remote.url)) {
-                    warnings.push(Warning::new(format!(
-                        "{entry}: gets no token, since MCP_CLIENT_AUTH_HOSTS does not name its host"
-                    )));
-                    continue;
-                }
+            AuthSettings::Service | AuthSettings::Own(_) | AuthSettings::Exchange(_)
+                if identity
+                    .hosts
+                    .as_ref()
+                    .is_some_and(|hosts| !hosts.allow(&remote.url)) =>
+            {
+                warnings.push(Warning::new(format!(
+                    "{entry}: gets no token, since MCP_CLIENT_AUTH_HOSTS does not name its host"
+                )));
+                continue;
+            }
+            AuthSettings::Service | AuthSettings::Own(_) | AuthSettings::Exchange(_) => {
                 Some("the token")
             }
-            _ => None,
+            AuthSettings::Passthrough => Some("the token of each user"),
+            AuthSettings::None => None,
         };
         if let Some(what) = header
             && Reach::is_clear_text(&remote.url)
@@ -48,7 +53,7 @@ pub(in crate::config) fn warn(
                 host(&remote.url)
             )));
         }
-        if let AuthSettings::Own(token) = &child.auth {
+        if let AuthSettings::Own(token) | AuthSettings::Exchange(token) = &child.auth {
             warn_of_provider(&entry, token, warnings);
         }
     }

@@ -48,7 +48,7 @@ use crate::{
         TokenCheck,
     },
     identity::IdentityError,
-    protocol::Subject,
+    protocol::{Bearer, Subject},
     telemetry,
 };
 
@@ -197,6 +197,11 @@ impl Guard {
     pub(super) fn mode(&self) -> Option<LockMode> {
         let orders = self.0.orders.load();
         orders.lock.as_ref().map(|lock| lock.settings.mode)
+    }
+
+    /// The token that a request shows, good or not.
+    pub(super) fn shown(head: &Parts) -> Option<Bearer> {
+        bearer::token(&Seen::of(head)).ok().map(Bearer::new)
     }
 
     /// Whether the sender of a request is somebody, where that is asked at all: others

@@ -54,7 +54,7 @@ impl Asked<'_> {
         let fleet = &self.dispatch.fleet;
         fleet.settled().await;
         let index = fleet.index().await;
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(&self.requester.caller);
         let sight = self.sight(&snapshot)?;
         let shown = sight.shown;
         if let Some(child) = &asked.child

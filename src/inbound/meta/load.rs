@@ -44,7 +44,7 @@ impl Asked<'_> {
         let input::Load { names } = self.input()?;
         let fleet = &self.dispatch.fleet;
         fleet.settled().await;
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(&self.requester.caller);
         let sight = self.sight(&snapshot)?;
         let route = |name: &String| sight.permitted.route(Primitive::Tool, name);
         let unknown = names.iter().filter(|name| route(name).is_none());
@@ -83,7 +83,7 @@ impl Asked<'_> {
             return Err("Nothing is kept between your requests, so nothing is loaded.".to_owned());
         };
         if let Err(missing) = session.loaded.remove(&names) {
-            let snapshot = self.dispatch.fleet.snapshot();
+            let snapshot = self.dispatch.fleet.snapshot_for(&self.requester.caller);
             let sight = self.sight(&snapshot)?;
             let wrong = missing
                 .iter()

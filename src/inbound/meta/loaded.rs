@@ -9,6 +9,9 @@ use crate::protocol::PublicName;
 
 /// Tools that one session may have loaded.
 const MOST: usize = 1_000;
+/// How long their names may be in all, in bytes: seen alone a child's are as long as it
+/// makes them, and there may be many sessions.
+const LONGEST: usize = 128 << 10;
 
 /// The tools that one session has loaded, by name only: what they are is looked up when
 /// they are listed, so that they follow their children.
@@ -29,7 +32,11 @@ impl Loaded {
                 new.push(name.clone());
             }
         }
-        if all.len() + new.len() > MOST {
+        let length = |names: &mut dyn Iterator<Item = &PublicName>| -> usize {
+            names.map(|name| name.as_str().len()).sum()
+        };
+        let long = length(&mut all.iter().chain(&new)) > LONGEST;
+        if long || all.len() + new.len() > MOST {
             return Err(TooMany);
         }
         all.extend(new.iter().cloned());
@@ -79,6 +86,15 @@ mod tests {
         assert_eq!(loaded.add(&names(MOST - 1..MOST + 1)), Err(TooMany));
         assert_eq!(loaded.all().len(), MOST);
         assert_eq!(loaded.add(&names(0..2)), Ok(vec![]));
+    }
+
+    #[test]
+    fn long_names_are_sooner_too_many() {
+        let loaded = Loaded::default();
+        let long = |n: usize| PublicName::from(format!("{n}{}", "x".repeat(LONGEST / 2)));
+        assert_eq!(loaded.add(&[long(1)]).unwrap().len(), 1);
+        assert_eq!(loaded.add(&[long(2)]), Err(TooMany));
+        assert_eq!(loaded.add(&names(0..9)).unwrap().len(), 9);
     }
 
     #[test]

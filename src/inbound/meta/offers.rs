@@ -52,7 +52,7 @@ impl Asked<'_> {
         let asked: input::Catalog = self.input()?;
         let fleet = &self.dispatch.fleet;
         fleet.settled().await;
-        let snapshot = fleet.snapshot();
+        let snapshot = fleet.snapshot_for(&self.requester.caller);
         let sight = self.sight(&snapshot)?;
         match &asked.child {
             None => children(&sight),

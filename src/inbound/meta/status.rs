@@ -30,7 +30,7 @@ struct OneChild<'a> {
 impl Asked<'_> {
     pub(super) fn status(&self) -> Said {
         let input::Status {} = self.input()?;
-        let snapshot = self.dispatch.fleet.snapshot();
+        let snapshot = self.dispatch.fleet.snapshot_for(&self.requester.caller);
         let sight = self.sight(&snapshot)?;
         let session = self.requester.session;
         let loaded = session.map(|session| session.loaded.all());

@@ -153,7 +153,9 @@ impl Stream {
                             }
                             streams.lock().remove(&self.log.key);
                         }
-                        Some(Reply::Whole(answer)) => self.push(answer),
+                        Some(Reply::Whole(answer) | Reply::Challenged(_, answer)) => {
+                            self.push(answer)
+                        }
                         Some(Reply::Long(answer)) => {
                             self.waits_from_now();
                             self.tail = Some(answer);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -19,7 +19,10 @@ use tracing::warn;
 use super::challenge::Challenge;
 use crate::{
     identity::{Identity, ServiceToken},
-    outbound::Failure,
+    outbound::{
+        Challenged, Failure,
+        credentials::{Credentials, Shown, UserTokens},
+    },
     telemetry::ChildMetrics,
 };
 
@@ -82,13 +85,69 @@ impl HttpClient {
         Self::over(self.connector.clone())
     }
 
-    /// Sends one request, with the token of `identity`, if it is on. A 401 is answered
-    /// with one renewed token and one replay.
+    /// Sends one request with these credentials; as a user with what it has `shown` for
+    /// this request. A 401 is answered with one renewed token and one replay.
     ///
     /// # Errors
     ///
     /// When no response came, or a 401 that a new token did not change.
     pub(super) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        credentials: &Credentials,
+        shown: Option<&Shown>,
+        metrics: &ChildMetrics,
+    ) -> Result<Response<Incoming>, Failure> {
+        match credentials {
+            Credentials::Service(identity) => {
+                self.send_as_service(request, identity, metrics).await
+            }
+            Credentials::User(user) => self.send_as_user(request, user, shown, metrics).await,
+        }
+    }
+
+    async fn send_as_user(
+        &self,
+        request: Request<Full<Bytes>>,
+        user: &UserTokens,
+        shown: Option<&Shown>,
+        metrics: &ChildMetrics,
+    ) -> Result<Response<Incoming>, Failure> {
+        let with = |header: Option<HeaderValue>| {
+            let mut request = request.clone();
+            if let Some(header) = header {
+                request.headers_mut().insert(AUTHORIZATION, header);
+            }
+            self.pool.request(request)
+        };
+        let mut given = user.given(shown).await?;
+        let mut response = with(given.header.clone()).await.map_err(unreachable)?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(renewed) = user.renewed(&given).await?
+        {
+            refused(&response, metrics);
+            // The connection is free for the replay once this is gone.
+            drop(response);
+            given = renewed;
+            response = with(given.header.clone()).await.map_err(unreachable)?;
+        }
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let what = match given.header {
+            None => "a request without a token: the user has shown none",
+            Some(_) if user.passes_on() => "the user's own token",
+            Some(_) => "the token that was given in exchange for the user's",
+        };
+        let challenged = Challenged::of(response.status(), response.headers());
+        Err(Failure {
+            blameless: true,
+            challenged: user.passes_on().then_some(challenged),
+            ..refused(&response, metrics).to(what)
+        })
+    }
+
+    async fn send_as_service(
         &self,
         request: Request<Full<Bytes>>,
         identity: &Identity,

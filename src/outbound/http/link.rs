@@ -16,10 +16,19 @@ use hyper::body::Incoming;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use super::{body::LastEvent, challenge::Challenge, client::HttpClient, exchange::HttpExchange};
+use super::{
+    body::LastEvent,
+    challenge::{Challenge, denies},
+    client::HttpClient,
+    exchange::HttpExchange,
+};
 use crate::{
-    identity::Identity,
-    outbound::{Failure, Outgoing, slots::Slot, unasked::Unasked},
+    outbound::{
+        Challenged, Failure, Outgoing,
+        credentials::{Credentials, Shown},
+        slots::Slot,
+        unasked::Unasked,
+    },
     protocol::{Era, Frame, headers, model::ProtocolVersion},
     telemetry::ChildMetrics,
 };
@@ -93,8 +102,8 @@ pub(in crate::outbound) struct Remote {
     pub(in crate::outbound) uri: Uri,
     /// The entry's own headers.
     pub(in crate::outbound) headers: HeaderMap,
-    /// Who we are to it; off where the entry has an `Authorization` of its own.
-    pub(in crate::outbound) identity: Identity,
+    /// Who we are to it; nobody where the entry has an `Authorization` of its own.
+    pub(in crate::outbound) credentials: Credentials,
     /// The child's counters.
     pub(in crate::outbound) metrics: ChildMetrics,
 }
@@ -190,7 +199,10 @@ impl HttpLink {
             extra.extend(request.mirrored.iter().cloned());
         }
         let mut sent = HttpExchange::new(self.clone(), request, slot);
-        match self.post(request.frame.clone(), extra).await {
+        match self
+            .post_as(request.frame.clone(), extra, request.shown.as_ref())
+            .await
+        {
             Ok(response) => sent.receive(response).await?,
             Err(failure) => {
                 sent.give_up();
@@ -210,6 +222,20 @@ impl HttpLink {
         message: Bytes,
         extra: HeaderMap,
     ) -> Result<Response<Incoming>, Failure> {
+        self.post_as(message, extra, None).await
+    }
+
+    /// The same for a user who has shown this for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Self::post).
+    pub(in crate::outbound) async fn post_as(
+        &self,
+        message: Bytes,
+        extra: HeaderMap,
+        shown: Option<&Shown>,
+    ) -> Result<Response<Incoming>, Failure> {
         let mut request = self.request(Method::POST, Full::new(message));
         let all = request.headers_mut();
         all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -218,7 +244,7 @@ impl HttpLink {
             HeaderValue::from_static("application/json, text/event-stream"),
         );
         all.extend(extra);
-        self.send(request).await
+        self.send(request, shown).await
     }
 
     /// Where requests go.
@@ -241,7 +267,7 @@ impl HttpLink {
         if let Some(id) = &last_event.0 {
             all.insert(headers::LAST_EVENT_ID, id.clone());
         }
-        self.send(request).await
+        self.send(request, None).await
     }
 
     /// Sends a message that nobody waits for; drops it when too many are on their way.
@@ -291,7 +317,7 @@ impl HttpLink {
         if self.has_session() {
             let request = self.request(Method::DELETE, Full::default());
             // A child that does not answer forgets us by itself one day.
-            let _ = tokio::time::timeout(END_TIMEOUT, self.send(request)).await;
+            let _ = tokio::time::timeout(END_TIMEOUT, self.send(request, None)).await;
         }
     }
 
@@ -320,15 +346,19 @@ impl HttpLink {
     /// Sends a request; follows a child that has moved within its own origin, as
     /// frameworks do that want a slash at the end. No other redirect is followed: our
     /// credentials are for this origin.
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        shown: Option<&Shown>,
+    ) -> Result<Response<Incoming>, Failure> {
         let Remote {
             client,
-            identity,
+            credentials,
             metrics,
             ..
         } = &self.0.remote;
         let again = request.clone();
-        let response = client.send(request, identity, metrics).await?;
+        let response = client.send(request, credentials, shown, metrics).await?;
         let moved = matches!(
             response.status(),
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
@@ -339,7 +369,7 @@ impl HttpLink {
                 let mut again = again;
                 *again.uri_mut() = self.0.moved.get_or_init(|| uri).clone();
                 drop(response);
-                client.send(again, identity, metrics).await
+                client.send(again, credentials, shown, metrics).await
             }
         }
     }
@@ -357,10 +387,19 @@ impl HttpLink {
             StatusCode::FORBIDDEN => {
                 let Challenge { scope, words } = Challenge::of(response.headers());
                 let needs = scope.map(|scope| format!("; it needs the scope {scope:?}"));
-                Failure::denied(format!(
-                    "answered 403: this identity may not do that{}",
-                    needs.unwrap_or_default()
-                ))
+                let challenged = match &self.0.remote.credentials {
+                    Credentials::User(user) if user.passes_on() && denies(response) => {
+                        Some(Challenged::of(status, response.headers()))
+                    }
+                    _ => None,
+                };
+                Failure {
+                    challenged,
+                    ..Failure::denied(format!(
+                        "answered 403: this identity may not do that{}",
+                        needs.unwrap_or_default()
+                    ))
+                }
                 .with_detail(&words)
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{exchange::SseExchange, stream};
 use crate::outbound::{
     Failure, Outgoing,
+    credentials::Shown,
     http::{ASIDE_TIMEOUT, HttpLink, Remote, body},
     link::Link,
     slots::Slot,
@@ -79,7 +80,8 @@ impl SseLink {
             return Err(Failure::not_sent("has closed its connection"));
         }
         let (link, message) = (self.clone(), request.frame.clone());
-        let posting = async move { link.post(message).await };
+        let shown = request.shown.clone();
+        let posting = async move { link.post(message, shown.as_ref()).await };
         Ok(SseExchange::new(expected, Box::pin(posting)))
     }
 
@@ -106,9 +108,13 @@ impl SseLink {
     /// # Errors
     ///
     /// When the child did not take it.
-    pub(in crate::outbound) async fn post(&self, message: Bytes) -> Result<(), Failure> {
+    pub(in crate::outbound) async fn post(
+        &self,
+        message: Bytes,
+        shown: Option<&Shown>,
+    ) -> Result<(), Failure> {
         let endpoint = self.endpoint().await?;
-        let mut response = endpoint.post(message, HeaderMap::new()).await?;
+        let mut response = endpoint.post_as(message, HeaderMap::new(), shown).await?;
         match response.status() {
             status if status.is_success() => {
                 // Read to its end, so that the connection is free again.
@@ -148,7 +154,7 @@ impl SseLink {
         let sent = async {
             while let Some(message) = outgoing.recv().await {
                 // The child's loss: it is cleaned up when the connection ends.
-                let _ = tokio::time::timeout(ASIDE_TIMEOUT, self.post(message)).await;
+                let _ = tokio::time::timeout(ASIDE_TIMEOUT, self.post(message, None)).await;
             }
         };
         self.closed().run_until_cancelled(sent).await;

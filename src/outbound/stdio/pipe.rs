@@ -474,6 +474,7 @@ mod tests {
         let slot = slots.take().await.unwrap();
         let id = call_id(number);
         let request = Outgoing {
+            shown: None,
             frame: format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call"}}"#).into(),
             id: &id,
             number,

@@ -11,6 +11,8 @@ use tracing::{debug, info, warn};
 use super::{Supervisor, connect::Live};
 use crate::outbound::{Child, Failure, Phase, State, seconds, stdio::Process};
 
+const ENDED: &str = "has been ended, or exchanged by a change of the configuration";
+
 /// A session that was lost after this long is renewed at once, however often.
 const SESSION_SETTLED: Duration = Duration::from_secs(5);
 
@@ -58,12 +60,13 @@ impl Supervisor {
         } = live;
         if self.child.is_listed() {
             self.warn_of_unfit(listing);
-            self.child.listing.store(Some(Arc::clone(listing)));
+            self.child.lists(Arc::clone(listing), connection.era());
         }
         self.enter(Phase::Ready, |state| {
             state.attempted = true;
             state.reason = None;
             state.cause = None;
+            state.refused = None;
             state.without_token = false;
             state.detail = None;
             state.told = None;
@@ -96,6 +99,11 @@ impl Supervisor {
             state.attempted = true;
             state.reason = Some(reason.clone());
             state.cause = Some(failure.outcome);
+            // Whoever comes now has not been executed either.
+            state.refused = failure.is_of_user().then(|| Failure {
+                not_executed: true,
+                ..failure.clone()
+            });
             state.without_token = failure.without_token;
             state.told = Some(failure.reason.clone());
             state.detail = detail.clone();
@@ -114,13 +122,14 @@ impl Supervisor {
 
     /// Its entry, its session or the whole program is over.
     pub(super) fn ended(&self) {
-        let reason = match self.child.is_listed() {
-            true => "has been ended, or exchanged by a change of the configuration",
-            false => "is not there for this session any more",
+        let reason = match self.child.is_entry() {
+            true => ENDED,
+            false => "is not there for this client any more",
         };
         self.enter(Phase::Down, |state| {
             state.reason = Some(reason.to_owned());
             state.cause = None;
+            state.refused = None;
             state.detail = None;
         });
     }
@@ -144,6 +153,29 @@ impl Supervisor {
 }
 
 impl Child {
+    /// It is connected to when a user comes, for that user. As far as it is known, a call
+    /// is in good hands.
+    pub(super) fn waits_for_users(&self) {
+        self.state.send_modify(|state| {
+            let state = Arc::make_mut(state);
+            set_phase(state, Phase::Idle, 0);
+            state.attempted = true;
+        });
+        info!(
+            child = %self.name(), transport = self.transport(), state = "idle",
+            reason = "each user has a connection of its own", "child"
+        );
+    }
+
+    /// Its entry is over.
+    pub(super) fn users_leave(&self) {
+        self.state.send_modify(|state| {
+            let state = Arc::make_mut(state);
+            set_phase(state, Phase::Down, 0);
+            state.reason = Some(ENDED.to_owned());
+        });
+    }
+
     /// Its task has failed: nothing becomes of it any more.
     pub fn unsupervised(&self) {
         self.state.send_modify(|state| {

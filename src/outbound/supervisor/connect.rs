@@ -19,6 +19,7 @@ use crate::{
     outbound::{
         Child, Connection, Failure,
         control::Handshake,
+        credentials::Credentials,
         http::{HttpLink, Remote},
         link::Link,
         sse::SseLink,
@@ -219,7 +220,7 @@ impl Attempt {
             metrics.clone(),
         );
         let unasked = unasked
-            .of_session(child.session.clone())
+            .of_owner(child.owner.clone())
             .tells(Arc::clone(&child.subscriptions))
             .completes(child.elicited.clone());
         match &settings.transport {
@@ -231,14 +232,17 @@ impl Attempt {
             }
             TransportSettings::Http(remote) | TransportSettings::Sse(remote) => {
                 let (uri, headers) = target(remote)?;
-                let identity = self.identity(remote)?;
+                let credentials = match &child.tokens {
+                    Some(tokens) => Credentials::User(Arc::clone(tokens)),
+                    None => Credentials::Service(self.identity(remote)?),
+                };
                 let remote = Remote {
                     // A pool for each handshake: what it leaves behind may lead to a
                     // process that is gone, and a request that meets it is lost.
                     client: http.afresh(),
                     uri,
                     headers,
-                    identity,
+                    credentials,
                     metrics: metrics.clone(),
                 };
                 let link = match settings.transport {

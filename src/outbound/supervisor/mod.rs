@@ -9,7 +9,7 @@ mod idle;
 mod serve;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -33,13 +33,15 @@ use super::{
     breaker::Breaker,
     child::{Loss, Role},
     control::Handshake,
+    credentials::UserTokens,
     dedicated::Dedicated,
     keeping::Keeping,
+    owner::Owner,
 };
 use crate::{
     config::{ChildSettings, DISABLED_IN_CONFIG},
     identity::{Identities, Identity},
-    protocol::{Era, LogLevel, SessionKey},
+    protocol::{Era, LogLevel},
     telemetry::Outcome,
 };
 
@@ -76,7 +78,9 @@ impl Child {
         let role = Role {
             keeping: Keeping::at(cache.map(|cache| cache.place(&settings))),
             dedicated: Dedicated::new(&settings, &surroundings, &shutdown),
-            session: None,
+            owner: None,
+            tokens: None,
+            entry: Weak::new(),
             subscriptions: surroundings.subscriptions.of(&settings.name, None),
         };
         let (child, losses) = Self::new(settings, role);
@@ -89,31 +93,54 @@ impl Child {
             }
             return (child, None);
         }
-        let supervisor = Supervisor::new(&child, surroundings, shutdown, losses);
-        let task = async move {
-            let child = Arc::clone(&supervisor.child);
-            supervisor.run().await;
-            if let Some(dedicated) = &child.dedicated {
-                dedicated.ended().await;
+        let supervisor = match child.settings.is_per_user() {
+            false => Some(Supervisor::new(
+                &child,
+                surroundings,
+                shutdown.clone(),
+                losses,
+            )),
+            // Nothing is asked of the child but for a user.
+            true => {
+                child.waits_for_users();
+                None
+            }
+        };
+        let task = {
+            let child = Arc::clone(&child);
+            async move {
+                match supervisor {
+                    Some(supervisor) => supervisor.run().await,
+                    None => {
+                        shutdown.cancelled().await;
+                        child.users_leave();
+                    }
+                }
+                if let Some(dedicated) = &child.dedicated {
+                    dedicated.ended().await;
+                }
             }
         };
         (child, Some(task))
     }
 
-    /// A session's own connection to `entry`, and the task that supervises it: that
+    /// An owner's own connection to `entry`, and the task that supervises it: that
     /// ends by itself when nobody has needed it for long enough. It goes on with the
     /// pauses of `before`, in whose place it comes.
     pub(super) fn dedicated_to(
-        session: SessionKey,
-        entry: &Self,
+        owner: Owner,
+        tokens: Option<Arc<UserTokens>>,
+        entry: &Arc<Self>,
         before: Option<Backoff>,
         surroundings: Surroundings,
         shutdown: CancellationToken,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
-        let number = session.number();
+        let key = owner.key();
         let role = Role {
-            session: Some(session),
-            subscriptions: surroundings.subscriptions.of(entry.name(), Some(number)),
+            owner: Some(owner),
+            tokens,
+            entry: Arc::downgrade(entry),
+            subscriptions: surroundings.subscriptions.of(entry.name(), Some(key)),
             ..Role::default()
         };
         let (child, losses) = Self::new(entry.settings.clone(), role);
@@ -122,6 +149,12 @@ impl Child {
             supervisor.handshake = known_to_work(era);
         }
         if let Some(backoff) = before {
+            // It could not be reached before: no list waits for that again.
+            if backoff.attempt() > 0 {
+                child
+                    .state
+                    .send_modify(|state| Arc::make_mut(state).attempted = true);
+            }
             supervisor.backoff = backoff;
         }
         (child, supervisor.run())
@@ -212,13 +245,15 @@ impl Supervisor {
                 Err(_) if shutdown.is_cancelled() => break,
                 Err(failure) => {
                     self.child.metrics.connect_attempt(failure.outcome);
-                    if failure.outcome != Outcome::Busy {
+                    if failure.outcome != Outcome::Busy && !failure.is_of_user() {
                         self.breaker.failed();
                     }
                     self.count_exit(&failure);
                     // It may have come back in the other era: that is asked at once.
                     let agreed = std::mem::take(&mut self.agreed);
                     let pause = match failure.outcome {
+                        // The user may come back with another token: that is tried at once.
+                        _ if failure.is_of_user() => self.child.settings.restart.backoff,
                         Outcome::Protocol if agreed => Duration::ZERO,
                         _ => self.backoff.next(),
                     };
@@ -241,8 +276,8 @@ impl Supervisor {
                 }
             };
             shutdown.run_until_cancelled(self.rest(pause)).await;
-            // A session that asks again gets another one.
-            if !self.child.is_listed() {
+            // An owner that asks again gets another one.
+            if !self.child.is_entry() {
                 self.child.leaves_behind(Some(self.backoff.clone()));
                 if self.lets_go() {
                     break;
@@ -277,8 +312,8 @@ impl Supervisor {
                     self.identity = Arc::default();
                     self.child.mask.hides(None);
                     live.stop().await;
-                    // A session that asks again gets another one.
-                    return self.child.is_listed().then_some(Duration::ZERO);
+                    // An owner that asks again gets another one.
+                    return self.child.is_entry().then_some(Duration::ZERO);
                 }
                 End::Lost(failure) => {
                     self.last_doubt = None;

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     catalog::Listing,
     outbound::{BreakerState, Failure, connection::Follow, stdio::Process},
+    protocol::Era,
 };
 
 /// Between two fetches of a list, for a child that announces changes in a stream.
@@ -153,7 +154,7 @@ impl Supervisor {
                         Job::Listed(Ok(listing)) => {
                             list_again = LIST_AGAIN;
                             child.keeping.keep(connection.era(), &listing);
-                            self.listed(listing);
+                            self.listed(listing, connection.era());
                         }
                         Job::Listed(Err(failure)) if failure.loses_connection() => {
                             return End::Lost(failure);
@@ -185,11 +186,11 @@ impl Supervisor {
         }
     }
 
-    fn listed(&self, listing: Listing) {
+    fn listed(&self, listing: Listing, era: Era) {
         debug!(child = %self.child.name(), tools = listing.tools().len(), "listed again");
         let listing = self.child.filtered(listing);
         self.warn_of_unfit(&listing);
-        self.child.listing.store(Some(Arc::new(listing)));
+        self.child.lists(Arc::new(listing), era);
         self.tell();
     }
 
