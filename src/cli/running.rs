@@ -19,7 +19,7 @@ use url::Url;
 use super::{
     CliError,
     reload::{self, Reloads, Target},
-    serve::{Serve, Transport, local},
+    serve::{Compat, Serve, Transport, local},
 };
 use crate::{
     config::{ConfigStatus, Mode, Settings},
@@ -66,7 +66,7 @@ impl Running {
         settings: Settings,
         reloads: Option<Reloads>,
     ) -> Result<Self, CliError> {
-        let recorder = Recorder::install()
+        let recorder = Recorder::install(serve.metrics_compat.and_then(|Compat(program)| program))
             .map_err(|error| CliError::Broken(format!("metrics cannot be recorded: {error}")))?;
         identity::describe();
         // From here on a signal is an orderly end, also while all is being started.

@@ -3,10 +3,12 @@
 //! Owns: every series name and its description, the words of an [`Outcome`], and
 //! the log's shape. Must never know where the numbers come from.
 
+mod compat;
 mod logs;
 mod metrics;
 mod outcome;
 
+pub use compat::MetricsCompat;
 pub use logs::{LogFormat, LogGuard, init_logs};
 pub use metrics::{
     ChildGauge, ChildGauges, ChildMetrics, Recorder, auth_introspection, auth_key_fetch,

@@ -1,0 +1,20 @@
+//! What operators see: alerts and dashboards, each held against what the real
+//! program emits.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod compat;
+mod dashboards;
+mod runbook;
+mod scrape;
+
+/// Everything that needs Prometheus: `tests/run` leaves out what is below this name
+/// where it cannot be had.
+#[path = "."]
+mod prometheus {
+    mod promtool;
+    mod rules;
+    mod server;
+    mod watching;
+}
