@@ -27,7 +27,7 @@ use crate::{
     identity::{self, Identities},
     inbound::{About, Admin, Dispatch, Guard, Sessions, serve_http, serve_stdio},
     outbound::HttpClient,
-    telemetry::Recorder,
+    telemetry::{Recorder, end_traces},
 };
 
 /// How long open requests may go on once the end has begun. With [`STOP`] it stays
@@ -35,6 +35,8 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(4);
 /// How long children may take to end.
 const STOP: Duration = Duration::from_secs(5);
+/// How long the collector may take with the last traces, while they do.
+const LAST_TRACES: Duration = Duration::from_secs(3);
 
 /// What ends a program that reads its file again at SIGHUP…
 const END: &[SignalKind] = &[SignalKind::terminate(), SignalKind::interrupt()];
@@ -209,8 +211,12 @@ impl Running {
             },
         };
         self.door.abort();
+        let stopped = async {
+            let stopping = tokio::time::timeout(STOP, self.fleet.stop());
+            tokio::join!(stopping, end_traces(LAST_TRACES)).0
+        };
         tokio::select! {
-            stopped = tokio::time::timeout(STOP, self.fleet.stop()) => match stopped {
+            stopped = stopped => match stopped {
                 Ok(()) => info!("ended"),
                 // The watchdog ends what is left of them.
                 Err(_) => warn!("ended, and not every child has"),

@@ -18,7 +18,7 @@ use crate::{
     config::{Mode, ProcessEnvironment, Settings, locate},
     inbound::{Entrance, Overload, raise_open_files},
     outbound::CatalogCache,
-    telemetry::{LogFormat, MetricsCompat, init_logs},
+    telemetry::{LogFormat, MetricsCompat, init_logs, init_traces},
 };
 
 /// Serve all configured servers as one.
@@ -123,6 +123,7 @@ impl Serve {
         let reloads = Reloads::of(&path)?;
         let settings = Settings::load(&path, &environment)?;
         raise_open_files();
+        init_traces();
         let running = Running::start(&self, settings, Some(reloads)).await?;
         running.until_ended().await
     }

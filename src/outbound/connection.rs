@@ -245,7 +245,7 @@ impl Connection {
             number,
             method,
             name: None,
-            mirrored: &[],
+            headers: &[],
             may_stream: false,
         };
         let mut exchange = self.call(&request, None).await?;

@@ -1,4 +1,4 @@
-//! What operators see: alerts and dashboards, each held against what the real
+//! What operators see: alerts, dashboards and traces, each held against what the real
 //! program emits.
 
 #[path = "../support/mod.rs"]
@@ -8,6 +8,7 @@ mod compat;
 mod dashboards;
 mod runbook;
 mod scrape;
+mod traces;
 
 /// Everything that needs Prometheus: `tests/run` leaves out what is below this name
 /// where it cannot be had.

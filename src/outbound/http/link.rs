@@ -187,8 +187,8 @@ impl HttpLink {
             if let Some(name) = request.name {
                 extra.insert(headers::NAME, headers::encode(name));
             }
-            extra.extend(request.mirrored.iter().cloned());
         }
+        extra.extend(request.headers.iter().cloned());
         let mut sent = HttpExchange::new(self.clone(), request, slot);
         match self.post(request.frame.clone(), extra).await {
             Ok(response) => sent.receive(response).await?,

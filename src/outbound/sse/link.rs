@@ -79,7 +79,8 @@ impl SseLink {
             return Err(Failure::not_sent("has closed its connection"));
         }
         let (link, message) = (self.clone(), request.frame.clone());
-        let posting = async move { link.post(message).await };
+        let headers = request.headers.iter().cloned().collect();
+        let posting = async move { link.post_with(message, headers).await };
         Ok(SseExchange::new(expected, Box::pin(posting)))
     }
 
@@ -107,8 +108,12 @@ impl SseLink {
     ///
     /// When the child did not take it.
     pub(in crate::outbound) async fn post(&self, message: Bytes) -> Result<(), Failure> {
+        self.post_with(message, HeaderMap::new()).await
+    }
+
+    async fn post_with(&self, message: Bytes, extra: HeaderMap) -> Result<(), Failure> {
         let endpoint = self.endpoint().await?;
-        let mut response = endpoint.post(message, HeaderMap::new()).await?;
+        let mut response = endpoint.post(message, extra).await?;
         match response.status() {
             status if status.is_success() => {
                 // Read to its end, so that the connection is free again.
