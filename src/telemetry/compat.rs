@@ -10,13 +10,13 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 use super::{ChildGauge, Outcome};
 
-const CALLS: &str = "agent_utilities_mcp_child_calls_total";
-const BREAKER_STATE: &str = "agent_utilities_mcp_child_breaker_state";
-const RESTARTS: &str = "agent_utilities_mcp_child_restarts_total";
-const QUEUE_DEPTH: &str = "agent_utilities_mcp_child_queue_depth";
-const RUNNING: &str = "agent_utilities_mcp_child_process_running";
-const MOUNTED: &str = "agent_utilities_mcp_child_tools_mounted";
-const DISPATCHABLE: &str = "agent_utilities_mcp_child_tools_dispatchable";
+const THEIR_CALLS: &str = "agent_utilities_mcp_child_calls_total";
+const THEIR_BREAKER_STATE: &str = "agent_utilities_mcp_child_breaker_state";
+const THEIR_RESTARTS: &str = "agent_utilities_mcp_child_restarts_total";
+const THEIR_QUEUE_DEPTH: &str = "agent_utilities_mcp_child_queue_depth";
+const THEIR_RUNNING: &str = "agent_utilities_mcp_child_process_running";
+const THEIR_MOUNTED: &str = "agent_utilities_mcp_child_tools_mounted";
+const THEIR_DISPATCHABLE: &str = "agent_utilities_mcp_child_tools_dispatchable";
 
 /// The breaker's word for open.
 const OPEN: u8 = 2;
@@ -40,9 +40,12 @@ pub(super) fn begin(compat: Option<MetricsCompat>) {
         return;
     };
     ON.store(true, Ordering::Relaxed);
-    describe_counter!(CALLS, "Calls of tools that ended, by child and outcome.");
     describe_counter!(
-        RESTARTS,
+        THEIR_CALLS,
+        "Calls of tools that ended, by child and outcome."
+    );
+    describe_counter!(
+        THEIR_RESTARTS,
         "Times a child had to be started or connected anew."
     );
 }
@@ -50,7 +53,7 @@ pub(super) fn begin(compat: Option<MetricsCompat>) {
 /// A child is there: what it can be restarted by is countable from now on.
 pub(super) fn child(child: &str) {
     if is_on() {
-        counter!(RESTARTS, "server" => child.to_owned()).increment(0);
+        counter!(THEIR_RESTARTS, "server" => child.to_owned()).increment(0);
     }
 }
 
@@ -59,14 +62,14 @@ pub(super) fn called(child: &str, outcome: Outcome) {
     if is_on()
         && let Some(word) = word(outcome)
     {
-        counter!(CALLS, "server" => child.to_owned(), "outcome" => word).increment(1);
+        counter!(THEIR_CALLS, "server" => child.to_owned(), "outcome" => word).increment(1);
     }
 }
 
 /// A child is started or connected anew.
 pub(super) fn restarted(child: &str) {
     if is_on() {
-        counter!(RESTARTS, "server" => child.to_owned()).increment(1);
+        counter!(THEIR_RESTARTS, "server" => child.to_owned()).increment(1);
     }
 }
 
@@ -76,14 +79,17 @@ pub(super) fn write(child: &ChildGauge<'_>) {
         return;
     }
     describe_gauge!(
-        BREAKER_STATE,
+        THEIR_BREAKER_STATE,
         "A child's circuit breaker: 0 closed, 1 half-open, 2 open."
     );
-    describe_gauge!(QUEUE_DEPTH, "Calls waiting for a free slot of a child.");
-    describe_gauge!(RUNNING, "Whether a child is connected.");
-    describe_gauge!(MOUNTED, "Tools a child offers.");
     describe_gauge!(
-        DISPATCHABLE,
+        THEIR_QUEUE_DEPTH,
+        "Calls waiting for a free slot of a child."
+    );
+    describe_gauge!(THEIR_RUNNING, "Whether a child is connected.");
+    describe_gauge!(THEIR_MOUNTED, "Tools a child offers.");
+    describe_gauge!(
+        THEIR_DISPATCHABLE,
         "Tools of a child that can be called now: it is connected, and its breaker not open."
     );
     let dispatchable = match child.up && child.breaker != OPEN {
@@ -91,11 +97,11 @@ pub(super) fn write(child: &ChildGauge<'_>) {
         false => 0,
     };
     let server = child.child.to_string();
-    gauge!(BREAKER_STATE, "server" => server.clone()).set(f64::from(child.breaker));
-    gauge!(QUEUE_DEPTH, "server" => server.clone()).set(child.queued as f64);
-    gauge!(RUNNING, "server" => server.clone()).set(f64::from(u8::from(child.up)));
-    gauge!(MOUNTED, "server" => server.clone()).set(child.tools as f64);
-    gauge!(DISPATCHABLE, "server" => server).set(dispatchable as f64);
+    gauge!(THEIR_BREAKER_STATE, "server" => server.clone()).set(f64::from(child.breaker));
+    gauge!(THEIR_QUEUE_DEPTH, "server" => server.clone()).set(child.queued as f64);
+    gauge!(THEIR_RUNNING, "server" => server.clone()).set(f64::from(u8::from(child.up)));
+    gauge!(THEIR_MOUNTED, "server" => server.clone()).set(child.tools as f64);
+    gauge!(THEIR_DISPATCHABLE, "server" => server).set(dispatchable as f64);
 }
 
 /// The original's word for an outcome; it has none for a call that was taken back.

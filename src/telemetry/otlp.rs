@@ -29,10 +29,10 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
-/// The variables that name how it is spoken to.
+/// The variables that name how it is spoken to; the first that is set counts.
 const PROTOCOLS: [&str; 2] = [
-    "OTEL_EXPORTER_OTLP_PROTOCOL",
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
 ];
 /// The one way we speak.
 const SPOKEN: &str = "http/protobuf";
@@ -49,10 +49,10 @@ pub fn init_traces() {
     if !named(ENDPOINTS) || is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
         return;
     }
-    let other = PROTOCOLS.iter().filter_map(|name| set(name));
-    if let Some(other) = other.into_iter().find(|protocol| protocol != SPOKEN) {
+    let protocol = PROTOCOLS.iter().find_map(|name| set(name));
+    if let Some(protocol) = protocol.filter(|protocol| protocol != SPOKEN) {
         warn!(
-            protocol = other,
+            protocol,
             hint = SPOKEN,
             "no traces: collectors are spoken to in one protocol only"
         );
@@ -63,7 +63,11 @@ pub fn init_traces() {
             traces::keep(provider);
             info!("traces are sent to a collector");
         }
-        Err(error) => warn!(%error, "no traces: there is no way to the collector"),
+        // The error repeats the address, which may hold a password.
+        Err(_) => warn!(
+            variables = ENDPOINTS.join(", "),
+            "no traces: the collector's address, or what is said of the way to it, cannot be used"
+        ),
     }
 }
 
@@ -134,7 +138,10 @@ struct Collector {
 
 #[async_trait]
 impl HttpClient for Collector {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        for value in request.headers_mut().values_mut() {
+            value.set_sensitive(true);
+        }
         let client = self.client.clone();
         let sent = self
             .runtime

@@ -1,6 +1,8 @@
 //! With `--metrics-compat agent-utilities` the original's series stand beside ours, and
 //! say the same of the same events.
 
+use std::{collections::BTreeSet, fs};
+
 use serde_json::json;
 
 use crate::support::{Child, Door, Era, Fleet, http::ClosedPort};
@@ -75,6 +77,24 @@ async fn the_series_of_agent_utilities_tell_of_the_same_events() {
         assert_eq!(value(series), expected, "{series}:\n{text}");
     }
     assert!(value(r#"tools_dispatchable{server="process"}"#) > Some(0.0));
+
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/src/reference/metrics.md");
+    let page = fs::read_to_string(page).expect("the reference");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.filter_map(|row| {
+        let (name, rest) = row.split_once("` | ")?;
+        let kind = rest.split(' ').next()?;
+        name.starts_with("agent_utilities_").then_some((name, kind))
+    });
+    let types = text.lines().filter_map(|line| {
+        let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+        name.starts_with("agent_utilities_").then_some((name, kind))
+    });
+    assert_eq!(
+        types.collect::<BTreeSet<_>>(),
+        rows.collect::<BTreeSet<_>>(),
+        "the reference has them all"
+    );
 }
 
 #[tokio::test]

@@ -82,13 +82,16 @@ async fn on_a_bad_day_each_alert_rings_for_the_child_it_is_about() {
         "url": closed.url("/mcp"),
         "restart": {"backoff": "50ms", "maxBackoff": "200ms"},
     });
-    let once = json!({"failures": 1, "cooldown": NEVER});
+    // Nobody but a client asks it anything, however long that takes.
+    let broken = Child::modern()
+        .key("breaker", json!({"failures": 1, "cooldown": NEVER}))
+        .key("keepAlive", NEVER);
     let mut mux = good_day()
         .entry("dead", dead)
         .entry("nonsense", json!({"args": ["of no command"]}))
         .http("failing", Child::modern())
         .http("slow", Child::modern())
-        .http("broken", Child::modern().key("breaker", once))
+        .http("broken", broken)
         .over(Door::Http)
         .await;
     until_good(&mux).await;

@@ -1,15 +1,16 @@
 //! Who is woken by an alert is told what to do.
 
-use std::{fs, path::Path};
+use std::fs;
+
+use crate::support::{Child, Door, Fleet, Provider, eventually, provider::Mood};
+
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus/rules.yml");
+const RUNBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/src/runbook.md");
 
 #[test]
 fn every_alert_says_what_it_is_about_and_where_to_read_on() {
-    let read = |path: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        fs::read_to_string(path).expect("a file")
-    };
-    let rules = read("deploy/prometheus/rules.yml");
-    let runbook = read("docs/src/runbook.md");
+    let rules = fs::read_to_string(RULES).expect("the rules");
+    let runbook = fs::read_to_string(RUNBOOK).expect("the runbook");
     let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
     let names: Vec<_> = alerts
         .iter()
@@ -33,5 +34,36 @@ fn every_alert_says_what_it_is_about_and_where_to_read_on() {
             assert!(alert.contains(wanted), "{name}: {wanted}");
         }
         assert!(runbook.contains(&format!("\n## {name}\n")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_runbook_looks_at_in_the_status_is_there() {
+    let provider = Provider::start().await;
+    provider.be(Mood::Says(503, "{}"));
+    let mux = Fleet::new()
+        .http("child", Child::modern())
+        .identity(&provider)
+        .over(Door::Http)
+        .await;
+    mux.all_ready().await;
+    let status = eventually("a mint that failed", async || {
+        let status = mux.status().await;
+        status["identity"].get("lastError")?;
+        Some(status)
+    })
+    .await;
+    let child = &status["children"][0];
+    let runbook = fs::read_to_string(RUNBOOK).expect("the runbook");
+    for (of, keys) in [
+        (&status["config"], ["lastReload"].as_slice()),
+        (&status["config"]["lastReload"], &["error"]),
+        (&status["identity"], &["lastError"]),
+        (child, &["name", "state", "cause", "reason", "nextRetryMs"]),
+    ] {
+        for key in keys {
+            assert!(of.get(key).is_some(), "{key} in {status:#}");
+            assert!(runbook.contains(key), "{key}");
+        }
     }
 }

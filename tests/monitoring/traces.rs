@@ -280,6 +280,7 @@ async fn a_span_tells_how_a_call_failed_and_nothing_that_could_be_a_secret() {
     let collector = Collector::start().await;
     let provider = Provider::with("canary-token", 3600).await;
     let mut mux = traced(&collector.endpoint())
+        .flags(&["--log-level", "trace,mcp_multiplexer=trace"])
         .env(
             "OTEL_EXPORTER_OTLP_HEADERS",
             "authorization=Bearer canary-header",
@@ -334,7 +335,43 @@ async fn a_span_tells_how_a_call_failed_and_nothing_that_could_be_a_secret() {
         assert!(!text.contains(&session), "{text}");
     }
     let log = mux.log.text();
+    assert!(log.contains("TRACE"), "{log}");
     assert!(!log.contains("canary-header"), "{log}");
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_used_is_not_shown_and_stops_nothing() {
+    let mut mux = traced("http://user:canary@[nonsense")
+        .http("child", Child::modern())
+        .over(Door::Http)
+        .await;
+    mux.all_ready().await;
+    let mut client = mux.client(Era::Modern).await;
+    client.call("child__echo", "{}").await.content();
+    let log = mux.log.text();
+    assert!(log.contains("no traces"), "{log}");
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[tokio::test]
+async fn a_call_in_a_call_is_in_the_trace_of_who_made_it() {
+    let collector = Collector::start().await;
+    let mux = traced(&collector.endpoint())
+        .top("mode", "dynamic")
+        .http("child", Child::modern())
+        .over(Door::Http)
+        .await;
+    mux.all_ready().await;
+    let held = r#"{"name":"child__received","arguments":{}}"#;
+    let params = with_modern_meta(&call_params("call_tool", held));
+    let frame = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+    let request = modern_post(&mux.url(), frame).with("traceparent", &traceparent());
+
+    let answer = Http::default().send(request).await.answer().await;
+
+    let (_, span) = collector.span("tools/call child__received").await;
+    assert_eq!(hex(&span.parent_span_id), SPAN);
+    assert_eq!(got_in_meta(&answer), Some(passed_on(&span)));
 }
 
 #[tokio::test]
