@@ -20,7 +20,7 @@
 //! | [`identity`] | the service token: mint, refresh, hand out |
 //! | [`policy`] | who may know of what, and call it: policies in Cedar |
 //! | [`catalog`] | entries, names, filters, search, what lists cost: pure data |
-//! | [`telemetry`] | metric handles, outcomes, logs |
+//! | [`telemetry`] | metric handles, outcomes, logs, traces |
 //! | [`config`] | `mcp_config.json` and the environment, made into one `Settings` |
 //! | [`protocol`] | frames and their splicing, the eras, the types of names |
 //!
@@ -37,7 +37,8 @@
 //!    what the caller is [`fleet::Permitted`] reaches.
 //! 4. **Guard.** [`outbound::Child::callable`] gives the connection or the reason why
 //!    not; [`outbound::Child::slot`] waits for a free place.
-//! 5. **Send.** [`protocol::request::Params::edit`] splices name, id and token, and
+//! 5. **Send.** [`protocol::request::Params::edit`] splices name, id and token, with
+//!    traces [`protocol::TraceContext::put_into`] the place in them, and
 //!    [`outbound::Connection::call`] writes the frame.
 //! 6. **Stream back.** [`outbound::Exchange::next`] gives progress, messages and the
 //!    answer, which [`protocol::answer::to_client`] puts under the client's id.

@@ -195,6 +195,7 @@ fn every_variable_stands_in_the_docs_and_no_other_does() {
             "FASTMCP_",
             "AUTH_TYPE",
             "OAUTH_",
+            "OTEL_",
             "RUST_LOG",
             "NO_COLOR",
             "XDG_CONFIG_HOME",

@@ -20,7 +20,7 @@ use super::{
     CliError,
     policy_file::PolicyFile,
     reload::{self, Reloads, Target},
-    serve::{Serve, Transport, local},
+    serve::{Compat, Serve, Transport, local},
 };
 use crate::{
     config::{ConfigStatus, Mode, Settings},
@@ -28,7 +28,7 @@ use crate::{
     identity::{self, Identities},
     inbound::{About, Admin, Dispatch, Guard, Sessions, serve_http, serve_stdio},
     outbound::HttpClient,
-    telemetry::Recorder,
+    telemetry::{Recorder, end_traces},
 };
 
 /// How long open requests may go on once the end has begun. With [`STOP`] it stays
@@ -36,6 +36,8 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(4);
 /// How long children may take to end.
 const STOP: Duration = Duration::from_secs(5);
+/// How long the collector may take with the last traces, while they do.
+const LAST_TRACES: Duration = Duration::from_secs(3);
 
 /// What ends a program that reads its file again at SIGHUP…
 const END: &[SignalKind] = &[SignalKind::terminate(), SignalKind::interrupt()];
@@ -67,7 +69,7 @@ impl Running {
         settings: Settings,
         reloads: Option<Reloads>,
     ) -> Result<Self, CliError> {
-        let recorder = Recorder::install()
+        let recorder = Recorder::install(serve.metrics_compat.and_then(|Compat(program)| program))
             .map_err(|error| CliError::Broken(format!("metrics cannot be recorded: {error}")))?;
         identity::describe();
         // From here on a signal is an orderly end, also while all is being started.
@@ -217,8 +219,12 @@ impl Running {
             },
         };
         self.door.abort();
+        let stopped = async {
+            let stopping = tokio::time::timeout(STOP, self.fleet.stop());
+            tokio::join!(stopping, end_traces(LAST_TRACES)).0
+        };
         tokio::select! {
-            stopped = tokio::time::timeout(STOP, self.fleet.stop()) => match stopped {
+            stopped = stopped => match stopped {
                 Ok(()) => info!("ended"),
                 // The watchdog ends what is left of them.
                 Err(_) => warn!("ended, and not every child has"),

@@ -18,7 +18,7 @@ use crate::{
     config::{Mode, ProcessEnvironment, Settings, locate},
     inbound::{Entrance, Overload, raise_open_files},
     outbound::CatalogCache,
-    telemetry::{LogFormat, init_logs},
+    telemetry::{LogFormat, MetricsCompat, init_logs, init_traces},
 };
 
 /// Serve all configured servers as one.
@@ -74,6 +74,10 @@ pub(super) struct Serve {
     /// start them.
     #[arg(long, value_name = "DIR", env = "MCP_CACHE_DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(super) cache_dir: Option<PathBuf>,
+    /// Write another program's series beside ours, so that dashboards and alerts made
+    /// for it go on: agent-utilities.
+    #[arg(long, value_name = "PROGRAM", env = "MCP_METRICS_COMPAT", value_parser = compat)]
+    pub(super) metrics_compat: Option<Compat>,
     /// The shape of log lines.
     #[arg(long, value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
@@ -119,6 +123,7 @@ impl Serve {
         let reloads = Reloads::of(&path)?;
         let settings = Settings::load(&path, &environment)?;
         raise_open_files();
+        init_traces();
         let running = Running::start(&self, settings, Some(reloads)).await?;
         running.until_ended().await
     }
@@ -202,6 +207,19 @@ fn connections(text: &str) -> Result<Connections, String> {
             Ok(most @ 1..) => Ok(Connections(Some(most))),
             _ => Err("expected a whole number from 1".to_owned()),
         },
+    }
+}
+
+/// Whose series; `None` where the text was blank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Compat(pub(super) Option<MetricsCompat>);
+
+fn compat(text: &str) -> Result<Compat, String> {
+    match text.trim() {
+        "" => Ok(Compat(None)),
+        text => MetricsCompat::from_str(text, true)
+            .map(|program| Compat(Some(program)))
+            .map_err(|_| "expected agent-utilities".to_owned()),
     }
 }
 

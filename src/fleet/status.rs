@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Fleet;
 use crate::{
     catalog::{Listing, Primitive},
+    config::DISABLED_IN_CONFIG,
     outbound::{BreakerState, Child, Phase, State},
     protocol::Era,
     telemetry::{ChildGauge, ChildGauges, Outcome},
@@ -191,6 +192,7 @@ impl Seen {
             transport: self.child.transport(),
             up: self.phase() == Phase::Ready,
             idle: self.phase() == Phase::Idle,
+            disabled: self.child.settings.disabled.as_deref() == Some(DISABLED_IN_CONFIG),
             breaker: self.child.breaker() as u8,
             next_retry: self.child.next_retry_timestamp(),
             in_flight,

@@ -205,7 +205,7 @@ impl Dispatch {
             && let Some(tool) = params.name.as_deref().and_then(MetaTool::named)
             && let Some(meta) = self.meta_of(&requester.caller.view)
         {
-            let called = meta.call(self, tool, frame, requester, asides);
+            let called = meta.call(self, tool, (frame, params), requester, asides);
             return called.await;
         }
         if let Some(method) = Method::of(&method, era) {

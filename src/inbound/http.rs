@@ -36,7 +36,7 @@ use super::{
 use crate::{
     fleet::NoView,
     protocol::{
-        Abilities, Bearer, Caller, Era, Frame, Kind, Subject, View,
+        Abilities, Bearer, Caller, Era, Frame, Kind, Subject, TraceContext, View,
         answer::error_code,
         error::{RpcError, code},
         headers, is_of_another_process,
@@ -280,6 +280,7 @@ impl Door {
             _ if speaks_modern => refuse(StatusCode::BAD_REQUEST)(error),
             _ => refuse(StatusCode::OK)(error),
         })?;
+        params.trace = TraceContext::of_headers(all);
         let sender = match params.era() {
             Era::Legacy if method == "initialize" => return self.initialize(&frame),
             Era::Modern => {

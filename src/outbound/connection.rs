@@ -253,7 +253,7 @@ impl Connection {
             method,
             name: None,
             shown: None,
-            mirrored: &[],
+            headers: &[],
             may_stream: false,
         };
         let mut exchange = self.call(&request, None).await?;

@@ -227,7 +227,7 @@ impl Transport<RoleClient> for ControlTransport {
             let frame = frame.map_err(|error| Failure::protocol(error.to_string()))?;
             match link {
                 Link::Http(http) => post(http, frame).await,
-                Link::Sse(sse) => sse.post(frame.into_bytes(), None).await,
+                Link::Sse(sse) => sse.post(frame.into_bytes(), HeaderMap::new(), None).await,
                 Link::Pipe(pipe) => {
                     if pipe.send(frame.into_bytes()) {
                         Ok(())

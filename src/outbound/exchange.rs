@@ -24,8 +24,9 @@ pub struct Outgoing<'a> {
     pub name: Option<&'a str>,
     /// What its user has shown, for a child that is to know it.
     pub shown: Option<Shown>,
-    /// The headers that repeat arguments, for a child that reads them.
-    pub mirrored: &'a [(HeaderName, HeaderValue)],
+    /// Headers for an HTTP child: what it is to read of the arguments there, and where
+    /// the request stands in a trace.
+    pub headers: &'a [(HeaderName, HeaderValue)],
     /// Whether the client can take an answer that is still arriving: it must be
     /// fit to be passed on as it is.
     pub may_stream: bool,

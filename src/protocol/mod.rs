@@ -21,6 +21,7 @@ pub mod signed;
 pub mod splice;
 pub mod subject;
 pub mod task;
+pub mod trace;
 pub mod version;
 pub mod view;
 
@@ -35,5 +36,6 @@ pub use rmcp::model;
 pub use session::SessionKey;
 pub use signed::Signer;
 pub use subject::{Subject, SubjectKey, User};
+pub use trace::TraceContext;
 pub use version::Era;
 pub use view::View;

@@ -14,6 +14,7 @@ use super::{
     is_specified,
     json::{self, Object, quote},
     splice::Splice,
+    trace::TraceContext,
     version::Era,
 };
 
@@ -91,6 +92,8 @@ pub struct Params {
     /// The headers of a modern request over HTTP: what they repeat of its arguments
     /// is to be what the arguments say.
     pub headers: Option<http::HeaderMap>,
+    /// Where the HTTP request that brought it stands in a trace.
+    pub trace: Option<TraceContext>,
     /// What an unfinished answer gave along, to be given back with its retry (MCP
     /// 2026-07-28, "Multi Round-Trip Requests").
     pub request_state: Option<String>,

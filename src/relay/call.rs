@@ -22,7 +22,7 @@ use crate::{
     catalog::Mirrored,
     outbound::{Child, Connection, Failure, LongAnswer, Outgoing, call_id, era_keys, next_number},
     protocol::{
-        Abilities, Caller, Era, Frame, Kind, answer,
+        Abilities, Caller, Era, Frame, Kind, TraceContext, answer,
         request::{MetaEdit, Params, RequestEdit, name_key},
         task::Owners,
     },
@@ -209,15 +209,23 @@ impl<'a> Call<'a> {
         };
         let method = self.frame.method().unwrap_or_default();
         let mirrored = self.mirrored.filter(|_| connection.reads_headers());
-        let mirrored = mirrored.map(Mirrored::headers).unwrap_or_default();
+        let mut headers = mirrored.map(Mirrored::headers).unwrap_or_default();
+        let mut frame = self.params.edit(self.frame, &edit);
+        // Without traces of our own, what the client says of its passes as it came.
+        let trace = settlement.trace();
+        if let Some(trace) = &trace {
+            frame = trace.put_into(frame);
+        }
+        let trace = trace.as_ref().or(self.params.trace.as_ref());
+        headers.extend(trace.map(TraceContext::to_headers).unwrap_or_default());
         let outgoing = Outgoing {
-            frame: self.params.edit(self.frame, &edit),
+            frame,
             id: id.or(self.frame.id()).unwrap_or("null"),
             number,
             method: &method,
             name: name_key(&method).map(|_| self.own_name),
             shown: self.child.shown_by(self.caller),
-            mirrored: &mirrored,
+            headers: &headers,
             may_stream: keeps_ids
                 && self.caller.era == connection.era()
                 && !self.method.is_of_tasks(),

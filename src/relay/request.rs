@@ -25,14 +25,14 @@ use crate::{
     outbound::{Challenged, Child, Failure, Need},
     policy::Verdict,
     protocol::{
-        Caller, Era, Frame, Signer,
+        Caller, Era, Frame, SessionKey, Signer, TraceContext,
         answer::{self, INPUT_REQUESTS, INPUT_REQUIRED, RESULT_TYPE},
         error::{RpcError, code, result_answer},
         json::{Object, quote},
         request::{Params, REQUEST_STATE},
         task::Owners,
     },
-    telemetry::{self, Outcome},
+    telemetry::{self, CallSpan, Incoming, Outcome},
 };
 
 /// Carries requests between clients and children.
@@ -141,25 +141,36 @@ impl Relay {
         // As what it would be listed, if it were.
         let listed =
             (!method.is_of_tasks() && method != Method::Other).then(|| method.names(params));
+        let span = CallSpan::begin(|| incoming(method, frame, params, caller));
+        let refuse = |error: &RpcError| {
+            span.refused(error.code);
+            Reply::Whole(error.answer(Some(id)).into_bytes())
+        };
         let mismatched = |routed: &Routed, error: &RpcError| {
             if let Some(audited) = audited(routed.primitive) {
                 let child = Some(routed.child.name());
                 audited.write(child, method, Outcome::RpcError, began.elapsed());
             }
-            Reply::Whole(error.answer(Some(id)).into_bytes())
+            refuse(error)
         };
         let mut routed = match wanted.find(&self.fleet).await {
             Ok(routed) => routed,
             Err(Unrouted::Unknown(error)) => {
                 self.is_unknown(method, &wanted, began, audited(listed));
-                return Reply::Whole(error.answer(Some(id)).into_bytes());
+                return refuse(&error);
             }
             Err(Unrouted::Unlisted(child, waited)) => {
                 let failure = unlisted(method, &child, caller, began, waited, audited(listed));
+                span.ended(child.name(), None, failure.outcome, None);
                 let told = failure::answer(method, id, caller.era, child.name(), &failure);
                 return Reply::failed(&failure, told);
             }
         };
+        match (method, params.name.as_deref()) {
+            (Method::CallTool, Some(name)) => span.is_for_tool(method.as_str(), name),
+            (Method::GetPrompt, Some(name)) => span.is_for_prompt(method.as_str(), name),
+            _ => {}
+        }
         // Made for what the client saw listed: only with that are its headers compared.
         let mut mirrored = match mirrored_by(frame, &routed.route) {
             Ok(mirrored) => mirrored,
@@ -186,7 +197,10 @@ impl Relay {
                 ..
             } = routed;
             let tool = (method == Method::CallTool).then(|| route.own.clone());
-            let settles = |one| Settlement::new(one, method, tool, began).audited(audited);
+            let settles = |one| {
+                let settlement = Settlement::new(one, method, tool, began);
+                settlement.audited(audited).traced_by(&span)
+            };
             let (child, need) = match entry.for_caller(caller) {
                 Ok(one) => one,
                 Err(failure) => {
@@ -368,17 +382,21 @@ impl Relay {
         call: &Call<'_>,
         answered: Answered,
         child: Arc<Child>,
-        settlement: Settlement,
+        mut settlement: Settlement,
     ) -> Reply {
         let Answered {
             answer, connection, ..
         } = answered;
         match answer {
             Answer::Whole(answer, outcome) => {
+                if outcome == Outcome::RpcError {
+                    settlement.has_code(|| code_of(&answer));
+                }
                 settlement.answered(&connection, outcome);
                 Reply::Whole(answer)
             }
             Answer::Refused(answer) => {
+                settlement.has_code(|| code_of(&answer));
                 settlement.answered_here(Outcome::RpcError);
                 Reply::Whole(answer)
             }
@@ -449,10 +467,29 @@ fn is_mismatch(answered: &Answered) -> bool {
     let Answer::Whole(answer, Outcome::RpcError) = &answered.answer else {
         return false;
     };
-    let frame = Frame::read(answer.clone())
-        .ok()
-        .filter(|_| answered.connection.reads_headers());
-    frame.and_then(|frame| answer::error_code(&frame)) == Some(code::HEADER_MISMATCH)
+    answered.connection.reads_headers() && code_of(answer) == Some(code::HEADER_MISMATCH)
+}
+
+/// The code of an answer that is an error.
+fn code_of(answer: &Bytes) -> Option<i64> {
+    answer::error_code(&Frame::read(answer.clone()).ok()?)
+}
+
+/// What a trace tells of a request that comes in.
+fn incoming<'a>(
+    method: Method,
+    frame: &'a Frame,
+    params: &'a Params,
+    caller: &Caller,
+) -> Incoming<'a> {
+    Incoming {
+        method: method.as_str(),
+        id: frame.id().unwrap_or("null"),
+        session: caller.session.as_ref().map(SessionKey::number),
+        version: params.version.as_deref(),
+        in_meta: TraceContext::of_request(frame),
+        in_headers: params.trace.as_ref(),
+    }
 }
 
 /// A child that has never been listed: whether it has such a thing, nobody knows. The

@@ -10,8 +10,8 @@ use tracing::debug;
 use super::{Method, audit::Audited};
 use crate::{
     outbound::{Child, Connection, Failure, Need},
-    protocol::OwnName,
-    telemetry::Outcome,
+    protocol::{OwnName, TraceContext},
+    telemetry::{CallSpan, Outcome},
 };
 
 /// One request that has not ended yet. Its drop settles what nobody settled: the
@@ -30,6 +30,9 @@ pub struct Settlement {
     /// Since when time has not been ours, if that is so now.
     waiting_since: Option<Instant>,
     settled: bool,
+    span: CallSpan,
+    /// The code of the JSON-RPC error that it ends with.
+    code: Option<i64>,
     /// Keeps the child running until then.
     _need: Need,
 }
@@ -51,6 +54,26 @@ impl Settlement {
             waited: Duration::ZERO,
             waiting_since: None,
             settled: false,
+            span: CallSpan::default(),
+            code: None,
+        }
+    }
+
+    /// The same, told in this span too.
+    pub(super) fn traced_by(mut self, span: &CallSpan) -> Self {
+        self.span = span.clone();
+        self
+    }
+
+    /// Where what is sent for the request stands in its trace.
+    pub(super) fn trace(&self) -> Option<TraceContext> {
+        self.span.trace()
+    }
+
+    /// It ends with a JSON-RPC error, whose code only a trace tells.
+    pub(super) fn has_code(&mut self, code: impl FnOnce() -> Option<i64>) {
+        if CallSpan::are_kept() {
+            self.code = code();
         }
     }
 
@@ -128,6 +151,8 @@ impl Settlement {
         if let Some(audited) = &self.audited {
             audited.write(Some(self.child.name()), self.method, outcome, took);
         }
+        let tool = self.tool.as_ref();
+        self.span.ended(self.child.name(), tool, outcome, self.code);
         debug!(
             child = %self.child.name(), method, tool = self.tool.as_ref().map(OwnName::as_str), outcome = outcome.as_str(),
             reason = failure.map(|failure| self.child.told_in_full(failure)),

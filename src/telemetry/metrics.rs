@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use metrics::{Counter, Histogram, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::Outcome;
+use super::{MetricsCompat, Outcome, compat};
 use crate::protocol::{ChildName, OwnName};
 
 const REQUESTS: &str = "mcp_multiplexer_requests_total";
@@ -36,6 +36,7 @@ const SESSIONS: &str = "mcp_multiplexer_sessions";
 const BUILD_INFO: &str = "mcp_multiplexer_build_info";
 const CHILD_UP: &str = "mcp_multiplexer_child_up";
 const CHILD_IDLE: &str = "mcp_multiplexer_child_idle";
+const CHILD_DISABLED: &str = "mcp_multiplexer_child_disabled";
 const BREAKER_STATE: &str = "mcp_multiplexer_child_breaker_state";
 const NEXT_RETRY: &str = "mcp_multiplexer_child_next_retry_timestamp_seconds";
 const IN_FLIGHT: &str = "mcp_multiplexer_child_in_flight";
@@ -48,8 +49,8 @@ const POLICY_GENERATION: &str = "mcp_multiplexer_policy_generation";
 const POLICY_RELOAD: &str = "mcp_multiplexer_policy_last_reload_successful";
 
 /// Seconds. From a call on loopback to the longest deadline there is.
-const DURATION_BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
+const DURATION_BUCKETS: [f64; 15] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
 ];
 /// Seconds. Our own share is microseconds; what is above a millisecond is a find.
 const OVERHEAD_BUCKETS: [f64; 9] = [
@@ -63,18 +64,19 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub struct Recorder(PrometheusHandle);
 
 impl Recorder {
-    /// Makes this process's recorder and starts its upkeep. Once per process,
-    /// inside a tokio runtime.
+    /// Makes this process's recorder and starts its upkeep; with `compat`, another
+    /// program's series are written beside ours. Once per process, inside a tokio runtime.
     ///
     /// # Errors
     ///
     /// When a recorder is installed already.
-    pub fn install() -> Result<Self, BuildError> {
+    pub fn install(compat: Option<MetricsCompat>) -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(OVERHEAD.to_owned()), &OVERHEAD_BUCKETS)?
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS)?
             .install_recorder()?;
         describe();
+        compat::begin(compat);
         metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let upkeep = handle.clone();
         tokio::spawn(async move {
@@ -112,6 +114,8 @@ pub struct ChildGauge<'a> {
     pub up: bool,
     /// Whether it is lazy, and stopped until a call needs it.
     pub idle: bool,
+    /// Whether its entry says that it is disabled.
+    pub disabled: bool,
     /// 0 closed, 1 half-open, 2 open.
     pub breaker: u8,
     /// When it is tried next, in seconds since 1970.
@@ -140,6 +144,7 @@ impl ChildGauges {
             metrics::gauge!(name, "child" => child.clone()).set(value);
         };
         set(CHILD_IDLE, f64::from(u8::from(gauge.idle)));
+        set(CHILD_DISABLED, f64::from(u8::from(gauge.disabled)));
         set(BREAKER_STATE, f64::from(gauge.breaker));
         set(IN_FLIGHT, gauge.in_flight as f64);
         set(QUEUED, gauge.queued as f64);
@@ -148,6 +153,7 @@ impl ChildGauges {
         if let Some(at) = gauge.next_retry {
             set(NEXT_RETRY, at);
         }
+        compat::write(gauge);
     }
 
     /// The configuration's generation, and whether its last reload succeeded.
@@ -241,6 +247,7 @@ impl ChildMetrics {
     /// The handles of one child. Its name comes from the configuration only.
     pub fn new(child: &ChildName) -> Self {
         let child = child.to_string();
+        compat::child(&child);
         Self(Arc::new(Handles {
             methods: DashMap::new(),
             tools: DashMap::new(),
@@ -274,6 +281,7 @@ impl ChildMetrics {
     /// One call of a tool that stands in the catalog has ended.
     pub fn tool_call(&self, tool: &OwnName, outcome: Outcome, took: Duration) {
         let Handles { child, tools, .. } = &*self.0;
+        compat::called(child, outcome);
         let series = match tools.get(tool) {
             Some(series) => Arc::clone(&series),
             None => Arc::clone(&tools.entry(tool.clone()).or_insert_with(|| {
@@ -298,6 +306,7 @@ impl ChildMetrics {
     pub fn restarted(&self, reason: &'static str) {
         metrics::counter!(RESTARTS, "child" => self.0.child.clone(), "reason" => reason)
             .increment(1);
+        compat::restarted(&self.0.child);
     }
 
     /// An attempt to connect has ended; `outcome` is `ok` or a failing outcome.
@@ -394,6 +403,10 @@ fn describe_gauges() {
     gauge!(
         CHILD_IDLE,
         "Whether a lazy child is stopped until a call needs it."
+    );
+    gauge!(
+        CHILD_DISABLED,
+        "Whether a child's entry says that it is disabled."
     );
     gauge!(
         BREAKER_STATE,

@@ -114,6 +114,7 @@ impl Demo {
             allowed_host: Vec::new(),
             allowed_origin: Vec::new(),
             insecure_no_auth: false,
+            metrics_compat: None,
             log_format: LogFormat::Text,
             log_level: None,
         }

@@ -52,7 +52,8 @@ impl Asked<'_> {
         }
         let frame = Frame::read(splice.finish()).map_err(|error| error.to_string())?;
         let params = Params::read(&frame, Method::CallTool.as_str());
-        let params = params.map_err(|error| error.message)?;
+        let mut params = params.map_err(|error| error.message)?;
+        params.trace = self.trace.cloned();
         Ok((frame, params))
     }
 }

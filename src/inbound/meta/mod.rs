@@ -21,7 +21,7 @@ use crate::{
     catalog::{AlwaysListed, MetaTool},
     config::{Mode, Settings},
     fleet::{Permitted, Shown, Snapshot},
-    protocol::{Era, Frame, error::result_answer, json::quote},
+    protocol::{Era, Frame, TraceContext, error::result_answer, json::quote, request::Params},
     relay::Reply,
 };
 
@@ -41,6 +41,8 @@ struct Asked<'a> {
     dispatch: &'a Dispatch,
     meta: &'a Meta,
     frame: &'a Frame,
+    /// Where the HTTP request that brought it stands in a trace.
+    trace: Option<&'a TraceContext>,
     requester: &'a Requester<'a>,
     asides: &'a mpsc::Sender<Bytes>,
 }
@@ -77,7 +79,7 @@ impl Meta {
         &self,
         dispatch: &Dispatch,
         tool: MetaTool,
-        frame: &Frame,
+        (frame, params): (&Frame, &Params),
         requester: &Requester<'_>,
         asides: &mpsc::Sender<Bytes>,
     ) -> Reply {
@@ -85,6 +87,7 @@ impl Meta {
             dispatch,
             meta: self,
             frame,
+            trace: params.trace.as_ref(),
             requester,
             asides,
         };

@@ -196,8 +196,8 @@ impl HttpLink {
             if let Some(name) = request.name {
                 extra.insert(headers::NAME, headers::encode(name));
             }
-            extra.extend(request.mirrored.iter().cloned());
         }
+        extra.extend(request.headers.iter().cloned());
         let mut sent = HttpExchange::new(self.clone(), request, slot);
         match self
             .post_as(request.frame.clone(), extra, request.shown.as_ref())

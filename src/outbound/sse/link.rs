@@ -80,8 +80,8 @@ impl SseLink {
             return Err(Failure::not_sent("has closed its connection"));
         }
         let (link, message) = (self.clone(), request.frame.clone());
-        let shown = request.shown.clone();
-        let posting = async move { link.post(message, shown.as_ref()).await };
+        let (shown, headers) = (request.shown.clone(), request.headers.iter().cloned().collect());
+        let posting = async move { link.post(message, headers, shown.as_ref()).await };
         Ok(SseExchange::new(expected, Box::pin(posting)))
     }
 
@@ -111,10 +111,11 @@ impl SseLink {
     pub(in crate::outbound) async fn post(
         &self,
         message: Bytes,
+        extra: HeaderMap,
         shown: Option<&Shown>,
     ) -> Result<(), Failure> {
         let endpoint = self.endpoint().await?;
-        let mut response = endpoint.post_as(message, HeaderMap::new(), shown).await?;
+        let mut response = endpoint.post_as(message, extra, shown).await?;
         match response.status() {
             status if status.is_success() => {
                 // Read to its end, so that the connection is free again.
@@ -154,7 +155,7 @@ impl SseLink {
         let sent = async {
             while let Some(message) = outgoing.recv().await {
                 // The child's loss: it is cleaned up when the connection ends.
-                let _ = tokio::time::timeout(ASIDE_TIMEOUT, self.post(message, None)).await;
+                let _ = tokio::time::timeout(ASIDE_TIMEOUT, self.post(message, HeaderMap::new(), None)).await;
             }
         };
         self.closed().run_until_cancelled(sent).await;

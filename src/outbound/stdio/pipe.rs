@@ -480,7 +480,7 @@ mod tests {
             number,
             method: "tools/call",
             name: None,
-            mirrored: &[],
+            headers: &[],
             may_stream: false,
         };
         pipe.call(&request, Some(slot)).unwrap()

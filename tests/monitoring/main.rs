@@ -1,0 +1,21 @@
+//! What operators see: alerts, dashboards and traces, each held against what the real
+//! program emits.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod compat;
+mod dashboards;
+mod runbook;
+mod scrape;
+mod traces;
+
+/// Everything that needs Prometheus: `tests/run` leaves out what is below this name
+/// where it cannot be had.
+#[path = "."]
+mod prometheus {
+    mod promtool;
+    mod rules;
+    mod server;
+    mod watching;
+}
