@@ -50,7 +50,7 @@ enum Answer {
     Active {
         audiences: Vec<String>,
         not_before: Option<f64>,
-        subject: Result<Subject, (Reason, String)>,
+        subject: Result<Box<Subject>, (Reason, String)>,
     },
 }
 
@@ -141,7 +141,9 @@ impl Introspection {
         Answer::Active {
             audiences: said.aud.unwrap_or_default(),
             not_before: said.nbf,
-            subject: subject.map_err(|refusal| (refusal.reason, refusal.detail.into_owned())),
+            subject: subject
+                .map(Box::new)
+                .map_err(|refusal| (refusal.reason, refusal.detail.into_owned())),
         }
     }
 
@@ -180,7 +182,7 @@ impl Introspection {
                 "the issuer says that it has expired",
             ));
         }
-        Ok(subject.clone())
+        Ok(Subject::clone(subject))
     }
 }
 
