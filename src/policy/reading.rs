@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        read(text).err().expect("it is wrong")
+        read(text).expect_err("it is wrong")
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::support::{
 #[tokio::test]
 async fn a_service_account_is_its_client_and_has_the_roles_of_its_realm() {
     let realm = Realm::with_life(Keycloak::shared().await, 300).await;
+    realm.tell_roles().await;
     let (issuer, name) = (realm.issuer(), realm.name());
     let policies = format!(
         r#"permit(principal == Client::"{issuer}|{CLIENT}", action, resource == Tool::"one/first");

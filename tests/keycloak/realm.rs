@@ -148,6 +148,22 @@ impl Realm {
         self.admin(Method::POST, &path, mapper).await;
     }
 
+    /// Has the client's tokens tell its roles in the realm, as most clients' do.
+    pub async fn tell_roles(&self) {
+        let all = json!({"fullScopeAllowed": true});
+        self.change(CLIENT, all).await;
+        let path = self.mappers().await;
+        let mapper = json!({
+            "name": "roles", "protocol": "openid-connect",
+            "protocolMapper": "oidc-usermodel-realm-role-mapper",
+            "config": {
+                "claim.name": "realm_access.roles", "jsonType.label": "String",
+                "multivalued": "true", "access.token.claim": "true",
+            },
+        });
+        self.admin(Method::POST, &path, mapper).await;
+    }
+
     async fn mappers(&self) -> String {
         format!(
             "/clients/{}/protocol-mappers/models",

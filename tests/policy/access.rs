@@ -257,7 +257,9 @@ async fn a_view_of_what_a_caller_may_not_know_is_not_there() {
     let fleet = fleet(&issuer, policies, json!({}))
         .top("groups", json!({"both": ["one", "two"], "rest": ["two"]}))
         .stdio("off", child().key("disabled", true));
-    let mux = begun(fleet).await;
+    let mux = open(fleet).await;
+    mux.until_ready("one").await;
+    mux.until_ready("two").await;
     let admin = issuer.token_with(&key, json!({"roles": ["admin"]}));
     let anybody = issuer.token(&key);
     for (view, all, some) in [

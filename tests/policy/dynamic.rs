@@ -15,9 +15,8 @@ async fn say(mux: &Multiplexer, token: &str, tool: &str, arguments: Value) -> Va
 
 fn names(of: &Value) -> Vec<&str> {
     let all = of.as_array().unwrap_or_else(|| panic!("no list: {of}"));
-    let name = |it: &Value| it["name"].as_str().expect("a name").to_owned();
-    let mut names: Vec<&str> = all.iter().filter_map(|it| it["name"].as_str()).collect();
-    assert_eq!(names.len(), all.iter().map(name).count());
+    let names = all.iter().map(|it| it["name"].as_str().expect("a name"));
+    let mut names: Vec<&str> = names.collect();
     names.sort_unstable();
     names
 }

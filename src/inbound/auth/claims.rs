@@ -21,6 +21,9 @@ pub(super) struct Claims {
     azp: Option<String>,
     #[serde(default)]
     client_id: Option<String>,
+    /// Where a client is that acts for itself, as Keycloak says it.
+    #[serde(default, rename = "clientAddress")]
+    client_address: Value,
     #[serde(default)]
     pub(super) exp: Option<f64>,
     #[serde(default)]
@@ -86,8 +89,10 @@ impl Claims {
         let service_account = |client: &String| {
             let username = self.preferred_username.as_str();
             let account = username.and_then(|name| name.strip_prefix("service-account-"));
+            // An answer about a token names the client of whomever.
             client_id.as_ref() == Some(client)
-                && account.is_some_and(|of| of.eq_ignore_ascii_case(client))
+                && (self.client_address.is_string()
+                    || account.is_some_and(|of| of.eq_ignore_ascii_case(client)))
         };
         let client = azp.or_else(|| client_id.clone());
         let sub = filled(self.sub).unwrap_or_default();
@@ -202,6 +207,10 @@ mod tests {
             (json!({"sub": "c", "client_id": "c"}), true),
             (
                 json!({"sub": "7", "azp": "c", "client_id": "c", "preferred_username": "service-account-c"}),
+                true,
+            ),
+            (
+                json!({"sub": "7", "azp": "c", "client_id": "c", "clientAddress": "127.0.0.1"}),
                 true,
             ),
             (

@@ -244,7 +244,7 @@ impl Introspection {
                 "the issuer says that it has expired",
             ));
         }
-        Ok(subject.clone())
+        Ok(Subject::clone(subject))
     }
 }
 
