@@ -106,8 +106,11 @@ impl Running {
                 Transport::Http => "http",
             },
             mode: settings.mode.as_str(),
+            open_to_others: own.is_some_and(|own| !own.ip().is_loopback())
+                && !settings.door.is_locked(),
         };
-        let (status, config) = watch::channel(ConfigStatus::first(&settings.path));
+        let guard = listener.as_ref().map(|(_, guard)| guard.clone());
+        let (status, config) = watch::channel(ConfigStatus::first(&settings));
         let admin = Admin::new(
             about,
             config,
@@ -115,11 +118,12 @@ impl Running {
             identities,
             recorder,
             serve.entrance(settings.public_url.as_ref()),
+            guard.clone(),
+            shutdown.clone(),
         );
         if let Some(address) = serve.admin_addr {
-            serve_admin(&admin, address, serve.insecure_no_auth, shutdown.clone()).await?;
+            serve_admin(&admin, address, serve.insecure_no_auth).await?;
         }
-        let guard = listener.as_ref().map(|(_, guard)| guard.clone());
         let dispatch = Dispatch::new(Arc::clone(&fleet), &settings, shutdown.clone());
         let door = match listener {
             Some((listener, guard)) => {
@@ -227,12 +231,7 @@ impl Running {
     }
 }
 
-async fn serve_admin(
-    admin: &Admin,
-    address: SocketAddr,
-    insecure: bool,
-    shutdown: CancellationToken,
-) -> Result<(), CliError> {
+async fn serve_admin(admin: &Admin, address: SocketAddr, insecure: bool) -> Result<(), CliError> {
     if !address.ip().is_loopback() && !insecure {
         return Err(CliError::Usage(format!(
             "--admin-addr {address} is reachable from other machines: add --insecure-no-auth if \
@@ -244,7 +243,7 @@ async fn serve_admin(
         .map_err(CliError::io(format!("cannot listen on {address}")))?;
     info!(url = %format!("http://{}", local(&listener)?), "admin listening");
     let admin = admin.clone();
-    tokio::spawn(async move { admin.serve(listener, shutdown).await });
+    tokio::spawn(async move { admin.serve(listener).await });
     Ok(())
 }
 

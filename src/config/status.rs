@@ -1,8 +1,10 @@
 //! What operators see of the configuration itself.
 
-use std::{path::Path, time::SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
+
+use super::Settings;
 
 /// Which configuration is in force, and how the last reading of its file went.
 #[derive(Clone, Debug, Serialize)]
@@ -13,6 +15,8 @@ pub struct ConfigStatus {
     pub generation: u64,
     /// How it went when the file was read last, at the start or later.
     pub last_reload: LastReload,
+    /// What the operator should look at, one sentence each.
+    warnings: Vec<String>,
 }
 
 /// How one reading of the file went.
@@ -28,12 +32,20 @@ pub struct LastReload {
 
 impl ConfigStatus {
     /// Of the configuration that a process starts with.
-    pub fn first(path: &Path) -> Self {
+    pub fn first(settings: &Settings) -> Self {
         Self {
-            path: path.display().to_string(),
+            path: settings.path.display().to_string(),
             generation: 1,
             last_reload: LastReload::now(None),
+            warnings: warnings(settings),
         }
+    }
+
+    /// These settings have come into force.
+    pub fn took(&mut self, settings: &Settings) {
+        self.generation += 1;
+        self.warnings = warnings(settings);
+        self.read(None);
     }
 
     /// The file has been read; `error` says why it could not be used.
@@ -44,6 +56,7 @@ impl ConfigStatus {
     /// The same for those who may know that it is in force, and not where it is.
     pub fn without_reason(mut self) -> Self {
         self.path.clear();
+        self.warnings.clear();
         self.last_reload.error = None;
         self
     }
@@ -52,6 +65,10 @@ impl ConfigStatus {
     pub fn error(&self) -> Option<&str> {
         self.last_reload.error.as_deref()
     }
+}
+
+fn warnings(settings: &Settings) -> Vec<String> {
+    settings.warnings.iter().map(ToString::to_string).collect()
 }
 
 impl LastReload {

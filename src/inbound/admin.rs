@@ -1,24 +1,29 @@
-//! What operators and their machines ask: `/health`, `/ready`, `/status`, `/metrics`.
+//! What operators and their machines ask: `/health`, `/ready`, `/status`, `/metrics`, and
+//! the page that shows it.
 
 use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::State,
     http::{StatusCode, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 use serde::Serialize;
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Entrance, Guard, Overload, accept};
+use super::{Entrance, Guard, Overload, accept, page};
 use crate::{
     config::ConfigStatus,
     fleet::{ChildStatus, Fleet},
     identity::{Identities, IdentitiesStatus},
+    protocol::Subject,
     telemetry::Recorder,
 };
 
@@ -33,6 +38,9 @@ pub struct About {
     pub transport: &'static str,
     /// `eager` or `dynamic`.
     pub mode: &'static str,
+    /// Whether other machines reach the door, and callers are not asked who they are.
+    #[serde(skip)]
+    pub open_to_others: bool,
 }
 
 /// The operators' routes.
@@ -42,42 +50,128 @@ pub struct Admin {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     about: About,
-    config: watch::Receiver<ConfigStatus>,
-    fleet: Arc<Fleet>,
+    pub(super) config: watch::Receiver<ConfigStatus>,
+    pub(super) fleet: Arc<Fleet>,
     identities: Identities,
     recorder: Recorder,
-    entrance: Entrance,
+    pub(super) entrance: Entrance,
+    /// Who asks callers for their tokens, if anybody.
+    door: Option<Guard>,
     began: Instant,
+    pub(super) shutdown: CancellationToken,
+    /// Room for those who watch.
+    pub(super) watchers: Arc<Semaphore>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status {
+pub(super) struct Status {
     version: &'static str,
     uptime_seconds: u64,
     transport: &'static str,
     mode: &'static str,
     config: ConfigStatus,
     identity: IdentitiesStatus,
-    children: Vec<ChildStatus>,
+    /// What is odd about the door, one sentence each.
+    door_warnings: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    children: Option<Vec<ChildStatus>>,
 }
 
+/// Who asks.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// Nobody who is known, at a locked door.
+    Stranger,
+    /// Who may come in; as somebody, where that is asked.
+    Caller(Option<Arc<Subject>>),
+    /// Whoever reaches the address that is for operators.
+    Operator,
+}
+
+impl Asker {
+    /// Whether to be told why children fail.
+    pub(super) fn is_told_reasons(&self) -> bool {
+        !matches!(self, Self::Stranger)
+    }
+}
+
+/// How it is found out who asks.
+#[derive(Clone, Debug)]
+pub(super) enum Desk {
+    /// Beside `/mcp`.
+    Door(Guard),
+    /// On the address that is for operators.
+    Alone,
+}
+
+impl Desk {
+    pub(super) async fn asker(&self, head: &Parts) -> Asker {
+        match self {
+            Self::Alone => Asker::Operator,
+            Self::Door(guard) => match guard.knows(head).await {
+                Some(subject) => Asker::Caller(subject),
+                None => Asker::Stranger,
+            },
+        }
+    }
+}
+
+const OPEN_TO_OTHERS: &str = "callers are not authenticated, and other machines can reach the door";
+const PERMISSIVE: &str = "the mode of \"auth\" is permissive: everybody is let in, whatever token \
+                          they show or do not show";
+
 impl Status {
+    /// The same without what only those may know who may come in; so far it is without
+    /// children.
     fn without_reasons(self) -> Self {
-        let children = self.children.into_iter();
         Self {
             config: self.config.without_reason(),
             identity: self.identity.without_reason(),
-            children: children.map(ChildStatus::without_reason).collect(),
+            door_warnings: Vec::new(),
             ..self
         }
     }
 }
 
+impl Shared {
+    /// All but the children, which are read by themselves.
+    pub(super) fn process(&self, asker: &Asker) -> Status {
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: self.began.elapsed().as_secs(),
+            transport: self.about.transport,
+            mode: self.about.mode,
+            config: self.config.borrow().clone(),
+            identity: self.identities.status(),
+            door_warnings: self.door_warnings(),
+            children: None,
+        };
+        match asker.is_told_reasons() {
+            true => status,
+            false => status.without_reasons(),
+        }
+    }
+
+    fn door_warnings(&self) -> Vec<&'static str> {
+        let permissive = self.door.as_ref().is_some_and(Guard::is_permissive);
+        let all = [
+            (self.about.open_to_others, OPEN_TO_OTHERS),
+            (permissive, PERMISSIVE),
+        ];
+        let applies = all.into_iter().filter(|(applies, _)| *applies);
+        applies.map(|(_, warning)| warning).collect()
+    }
+}
+
 impl Admin {
-    /// Routes that tell of this process.
+    /// Routes that tell of this process, whose HTTP door `door` guards if it has one.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another part of what is shown"
+    )]
     pub fn new(
         about: About,
         config: watch::Receiver<ConfigStatus>,
@@ -85,6 +179,8 @@ impl Admin {
         identities: Identities,
         recorder: Recorder,
         entrance: Entrance,
+        door: Option<Guard>,
+        shutdown: CancellationToken,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -94,41 +190,33 @@ impl Admin {
                 identities,
                 recorder,
                 entrance,
+                door,
                 began: Instant::now(),
+                shutdown,
+                watchers: Arc::new(Semaphore::new(page::WATCHERS)),
             }),
         }
     }
 
     /// The routes beside `/mcp`: all of them, or, where operators have an address of
-    /// their own, those that probes ask. `/status` is for the hosts that may come in, and
-    /// tells strangers of no reasons where `guard` locks; probes and scrapes come by
-    /// address, and so the others answer whatever `Host` is sent.
+    /// their own, those that probes ask. `/status` and the page are for the hosts that may
+    /// come in, and tell strangers of no reasons where `guard` locks; probes and scrapes
+    /// come by address, and so the others answer whatever `Host` is sent.
     pub fn beside(&self, guard: Guard, probes_only: bool) -> Router {
-        let probes = self.probes();
-        if probes_only {
-            return probes;
+        match probes_only {
+            true => self.probes(),
+            false => self.all(Desk::Door(guard)),
         }
-        let shared = Arc::clone(&self.shared);
-        let public = async move |request: Request| {
-            let (head, _) = request.into_parts();
-            let knows = guard.knows(&head).await;
-            status(&shared, &head, knows)
-        };
-        probes
-            .route("/status", get(public))
-            .route("/metrics", self.metrics())
     }
 
-    /// The routes on an address of their own.
-    fn alone(&self) -> Router {
+    fn all(&self, desk: Desk) -> Router {
         let shared = Arc::clone(&self.shared);
-        let full = async move |request: Request| {
-            let (head, _) = request.into_parts();
-            status(&shared, &head, true)
-        };
+        let asked_by = desk.clone();
+        let told = async move |head: Parts| status(&shared, &head, &asked_by).await;
         self.probes()
-            .route("/status", get(full))
+            .route("/status", get(told))
             .route("/metrics", self.metrics())
+            .merge(page::router(Arc::clone(&self.shared), desk))
     }
 
     fn probes(&self) -> Router {
@@ -142,11 +230,13 @@ impl Admin {
         get(metrics).with_state(Arc::clone(&self.shared))
     }
 
-    /// Serves the routes on a listener of their own, until `shutdown`.
-    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) {
+    /// Serves the routes on a listener of their own, until the end of the program.
+    pub async fn serve(&self, listener: TcpListener) {
         // Of its own: clients by the thousand must not keep operators out.
         let overload = Overload::new(Some(CONNECTIONS), None);
-        accept::serve(listener, self.alone(), self.alone(), overload, shutdown).await;
+        let routes = self.all(Desk::Alone);
+        let shutdown = self.shared.shutdown.clone();
+        accept::serve(listener, routes.clone(), routes, overload, shutdown).await;
     }
 }
 
@@ -166,26 +256,20 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-/// `in_full`: with the reasons why children fail.
-fn status(shared: &Shared, head: &Parts, in_full: bool) -> Response {
+async fn status(shared: &Shared, head: &Parts, desk: &Desk) -> Response {
     if let Err(reason) = shared.entrance.admit(&head.headers, &head.uri) {
         return (StatusCode::FORBIDDEN, reason).into_response();
     }
+    let asker = desk.asker(head).await;
+    let children = shared.fleet.status().into_iter();
     let status = Status {
-        version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: shared.began.elapsed().as_secs(),
-        transport: shared.about.transport,
-        mode: shared.about.mode,
-        config: shared.config.borrow().clone(),
-        identity: shared.identities.status(),
-        children: shared.fleet.status(),
+        children: Some(match asker.is_told_reasons() {
+            true => children.collect(),
+            false => children.map(ChildStatus::without_reason).collect(),
+        }),
+        ..shared.process(&asker)
     };
-    Json(if in_full {
-        status
-    } else {
-        status.without_reasons()
-    })
-    .into_response()
+    Json(status).into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

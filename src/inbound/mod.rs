@@ -17,6 +17,7 @@ mod listen;
 mod meta;
 mod negotiate;
 mod overload;
+mod page;
 mod refused;
 mod resume;
 mod session;

@@ -6,6 +6,7 @@
 mod logs;
 mod metrics;
 mod outcome;
+mod tally;
 
 pub use logs::{LogFormat, LogGuard, init_logs};
 pub use metrics::{
@@ -13,3 +14,4 @@ pub use metrics::{
     auth_request, refused, set_sessions,
 };
 pub use outcome::Outcome;
+pub use tally::{Activity, LastFailure, SLOTS, Tally};
