@@ -34,12 +34,15 @@ fn tools(name: &str) -> &'static [Value] {
 
 /// A child with the tools of the one of this name.
 pub fn like(name: &str) -> Child {
-    tools(name)
-        .iter()
-        .fold(Child::legacy().bare(), |child, tool| {
-            let own = tool["name"].as_str().expect("a name");
-            child.listing(own, &tool.to_string())
-        })
+    // Some speak the one protocol, some the other.
+    let child = match name.len() % 2 {
+        0 => Child::modern(),
+        _ => Child::legacy(),
+    };
+    tools(name).iter().fold(child.bare(), |child, tool| {
+        let own = tool["name"].as_str().expect("a name");
+        child.listing(own, &tool.to_string())
+    })
 }
 
 /// A fleet of the first ones.

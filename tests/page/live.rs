@@ -134,7 +134,7 @@ async fn a_configuration_that_is_read_again_adds_and_removes_rows_and_keeps_the_
     mux.write_config("{");
 
     browser
-        .until("document.querySelector('#cards').innerText.includes('not valid JSON')")
+        .until("document.querySelector('#warnings').innerText.includes('not valid JSON')")
         .await;
     assert_eq!(browser.text(focused).await, "second");
     browser.is_well_behaved(&mux.at("")).await;

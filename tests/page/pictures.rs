@@ -34,6 +34,10 @@ const FONTS: &str = r#"<?xml version="1.0"?>
     <edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit>
   </match>
   <match target="pattern">
+    <test name="family"><string>sans-serif</string></test>
+    <edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit>
+  </match>
+  <match target="pattern">
     <test name="family"><string>monospace</string></test>
     <edit name="family" mode="prepend" binding="strong"><string>JetBrains Mono</string></edit>
   </match>
@@ -57,8 +61,8 @@ const UNWELL: [(&str, u32); 5] = [
     ("sentry", 2),
     ("postgres", 4),
     ("gitlab", 3),
-    ("stripe", 4),
     ("slack", 3),
+    ("stripe", 4),
 ];
 
 /// Where the pictures go, and for how long there is traffic before.
@@ -202,7 +206,7 @@ async fn a_good_day_in_light_and_dark_and_on_a_phone_and_a_bad_one() {
         .run("document.querySelector('#chips [value=attention]').click()")
         .await;
     browser
-        .run("document.querySelectorAll('#rows tr:not([hidden]) .name')[1].click()")
+        .run("document.querySelectorAll('#rows tr:not([hidden]) .name')[4].click()")
         .await;
     browser
         .until("document.querySelectorAll('.tools li').length > 0")
@@ -255,5 +259,12 @@ async fn bad_day(mux: &mut Multiplexer, client: &mut Client) {
     for name in ["postgres", "gitlab", "slack", "sentry"] {
         let down = |child: &Value| child["state"] == "down";
         mux.until_child(name, "is down", down).await;
+    }
+    // Clients try all the same.
+    for number in 0..6 {
+        for (name, _) in UNWELL {
+            let tool = crowd::tool(name, number);
+            client.call(&format!("{name}__{tool}"), "{}").await;
+        }
     }
 }

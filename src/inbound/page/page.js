@@ -17,6 +17,7 @@ let source = null, fresh = true, away = 0, again = 0, ids = 0;
 // --- Words -----------------------------------------------------------------
 
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const rough = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 const one = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const many = (n, word, plural = word + "s") => `${number.format(n)} ${n === 1 ? word : plural}`;
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -38,7 +39,7 @@ function span(seconds) {
 
 function countdown(seconds) {
   const s = Math.max(0, Math.floor(seconds));
-  return s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s` : span(s);
+  return s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")} min` : span(s);
 }
 
 // Time there, by our clock: only its own steps are trusted.
@@ -320,7 +321,9 @@ class Child {
       const text = `${tool.name} ${tool.title ?? ""} ${tool.description ?? ""}`.toLowerCase();
       return wanted.every((word) => text.includes(word));
     });
-    const size = found.reduce((total, tool) => total + tool.bytes, 0);
+    // All together they are what the row says, which is without the prefixes.
+    const whole = found.length === status.tools;
+    const size = whole ? status.toolsListBytes : found.reduce((total, tool) => total + tool.bytes, 0);
     const perByte = status.toolsListBytes ? (status.toolsListTokens ?? 0) / status.toolsListBytes : 0;
     const cost = (n) => bytes(n) + (perByte ? ` ≈ ${number.format(n * perByte)} tokens` : "");
     const tokens = (n) => (perByte ? `≈ ${number.format(n * perByte)} tok` : bytes(n));
@@ -392,7 +395,7 @@ function showFigures() {
   const calls = sum(counts, 0), errors = sum(counts, 1);
   fleetSpark.show(counts, "All children");
   const minute = sum(counts.slice(-6), 0);
-  tell("calls", number.format(minute), errors ? `${many(errors, "error")} in ten minutes, ${one.format((100 * errors) / calls)} %` : "No errors in ten minutes", errors > 0, "a minute");
+  tell("calls", number.format(minute), errors ? `${many(errors, "error")} in ten minutes, ${rough.format((100 * errors) / calls)} %` : "No errors in ten minutes", errors > 0, "a minute");
   const queued = total("queued");
   tell("load", number.format(total("inFlight")), queued ? `${number.format(queued)} queued for a free slot` : "Nothing queued");
   const tokens = total("toolsListTokens");
@@ -412,7 +415,7 @@ function showToken() {
   if (identity.mode === "none") return tell("token", "None", "Children get their own headers only");
   const fails = identity.lastError !== undefined || (identity.failures > 0 && identity.ageSeconds === undefined);
   const minted = identity.ageSeconds === undefined ? "No token can be had" : `Minted ${span(age)} ago`;
-  const more = fails ? capital(identity.lastError ?? "the last mint failed") : `${minted}, ${many(identity.mints, "mint")} so far`;
+  const more = fails ? capital(identity.lastError ?? "the last mint failed") : minted;
   if (left === null) return tell("token", identity.ageSeconds === undefined ? "No token" : "Valid", more, fails);
   const part = Math.min(1, Math.max(0, left / Math.max(1, left + age)));
   lifeBar.style.transform = `scaleX(${part.toFixed(4)})`;
@@ -450,11 +453,13 @@ function showVerdict() {
 function quiet(all) {
   const idle = all.filter((child) => child.status.state === "idle").length;
   const ready = all.filter((child) => child.status.state === "ready").length;
-  return `${ready} ready` + (idle ? `, ${idle} idle until a call needs them` : "") + `. Up ${span(facts.uptimeSeconds + since())}.`;
+  return `${ready} ready` + (idle ? `, ${idle} idle until called` : "") + `. Up ${span(facts.uptimeSeconds + since())}.`;
 }
 
 function showWarnings() {
-  const all = [...facts.doorWarnings, ...(facts.config.warnings ?? [])];
+  const { warnings, lastReload } = facts.config;
+  const all = [...facts.doorWarnings, ...warnings];
+  if (!lastReload.ok) all.unshift(`the configuration file cannot be used, so the one before stays in force${lastReload.error ? `: ${lastReload.error}` : ""}`);
   if (!inFull) all.push("The door is locked: reasons, tools and warnings are shown to those who may come in, and on the address that --admin-addr names.");
   const place = byId("warnings"), says = all.join("\0");
   if (place.says === says) return;
