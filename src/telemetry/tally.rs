@@ -71,7 +71,7 @@ impl Tally {
     pub(super) fn of(child: &ChildName) -> Arc<Self> {
         // Before anything is counted.
         LazyLock::force(&BEGAN);
-        Arc::clone(&TALLIES.entry(child.clone()).or_insert_with(Arc::default))
+        Arc::clone(&TALLIES.entry(child.clone()).or_default())
     }
 
     pub(super) fn count(&self, outcome: Outcome) {

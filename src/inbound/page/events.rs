@@ -6,7 +6,6 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
     extract::State,
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
@@ -61,7 +60,7 @@ pub(super) async fn watch(State(here): State<Here>, head: Parts) -> Response {
         // Proxies that gather what they pass on would hold back every event.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (headers, Body::from(body)).into_response()
+    (headers, body).into_response()
 }
 
 /// Tells one watcher of all that changes. Who does not read is given up by `out`.
