@@ -13,7 +13,7 @@
 //! | folder | what happens there |
 //! |---|---|
 //! | `cli` | one file per command: flags, exit codes, what people read |
-//! | [`inbound`] | clients come in: HTTP, stdio, sessions, who may enter, the tools of our own, `/status`, `/metrics` |
+//! | [`inbound`] | clients come in: HTTP, stdio, sessions, who may enter, the tools of our own, `/status` and its page, `/metrics` |
 //! | [`relay`] | one request's way through, and the way back for what belongs to it |
 //! | [`fleet`] | all children together: start, reload, merge, the snapshot, the search |
 //! | [`outbound`] | one child: connection, breaker, limits, supervision |

@@ -8,7 +8,7 @@ use std::fs;
 use serde_json::json;
 use support::{
     Answer, Child, Client, Door, Era, Fleet, Multiplexer, Provider, eventually,
-    http::ClosedPort,
+    http::{ClosedPort, Http},
     provider::{Mood, fingerprint, jwt},
 };
 
@@ -41,6 +41,10 @@ impl Leaks {
     async fn search_all_of(&mut self, mux: &mut Multiplexer) {
         self.search("/status", &mux.status().await.to_string());
         self.search("/metrics", &mux.metrics().await.0);
+        let events = Http::default().get(&mux.at("/status/events")).await;
+        let first = events.events().next().await.expect("an event");
+        assert!(first.contains("lastFailure"), "{first}");
+        self.search("/status/events", &first);
         mux.terminate();
         assert!(mux.ended().await.success());
         let log = mux.log.text();

@@ -134,11 +134,8 @@ impl Target {
         let Some(changes) = self.fleet.reload(settings.clone()).await else {
             return;
         };
+        self.status.send_modify(|status| status.took(&settings));
         self.settings = settings;
-        self.status.send_modify(|status| {
-            status.generation += 1;
-            status.read(None);
-        });
         info!(
             generation = self.status.borrow().generation,
             added = changes.added,

@@ -111,8 +111,10 @@ impl Running {
                 Transport::Http => "http",
             },
             mode: settings.mode.as_str(),
+            exposed: own.is_some_and(|own| !own.ip().is_loopback()),
         };
-        let (status, config) = watch::channel(ConfigStatus::first(&settings.path));
+        let guard = listener.as_ref().map(|(_, guard)| guard.clone());
+        let (status, config) = watch::channel(ConfigStatus::of(&settings));
         let admin = Admin::new(
             about,
             config,
@@ -120,15 +122,12 @@ impl Running {
             identities,
             recorder,
             serve.entrance(settings.public_url.as_ref()),
+            guard.clone(),
+            shutdown.clone(),
         );
-        let admin = match (&listener, own) {
-            (Some((_, guard)), Some(own)) => admin.of_door(guard.clone(), !own.ip().is_loopback()),
-            _ => admin,
-        };
         if let Some(address) = serve.admin_addr {
-            serve_admin(&admin, address, serve.insecure_no_auth, shutdown.clone()).await?;
+            serve_admin(&admin, address, guard.clone(), serve.insecure_no_auth).await?;
         }
-        let guard = listener.as_ref().map(|(_, guard)| guard.clone());
         let dispatch = Dispatch::new(Arc::clone(&fleet), &settings, shutdown.clone());
         let door = match listener {
             Some((listener, guard)) => {
@@ -241,24 +240,29 @@ impl Running {
     }
 }
 
+/// Beyond loopback strangers may reach it: there the lock of the door tells them from
+/// those who may know everything.
 async fn serve_admin(
     admin: &Admin,
     address: SocketAddr,
+    door: Option<Guard>,
     insecure: bool,
-    shutdown: CancellationToken,
 ) -> Result<(), CliError> {
-    if !address.ip().is_loopback() && !insecure {
-        return Err(CliError::Usage(format!(
-            "--admin-addr {address} is reachable from other machines: add --insecure-no-auth if \
-             a private network protects it"
-        )));
-    }
+    let guard = match address.ip().is_loopback() || insecure {
+        true => None,
+        false => Some(door.filter(Guard::is_strict).ok_or_else(|| {
+            CliError::Usage(format!(
+                "--admin-addr {address} is reachable from other machines: lock the door with a \
+                 strict \"auth\", or add --insecure-no-auth if a private network protects it"
+            ))
+        })?),
+    };
     let listener = TcpListener::bind(address)
         .await
         .map_err(CliError::io(format!("cannot listen on {address}")))?;
     info!(url = %format!("http://{}", local(&listener)?), "admin listening");
     let admin = admin.clone();
-    tokio::spawn(async move { admin.serve(listener, shutdown).await });
+    tokio::spawn(async move { admin.serve(listener, guard).await });
     Ok(())
 }
 

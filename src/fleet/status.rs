@@ -14,7 +14,7 @@ use crate::{
     config::DISABLED_IN_CONFIG,
     outbound::{BreakerState, Child, Phase, State},
     protocol::Era,
-    telemetry::{ChildGauge, ChildGauges, Outcome},
+    telemetry::{Activity, ChildGauge, ChildGauges, LastFailure, Outcome},
 };
 
 /// One child in `/status`.
@@ -49,15 +49,26 @@ pub struct ChildStatus {
     /// Those of them whose connection is not ready.
     dedicated_not_ready: usize,
     pid: Option<u32>,
+    /// Requests that ended since the start of the process, and those of them that failed.
+    calls: u64,
+    errors: u64,
+    /// Also when the child is well again.
+    last_failure: Option<Arc<LastFailure>>,
 }
 
 impl ChildStatus {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The same for those who may know what there is, and not why it fails.
     pub fn without_reason(self) -> Self {
         Self {
             reason: None,
             cause: None,
             pid: None,
+            last_failure: None,
             ..self
         }
     }
@@ -67,6 +78,15 @@ impl Fleet {
     /// Every child, in file order.
     pub fn status(&self) -> Vec<ChildStatus> {
         self.seen().iter().map(Seen::status).collect()
+    }
+
+    /// The same, each with what it was asked in so many of the last slots.
+    pub fn status_and_activity(&self, slots: usize) -> Vec<(ChildStatus, Activity)> {
+        let activity = |seen: &Seen| seen.child.metrics.tally().activity(slots);
+        self.seen()
+            .iter()
+            .map(|seen| (seen.status(), activity(seen)))
+            .collect()
     }
 
     /// Writes the gauges of every child.
@@ -148,6 +168,8 @@ impl Seen {
         let Self { child, state, .. } = self;
         let (tools, tools_list_bytes) = self.tools();
         let (in_flight, queued) = self.load;
+        let tally = child.metrics.tally();
+        let (calls, errors) = tally.totals();
         ChildStatus {
             name: child.name().to_string(),
             prefix: child.settings.prefix.clone(),
@@ -181,6 +203,9 @@ impl Seen {
                 .filter(|session| session.state().phase != Phase::Ready)
                 .count(),
             pid: state.pid,
+            calls,
+            errors,
+            last_failure: tally.last_failure(),
         }
     }
 

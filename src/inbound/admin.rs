@@ -1,24 +1,29 @@
-//! What operators and their machines ask: `/health`, `/ready`, `/status`, `/metrics`.
+//! What operators and their machines ask: `/health`, `/ready`, `/status`, `/metrics`, and
+//! the page that shows it.
 
 use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::State,
     http::{StatusCode, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 use serde::Serialize;
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Entrance, Guard, Overload, accept};
+use super::{Entrance, Guard, Overload, accept, page};
 use crate::{
     config::{ConfigStatus, LockMode},
     fleet::{ChildStatus, Fleet},
     identity::{Identities, IdentitiesStatus},
+    protocol::Subject,
     telemetry::Recorder,
 };
 
@@ -33,30 +38,36 @@ pub struct About {
     pub transport: &'static str,
     /// `eager` or `dynamic`.
     pub mode: &'static str,
+    /// Whether other machines reach the door.
+    #[serde(skip)]
+    pub exposed: bool,
 }
 
 /// The operators' routes.
 #[derive(Clone, Debug)]
 pub struct Admin {
     shared: Arc<Shared>,
-    /// The guard of the door, and whether other machines can reach it, if it is over HTTP.
-    door: Option<(Guard, bool)>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     about: About,
-    config: watch::Receiver<ConfigStatus>,
-    fleet: Arc<Fleet>,
+    pub(super) config: watch::Receiver<ConfigStatus>,
+    pub(super) fleet: Arc<Fleet>,
     identities: Identities,
     recorder: Recorder,
-    entrance: Entrance,
+    pub(super) entrance: Entrance,
+    /// Who asks callers for their tokens, if anybody.
+    door: Option<Guard>,
     began: Instant,
+    pub(super) shutdown: CancellationToken,
+    /// Room for those who watch.
+    pub(super) watchers: Arc<Semaphore>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status {
+pub(super) struct Status {
     version: &'static str,
     uptime_seconds: u64,
     transport: &'static str,
@@ -68,7 +79,47 @@ struct Status {
     /// `None` over stdio.
     door: Option<DoorStatus>,
     identity: IdentitiesStatus,
-    children: Vec<ChildStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    children: Option<Vec<ChildStatus>>,
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// Nobody who is known, at a locked door.
+    Stranger,
+    /// Who may come in; as somebody, where that is asked.
+    Caller(Option<Arc<Subject>>),
+    /// Whoever reaches the address that is for operators.
+    Operator,
+}
+
+impl Asker {
+    /// Whether to be told why children fail.
+    pub(super) fn is_told_reasons(&self) -> bool {
+        !matches!(self, Self::Stranger)
+    }
+}
+
+/// How it is found out who asks.
+#[derive(Clone, Debug)]
+pub(super) enum Desk {
+    /// Beside `/mcp`.
+    Door(Guard),
+    /// On the address that is for operators.
+    Alone,
+}
+
+impl Desk {
+    pub(super) async fn asker(&self, head: &Parts) -> Asker {
+        match self {
+            Self::Alone => Asker::Operator,
+            Self::Door(guard) => match guard.knows(head).await {
+                Some(subject) => Asker::Caller(subject),
+                None => Asker::Stranger,
+            },
+        }
+    }
 }
 
 /// Who may come in.
@@ -96,20 +147,45 @@ impl DoorStatus {
 }
 
 impl Status {
+    /// The same without what only those may know who may come in; so far it is without
+    /// children.
     fn without_reasons(self) -> Self {
-        let children = self.children.into_iter();
         Self {
             config: self.config.without_reason(),
             policy: self.policy.map(ConfigStatus::without_reason),
             identity: self.identity.without_reason(),
-            children: children.map(ChildStatus::without_reason).collect(),
             ..self
         }
     }
 }
 
+impl Shared {
+    /// All but the children, which are read by themselves.
+    pub(super) fn process(&self, asker: &Asker) -> Status {
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: self.began.elapsed().as_secs(),
+            transport: self.about.transport,
+            mode: self.about.mode,
+            config: self.config.borrow().clone(),
+            policy: self.fleet.policies().status(),
+            door: self.door.as_ref().map(|guard| DoorStatus::of(guard.mode(), self.about.exposed)),
+            identity: self.identities.status(),
+            children: None,
+        };
+        match asker.is_told_reasons() {
+            true => status,
+            false => status.without_reasons(),
+        }
+    }
+}
+
 impl Admin {
-    /// Routes that tell of this process.
+    /// Routes that tell of this process, whose HTTP door `door` guards if it has one.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another part of what is shown"
+    )]
     pub fn new(
         about: About,
         config: watch::Receiver<ConfigStatus>,
@@ -117,6 +193,8 @@ impl Admin {
         identities: Identities,
         recorder: Recorder,
         entrance: Entrance,
+        door: Option<Guard>,
+        shutdown: CancellationToken,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -126,50 +204,33 @@ impl Admin {
                 identities,
                 recorder,
                 entrance,
+                door,
                 began: Instant::now(),
+                shutdown,
+                watchers: Arc::new(Semaphore::new(page::WATCHERS)),
             }),
-            door: None,
-        }
-    }
-
-    /// The same, with what is to be said of the door where clients come in.
-    pub fn of_door(self, guard: Guard, exposed: bool) -> Self {
-        Self {
-            door: Some((guard, exposed)),
-            ..self
         }
     }
 
     /// The routes beside `/mcp`: all of them, or, where operators have an address of
-    /// their own, those that probes ask. `/status` is for the hosts that may come in, and
-    /// tells strangers of no reasons where `guard` locks; probes and scrapes come by
-    /// address, and so the others answer whatever `Host` is sent.
+    /// their own, those that probes ask. `/status` and the page are for the hosts that may
+    /// come in, and tell strangers of no reasons where `guard` locks; probes and scrapes
+    /// come by address, and so the others answer whatever `Host` is sent.
     pub fn beside(&self, guard: Guard, probes_only: bool) -> Router {
-        let probes = self.probes();
-        if probes_only {
-            return probes;
+        match probes_only {
+            true => self.probes(),
+            false => self.all(Desk::Door(guard)),
         }
-        let admin = self.clone();
-        let public = async move |request: Request| {
-            let (head, _) = request.into_parts();
-            let knows = guard.knows(&head).await;
-            admin.status(&head, knows)
-        };
-        probes
-            .route("/status", get(public))
-            .route("/metrics", self.metrics())
     }
 
-    /// The routes on an address of their own.
-    fn alone(&self) -> Router {
-        let admin = self.clone();
-        let full = async move |request: Request| {
-            let (head, _) = request.into_parts();
-            admin.status(&head, true)
-        };
+    fn all(&self, desk: Desk) -> Router {
+        let shared = Arc::clone(&self.shared);
+        let asked_by = desk.clone();
+        let told = async move |head: Parts| status(&shared, &head, &asked_by).await;
         self.probes()
-            .route("/status", get(full))
+            .route("/status", get(told))
             .route("/metrics", self.metrics())
+            .merge(page::router(Arc::clone(&self.shared), desk))
     }
 
     fn probes(&self) -> Router {
@@ -183,37 +244,14 @@ impl Admin {
         get(metrics).with_state(Arc::clone(&self.shared))
     }
 
-    /// `in_full`: with the reasons why children fail.
-    fn status(&self, head: &Parts, in_full: bool) -> Response {
-        let shared = &self.shared;
-        if let Err(reason) = shared.entrance.admit(&head.headers, &head.uri) {
-            return (StatusCode::FORBIDDEN, reason).into_response();
-        }
-        let door = self.door.as_ref();
-        let status = Status {
-            version: env!("CARGO_PKG_VERSION"),
-            uptime_seconds: shared.began.elapsed().as_secs(),
-            transport: shared.about.transport,
-            mode: shared.about.mode,
-            config: shared.config.borrow().clone(),
-            policy: shared.fleet.policies().status(),
-            door: door.map(|(guard, exposed)| DoorStatus::of(guard.mode(), *exposed)),
-            identity: shared.identities.status(),
-            children: shared.fleet.status(),
-        };
-        Json(if in_full {
-            status
-        } else {
-            status.without_reasons()
-        })
-        .into_response()
-    }
-
-    /// Serves the routes on a listener of their own, until `shutdown`.
-    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) {
+    /// Serves the routes on a listener of their own, until the end of the program; where
+    /// strangers may reach it, and are told from others, `guard` knows them.
+    pub async fn serve(&self, listener: TcpListener, guard: Option<Guard>) {
         // Of its own: clients by the thousand must not keep operators out.
         let overload = Overload::new(Some(CONNECTIONS), None);
-        accept::serve(listener, self.alone(), self.alone(), overload, shutdown).await;
+        let routes = self.all(guard.map_or(Desk::Alone, Desk::Door));
+        let shutdown = self.shared.shutdown.clone();
+        accept::serve(listener, routes.clone(), routes, overload, shutdown).await;
     }
 }
 
@@ -231,6 +269,22 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         )
             .into_response(),
     }
+}
+
+async fn status(shared: &Shared, head: &Parts, desk: &Desk) -> Response {
+    if let Err(reason) = shared.entrance.admit(&head.headers, &head.uri) {
+        return (StatusCode::FORBIDDEN, reason).into_response();
+    }
+    let asker = desk.asker(head).await;
+    let children = shared.fleet.status().into_iter();
+    let status = Status {
+        children: Some(match asker.is_told_reasons() {
+            true => children.collect(),
+            false => children.map(ChildStatus::without_reason).collect(),
+        }),
+        ..shared.process(&asker)
+    };
+    Json(status).into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

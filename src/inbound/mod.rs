@@ -1,7 +1,7 @@
 //! Clients come in: over HTTP or stdio, with or without a session.
 //!
 //! Owns: the two doors, who may enter, how many at once, what a client has told of itself and
-//! loaded, the tools of our own, and the answers that need no child. Speaks frames only. Must never know how a child is
+//! loaded, the tools of our own, what operators see, and the answers that need no child. Speaks frames only. Must never know how a child is
 //! connected.
 
 mod accept;
@@ -18,6 +18,7 @@ mod listen;
 mod meta;
 mod negotiate;
 mod overload;
+mod page;
 mod part;
 mod refused;
 mod resume;

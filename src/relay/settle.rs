@@ -153,6 +153,15 @@ impl Settlement {
         }
         let tool = self.tool.as_ref();
         self.span.ended(self.child.name(), tool, outcome, self.code);
+        // A call that was refused says nothing new: why, was told before.
+        if let Some(failure) = failure
+            && !matches!(outcome, Outcome::CircuitOpen | Outcome::Unavailable)
+        {
+            let reason = self.child.told_in_full(failure);
+            self.child
+                .metrics
+                .failed(outcome, reason, self.tool.as_ref());
+        }
         debug!(
             child = %self.child.name(), method, tool = self.tool.as_ref().map(OwnName::as_str), outcome = outcome.as_str(),
             reason = failure.map(|failure| self.child.told_in_full(failure)),

@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use metrics::{Counter, Histogram, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::{MetricsCompat, Outcome, compat};
+use super::{MetricsCompat, Outcome, Tally, compat};
 use crate::protocol::{ChildName, OwnName};
 
 const REQUESTS: &str = "mcp_multiplexer_requests_total";
@@ -215,6 +215,7 @@ struct Handles {
     unauthorized: Counter,
     session_renewals: Counter,
     dropped: Counter,
+    tally: Arc<Tally>,
 }
 
 /// One counter per outcome, made when it is first needed, and one histogram.
@@ -246,9 +247,11 @@ impl Series {
 impl ChildMetrics {
     /// The handles of one child. Its name comes from the configuration only.
     pub fn new(child: &ChildName) -> Self {
+        let tally = Tally::of(child);
         let child = child.to_string();
         compat::child(&child);
         Self(Arc::new(Handles {
+            tally,
             methods: DashMap::new(),
             tools: DashMap::new(),
             unauthorized: metrics::counter!(UNAUTHORIZED, "child" => child.clone()),
@@ -273,9 +276,22 @@ impl ChildMetrics {
         if let Some(overhead) = &series.overhead {
             overhead.record(ours.as_secs_f64());
         }
+        self.0.tally.count(outcome);
         series.record(outcome, took, || {
             metrics::counter!(REQUESTS, "child" => child.clone(), "method" => method, "outcome" => outcome.as_str())
         });
+    }
+
+    /// What it was asked of late.
+    pub fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+
+    /// The child has failed somebody, or cannot be reached; `tool` is what was called.
+    pub fn failed(&self, kind: Outcome, reason: String, tool: Option<&OwnName>) {
+        self.0
+            .tally
+            .failed(kind, reason, tool.map(OwnName::to_string));
     }
 
     /// One call of a tool that stands in the catalog has ended.

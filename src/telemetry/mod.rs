@@ -8,6 +8,7 @@ mod logs;
 mod metrics;
 mod otlp;
 mod outcome;
+mod tally;
 mod traces;
 
 pub use compat::MetricsCompat;
@@ -18,4 +19,5 @@ pub use metrics::{
 };
 pub use otlp::{end_traces, init_traces};
 pub use outcome::Outcome;
+pub use tally::{Activity, LastFailure, SLOTS, Tally};
 pub use traces::{CallSpan, Incoming};

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub mod browser;
 pub mod conformance;
 pub mod fixture;
 pub mod inspector;

@@ -204,14 +204,15 @@ impl Guard {
         bearer::token(&Seen::of(head)).ok().map(Bearer::new)
     }
 
-    /// Whether the sender of a request is somebody, where that is asked at all: others
-    /// are not told why children fail.
-    pub(super) async fn knows(&self, head: &Parts) -> bool {
+    /// Who asks how things stand: somebody, or nobody in particular where that is not
+    /// asked. `None` for others, who are not told why children fail.
+    pub(super) async fn knows(&self, head: &Parts) -> Option<Option<Arc<Subject>>> {
         let orders = self.0.orders.load_full();
-        match &orders.lock {
-            None => true,
-            Some(lock) => lock.subject(&orders.place, &Seen::of(head)).await.is_ok(),
-        }
+        let Some(lock) = &orders.lock else {
+            return Some(None);
+        };
+        let subject = lock.subject(&orders.place, &Seen::of(head)).await;
+        subject.ok().map(|subject| Some(Arc::new(subject)))
     }
 
     /// The routes of the metadata.

@@ -109,6 +109,9 @@ impl Supervisor {
             state.detail = detail.clone();
             state.next_retry = Some(Instant::now() + pause);
         });
+        if let Some(reason) = self.child.state().told_in_full() {
+            self.child.metrics.failed(failure.outcome, reason, None);
+        }
         self.tell();
         let (child, transport) = (self.child.name(), self.child.transport());
         let (retry_in, session) = (seconds(pause), self.child.session_number());
