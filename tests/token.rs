@@ -377,10 +377,7 @@ async fn a_child_is_shown_what_it_would_be_sent() {
     for (child, part) in [
         ("bare", "\"auth\" is \"none\""),
         ("local", "a process"),
-        (
-            "through",
-            "\"passthrough\", which this version does not support",
-        ),
+        ("through", "it gets those of its users"),
         ("broken", "clientSecretFile"),
         ("nobody", "\"billing\", \"plain\""),
     ] {
