@@ -121,7 +121,7 @@ mod tests {
         let name: PublicName = "c__t".into();
         let placed = Placed {
             name: Cow::Owned(name),
-            own: "t",
+            own: &"t".into(),
             child: 0,
             entry: entry.as_bytes(),
             hints: Hints::default(),
