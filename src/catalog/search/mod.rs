@@ -12,7 +12,7 @@ mod words;
 use std::collections::HashSet;
 
 use ranking::{Field, Ranking};
-pub use synonyms::Synonyms;
+pub use synonyms::{BadSynonyms, Synonyms};
 pub use tool::Tool;
 
 use super::Offer;
@@ -76,7 +76,7 @@ const FIELDS: [Field; 7] = [
     field(0.3, 0.2), // name
     field(1.5, 0.4), // title
     field(1.5, 0.6), // description
-    field(0.3, 0.8), // names of parameters
+    field(0.3, 0.6), // names of parameters
     field(0.1, 0.6), // their descriptions
     Field {
         alone: true,
@@ -84,6 +84,11 @@ const FIELDS: [Field; 7] = [
     },
     field(0.6, 0.2), // what the child is
 ];
+
+/// What a tool that changes nothing counts, beside one that may, for who wants to know...
+const ASKED_TO_KNOW: f32 = 1.2;
+/// ... and for who wants something done.
+const ASKED_TO_DO: f32 = 0.8;
 
 const fn field(weight: f32, by_length: f32) -> Field {
     Field {
@@ -94,13 +99,14 @@ const fn field(weight: f32, by_length: f32) -> Field {
 }
 
 impl Index {
-    /// Indexes the tools of the children, under the names the catalog gives them. A
-    /// name that is taken belongs to the first, as it does there.
+    /// Indexes the tools of the children, under the names the catalog gives them. A name
+    /// that two children give is there twice: which of them is meant depends on where it
+    /// is asked, so `callable` has to say.
     pub fn build(sources: &[Source<'_>], max_name_length: usize, synonyms: Synonyms) -> Self {
-        let mut taken = HashSet::new();
         let mut tools = Vec::new();
         let mut read = Vec::new();
         for Source { offer, about } in sources {
+            let mut taken = HashSet::new();
             for (name, entry) in offer.named_tools(max_name_length) {
                 if taken.insert(name.clone()) {
                     let (tool, texts) = tool::read(name, offer.child, entry);
@@ -141,8 +147,16 @@ impl Index {
                 && (tool.read_only || !filters.read_only)
                 && (filters.callable)(tool)
         };
+        let reading = match question::wants_to_know(question) {
+            true => ASKED_TO_KNOW,
+            false => ASKED_TO_DO,
+        };
+        let favour = |at: usize| match self.tools[at].read_only {
+            true => reading,
+            false => 1.0,
+        };
         self.ranking
-            .search(question, &self.synonyms, keep, limit)
+            .search(question, &self.synonyms, keep, favour, limit)
             .into_iter()
             .map(|(at, score)| {
                 let tool = &self.tools[at];
@@ -199,11 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_is_found_at_its_first_owner() {
+    fn a_name_that_two_children_give_is_found_where_it_is_called() {
         let index = index();
-        let all: Vec<_> = index.tools().iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(all, ["p__x", "p__y", "p__z"]);
-        assert!(index.search("cities", &Filters::default(), 9).is_empty());
+        assert_eq!(
+            names(&index.search("cities", &Filters::default(), 9)),
+            ["p__x"]
+        );
+        let of_the_first = Filters {
+            callable: &|tool| tool.child.as_str() == "one" || tool.name.as_str() != "p__x",
+            ..Filters::default()
+        };
+        assert!(index.search("cities", &of_the_first, 9).is_empty());
     }
 
     #[test]
