@@ -33,7 +33,7 @@ use self::{
     views::Views,
 };
 use crate::{
-    catalog::{Catalog, Family, Listing},
+    catalog::{Catalog, Family, Listing, search::Synonyms},
     config::Settings,
     identity::Identities,
     outbound::{AllSubscriptions, CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
@@ -62,6 +62,8 @@ pub struct Snapshot {
     changed: u64,
     /// One child, or a group of them.
     views: Views,
+    /// Words that mean the same to those who search.
+    pub synonyms: Arc<Synonyms>,
     /// Whether the multiplexer has tools of its own, whose names are taken.
     offers_meta_tools: bool,
 }
@@ -148,6 +150,7 @@ impl Fleet {
             members,
             max_name_length: settings.max_name_length,
             groups: groups(settings),
+            synonyms: Arc::new(Synonyms::with(&settings.synonyms)),
             merges: 0,
             news: told,
             reloads,
@@ -160,6 +163,7 @@ impl Fleet {
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),
+                synonyms: Arc::default(),
                 offers_meta_tools: settings.offers_meta_tools(),
             }),
             announced: watch::Sender::new(0),

@@ -397,6 +397,7 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),
+                synonyms: Arc::default(),
                 offers_meta_tools: false,
             };
             Self { now, number: 0 }
@@ -423,6 +424,7 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views,
+                synonyms: Arc::default(),
                 offers_meta_tools: false,
             };
             changed

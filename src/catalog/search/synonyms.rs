@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::words::{term, words};
+use crate::config::WordGroup;
 
 /// What one of a group of similar words counts for another, beside the word itself.
 const SIMILAR: f32 = 0.55;
@@ -27,17 +28,14 @@ pub struct Synonyms {
     pairs: HashMap<[String; 2], Vec<Phrase>>,
 }
 
-/// Why a text holds no synonyms.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {what}")]
-pub struct BadSynonyms {
-    /// Which line, of the first as 1.
-    pub line: usize,
-    /// What is wrong there.
-    pub what: String,
-}
-
 impl Synonyms {
+    /// These groups, beside the words of the trade that everybody knows.
+    pub fn with(groups: &[WordGroup]) -> Self {
+        let mut synonyms = Self::default();
+        synonyms.extend(groups);
+        synonyms
+    }
+
     /// No words at all.
     fn none() -> Self {
         Self {
@@ -46,22 +44,13 @@ impl Synonyms {
         }
     }
 
-    /// Adds the groups of a text, one a line: similar words with commas between them, or
-    /// two and more spellings of the same with `=`. `#` starts a comment.
-    ///
-    /// # Errors
-    ///
-    /// The first line that is not a group; then nothing is added.
-    pub fn extend(&mut self, text: &str) -> Result<(), BadSynonyms> {
-        let mut groups = Vec::new();
-        for (at, line) in text.lines().enumerate() {
-            let group = group(line).map_err(|what| BadSynonyms { line: at + 1, what })?;
-            groups.extend(group);
+    fn extend(&mut self, groups: &[WordGroup]) {
+        for WordGroup { phrases, same } in groups {
+            let phrases = phrases.iter().map(|phrase| terms(phrase));
+            // What says nothing is never asked for.
+            let phrases: Vec<_> = phrases.filter(|terms| !terms.is_empty()).collect();
+            self.add(&phrases, if *same { SAME } else { SIMILAR });
         }
-        for (phrases, weight) in groups {
-            self.add(&phrases, weight);
-        }
-        Ok(())
     }
 
     fn add(&mut self, group: &[Vec<String>], weight: f32) {
@@ -100,38 +89,20 @@ impl Synonyms {
     }
 }
 
-/// The phrases of one line, and what one counts for another; none of a line that is empty.
-fn group(line: &str) -> Result<Option<(Vec<Vec<String>>, f32)>, String> {
-    let line = line.split('#').next().unwrap_or_default().trim();
-    if line.is_empty() {
-        return Ok(None);
-    }
-    let (between, weight) = match (line.contains('='), line.contains(',')) {
-        (true, true) => return Err("either `,` or `=` between the words, not both".to_owned()),
-        (true, false) => ('=', SAME),
-        (false, true) => (',', SIMILAR),
-        (false, false) => return Err(format!("`{line}` stands alone: a group has two words")),
-    };
-    let phrases = line.split(between).map(|phrase| {
-        let phrase = phrase.trim().to_lowercase();
-        let terms: Vec<String> = words(&phrase)
-            .filter_map(|word| term(&word.whole().unwrap_or_else(|| word.parts().concat())))
-            .collect();
-        match terms.len() {
-            0 => Err(format!("`{phrase}` holds no word that is searched for")),
-            1 | 2 => Ok(terms),
-            _ => Err(format!("`{phrase}` has more than two words")),
-        }
-    });
-    Ok(Some((phrases.collect::<Result<_, _>>()?, weight)))
+/// The terms of a phrase, words with a hyphen being one.
+fn terms(phrase: &str) -> Vec<String> {
+    words(phrase)
+        .filter_map(|word| term(&word.whole().unwrap_or_else(|| word.parts().concat())))
+        .collect()
 }
 
 impl Default for Synonyms {
     /// The words of the trade that everybody knows.
     fn default() -> Self {
         let mut synonyms = Self::none();
-        // Ours are held to be right by a test.
-        let _ = synonyms.extend(include_str!("synonyms.txt"));
+        // That ours can be read is held by a test.
+        let ours = WordGroup::read_all(include_str!("synonyms.txt"));
+        synonyms.extend(&ours.unwrap_or_default());
         synonyms
     }
 }
@@ -141,7 +112,7 @@ impl Synonyms {
     /// Those of a text alone.
     pub(super) fn read(text: &str) -> Self {
         let mut synonyms = Self::none();
-        synonyms.extend(text).unwrap();
+        synonyms.extend(&WordGroup::read_all(text).unwrap());
         synonyms
     }
 }
@@ -170,34 +141,20 @@ mod tests {
 
     #[test]
     fn a_file_adds_to_what_is_known() {
-        let mut synonyms = Synonyms::default();
-        synonyms.extend("repo, vault").unwrap();
+        let groups = WordGroup::read_all("repo, vault, the, On-Call").unwrap();
+        let synonyms = Synonyms::with(&groups);
         let known = terms(synonyms.of("repo"));
-        assert!(known.contains(&vec!["vault"]) && known.contains(&vec!["repositori"]));
+        for word in ["vault", "repositori", "oncal"] {
+            assert!(known.contains(&vec![word]), "{word}: {known:?}");
+        }
     }
 
     #[test]
-    fn ours_can_be_read() {
-        let ours = Synonyms::read(include_str!("synonyms.txt"));
-        assert_eq!(ours, Synonyms::default());
-    }
-
-    #[test]
-    fn a_line_that_is_no_group_is_told_and_nothing_is_added() {
-        for (text, line, told) in [
-            ("repo", 1, "stands alone"),
-            ("a1, b1\n\nrepo, vault = safe", 3, "not both"),
-            ("repo, the", 1, "no word"),
-            ("a1, b1\nrepo,", 2, "no word"),
-            ("repo, place of all code", 1, "more than two"),
-            (",,,", 1, "no word"),
-            ("\0\u{7}, 🦀", 1, "no word"),
-        ] {
-            let mut synonyms = Synonyms::none();
-            let failed = synonyms.extend(text).unwrap_err();
-            assert_eq!(failed.line, line, "{text}");
-            assert!(failed.to_string().contains(told), "{failed}");
-            assert_eq!(synonyms, Synonyms::none());
+    fn all_of_ours_says_something() {
+        for group in WordGroup::read_all(include_str!("synonyms.txt")).unwrap() {
+            for phrase in &group.phrases {
+                assert!(!super::terms(phrase).is_empty(), "{phrase}");
+            }
         }
     }
 }
