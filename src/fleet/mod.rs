@@ -5,6 +5,7 @@
 //! [`Snapshot`] that lists, routing, status and metrics are all read from, so that they can never
 //! disagree. Must never know a client or a frame.
 
+mod costs;
 mod finding;
 mod members;
 mod merge;
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
 
+pub use costs::ListCosts;
 pub use finding::about;
 pub use members::Changes;
 pub use permitted::Permitted;
@@ -27,6 +29,7 @@ pub use status::{ChildStatus, standing};
 pub use views::{NoView, Shown};
 
 use self::{
+    costs::Costs,
     finding::Indexed,
     members::Members,
     merge::{Merging, Reload},
@@ -113,6 +116,8 @@ pub struct Fleet {
     log_level: watch::Sender<Option<LogLevel>>,
     /// How tools are found.
     indexed: watch::Sender<Indexed>,
+    /// What the lists cost.
+    costs: Arc<Costs>,
     /// To the fleet's task.
     reload: mpsc::Sender<Reload>,
     tasks: TaskTracker,
@@ -172,6 +177,7 @@ impl Fleet {
             messages,
             log_level,
             indexed: watch::Sender::default(),
+            costs: Costs::new(settings),
             reload,
             tasks,
             shutdown,

@@ -39,6 +39,8 @@ pub struct ChildStatus {
     resources: usize,
     prompts: usize,
     tools_list_bytes: usize,
+    /// What a model reads them as; `None` until that has been counted.
+    tools_list_tokens: Option<usize>,
     /// Tools left out because another child has their public name, or because they
     /// cannot be called.
     tools_left_out: usize,
@@ -65,7 +67,13 @@ impl ChildStatus {
 impl Fleet {
     /// Every child, in file order.
     pub fn status(&self) -> Vec<ChildStatus> {
-        self.seen().iter().map(Seen::status).collect()
+        let costs = self.costs.of(&self.snapshot());
+        let tokens = |seen: &Seen| {
+            let costs = costs.as_ref()?;
+            costs.of_child(seen.child.name()).map(|cost| cost.tokens)
+        };
+        let seen = self.seen();
+        seen.iter().map(|seen| seen.status(tokens(seen))).collect()
     }
 
     /// Writes the gauges of every child.
@@ -140,7 +148,7 @@ impl Seen {
         listing.map_or(0, |listing| listing.of(primitive).len())
     }
 
-    fn status(&self) -> ChildStatus {
+    fn status(&self, tools_list_tokens: Option<usize>) -> ChildStatus {
         let Self { child, state, .. } = self;
         let (tools, tools_list_bytes) = self.tools();
         let (in_flight, queued) = self.load;
@@ -168,6 +176,7 @@ impl Seen {
             resources: self.count(Primitive::Resource),
             prompts: self.count(Primitive::Prompt),
             tools_list_bytes,
+            tools_list_tokens,
             tools_left_out: self.left_out,
             restarts: state.restarts,
             dedicated_sessions: self.sessions.len(),

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Entrance, Guard, Overload, accept};
 use crate::{
     config::ConfigStatus,
-    fleet::{ChildStatus, Fleet},
+    fleet::{ChildStatus, Fleet, ListCosts},
     identity::{Identities, IdentitiesStatus},
     telemetry::Recorder,
 };
@@ -61,6 +61,7 @@ struct Status {
     mode: &'static str,
     config: ConfigStatus,
     identity: IdentitiesStatus,
+    cost: Option<ListCosts>,
     children: Vec<ChildStatus>,
 }
 
@@ -178,6 +179,7 @@ fn status(shared: &Shared, head: &Parts, in_full: bool) -> Response {
         mode: shared.about.mode,
         config: shared.config.borrow().clone(),
         identity: shared.identities.status(),
+        cost: shared.fleet.costs(),
         children: shared.fleet.status(),
     };
     Json(if in_full {

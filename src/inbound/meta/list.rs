@@ -2,9 +2,9 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use super::{Meta, Sight, definitions};
+use super::{Meta, Sight};
 use crate::{
-    catalog::Placed,
+    catalog::{META_TOOL_ENTRIES, Placed},
     config::Mode,
     fleet::{Permitted, Shown},
     inbound::session::Session,
@@ -39,7 +39,7 @@ impl Meta {
         let keep = |tool: &Placed<'_>| {
             listed(&tool.name, tool.child) && permitted.allows(tool.name.as_str(), tool.child)
         };
-        shown.catalog.write_tools(definitions::ALL, keep, era, out);
+        shown.catalog.write_tools(META_TOOL_ENTRIES, keep, era, out);
         PartOfTools::of(&out[start..])
     }
 
