@@ -833,22 +833,23 @@ async fn a_fleet_of_600_tools_costs_its_clients_little() {
 
     let tokenizer = Tokenizer::load();
     let dynamic = tokenizer.cost(list.result());
-    let listings: Vec<(ChildName, Listing)> = fleet
+    let listings: Vec<(ChildName, String, Listing)> = fleet
         .iter()
         .map(|child| {
             let tools: Vec<_> = child.tools.iter().map(|tool| tool.get()).collect();
             let text = format!(r#"{{"completes":false,"tools":[{}]}}"#, tools.join(","));
             (
                 child.name.as_str().into(),
+                child.name.replace('-', "_"),
                 Listing::read(&text).expect("a listing"),
             )
         })
         .collect();
     let offers: Vec<_> = listings
         .iter()
-        .map(|(child, listing)| Offer {
+        .map(|(child, prefix, listing)| Offer {
             child,
-            prefix: child.as_str(),
+            prefix,
             enabled: true,
             listing: Some(listing),
         })

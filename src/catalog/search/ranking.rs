@@ -26,6 +26,8 @@ const MISSPELT: f32 = 0.5;
 /// Shorter words are not taken for others, and from the longer on two letters may differ.
 const SHORTEST: usize = 4;
 const LONG: usize = 8;
+/// So many words of a question at most are compared with all that the catalog knows.
+const MOST_GUESSES: usize = 4;
 /// How much of a score is kept by a document that has almost nothing of the question.
 const UNCOVERED: f32 = 0.2;
 /// A field has no more words.
@@ -191,14 +193,15 @@ impl Ranking {
     }
 
     fn wanted(&self, question: &str, synonyms: &Synonyms) -> Vec<Wanted<'_>> {
+        let mut guesses = MOST_GUESSES;
         question::read(question, synonyms, |term| self.terms.contains_key(term))
             .iter()
-            .map(|asked| self.want(asked))
+            .map(|asked| self.want(asked, &mut guesses))
             .filter(|wanted| !wanted.alternatives.is_empty())
             .collect()
     }
 
-    fn want(&self, asked: &Asked<'_>) -> Wanted<'_> {
+    fn want(&self, asked: &Asked<'_>, guesses: &mut usize) -> Wanted<'_> {
         let itself = self
             .list(&asked.term)
             .map(|list| (asked.weight, vec![list]));
@@ -207,7 +210,8 @@ impl Ranking {
             (!lists.is_empty()).then_some((asked.weight * phrase.weight, lists))
         });
         let mut alternatives: Vec<_> = itself.into_iter().chain(others).collect();
-        if alternatives.is_empty() {
+        if alternatives.is_empty() && *guesses > 0 {
+            *guesses -= 1;
             let nearest = self.nearest(&asked.term);
             alternatives.extend(nearest.map(|list| (asked.weight * MISSPELT, vec![list])));
         }
