@@ -227,13 +227,15 @@ impl Ranking {
     }
 
     /// The documents of the term that is most like this one: it begins so, or few letters
-    /// differ. Of two the one that more documents have.
+    /// differ, the first not, which seldom is the wrong one. Of two the one that more
+    /// documents have.
     fn nearest(&self, term: &str) -> Option<&List> {
         let letters = term.chars().count();
         if letters < SHORTEST {
             return None;
         }
         let most = if letters < LONG { 1 } else { 2 };
+        let first = term.chars().next();
         let distance = |known: &str| match known.starts_with(term) {
             true => 1,
             false if known.len().abs_diff(term.len()) > most => usize::MAX,
@@ -241,6 +243,7 @@ impl Ranking {
         };
         self.terms
             .iter()
+            .filter(|(known, _)| known.chars().next() == first)
             .filter_map(|(known, at)| {
                 let list = self.lists.get(*at as usize)?;
                 let distance = Some(distance(known)).filter(|distance| *distance <= most)?;
