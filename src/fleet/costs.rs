@@ -53,14 +53,14 @@ impl Costs {
         })
     }
 
-    /// What was counted last. If that is of another merge than the snapshot's, counting
-    /// begins, and is not waited for.
+    /// What was counted of this snapshot; `None` until it has been. The first to ask
+    /// begins that, and does not wait for it.
     pub(super) fn of(self: &Arc<Self>, snapshot: &Arc<Snapshot>) -> Option<Arc<Counted>> {
         let counted = self.counted.load_full();
-        let is_of_now = counted
-            .as_ref()
-            .is_some_and(|counted| counted.changed == snapshot.changed);
-        if !is_of_now && let Ok(permit) = Arc::clone(&self.counting).try_acquire_owned() {
+        let counted = counted.filter(|counted| counted.changed == snapshot.changed);
+        if counted.is_none()
+            && let Ok(permit) = Arc::clone(&self.counting).try_acquire_owned()
+        {
             let (costs, snapshot) = (Arc::clone(self), Arc::clone(snapshot));
             tokio::task::spawn_blocking(move || {
                 let counted = snapshot.count(&costs.always);
@@ -80,8 +80,8 @@ impl Counted {
 }
 
 impl Fleet {
-    /// What the list costs; `None` until it has been counted for the first time, which
-    /// the first to ask begins.
+    /// What the list costs as it is now; `None` until that has been counted, which the
+    /// first to ask begins.
     pub fn costs(&self) -> Option<ListCosts> {
         self.costs.of(&self.snapshot()).map(|counted| counted.all)
     }

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 100;
 pub(in crate::cli) struct Definition {
     /// What clients call it.
     pub(in crate::cli) name: String,
-    /// Whose it is; empty if that is not known.
+    /// Whose it is; the prefix if only that is known.
     pub(in crate::cli) child: String,
     /// Its entry, as clients see it in a list.
     pub(in crate::cli) entry: String,
@@ -127,7 +127,7 @@ impl Multiplexer {
         read_tools(structured, child)
     }
 
-    /// The prefix of each child's tools, and its name. Without `/status` nobody knows.
+    /// The prefix of each child's tools, and its name; none where `/status` is elsewhere.
     async fn prefixes(&self) -> Vec<(String, String)> {
         let status = self.status().await.unwrap_or_default();
         let children = status["children"].as_array().into_iter().flatten();
@@ -147,6 +147,11 @@ fn child_of(name: &str, prefixes: &[(String, String)]) -> String {
     let own = own.max_by_key(|(prefix, _)| prefix.len());
     match (own, prefixes) {
         (Some((_, child)), _) => child.clone(),
+        // Nobody tells of children: the prefix stands for them.
+        (None, []) => {
+            let prefix = name.split_once("__").map(|(prefix, _)| prefix);
+            prefix.unwrap_or_default().to_owned()
+        }
         // One child without a prefix has all that is left.
         (None, prefixes) => {
             let mut bare = prefixes.iter().filter(|(prefix, _)| prefix.is_empty());
@@ -187,6 +192,7 @@ mod tests {
             assert_eq!(child_of(name, &prefixes), child, "{name}");
         }
         assert_eq!(child_of("x", &prefixes[..2]), "");
+        assert_eq!(child_of("a__x", &[]), "a");
     }
 
     #[test]

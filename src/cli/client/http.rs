@@ -82,6 +82,12 @@ impl Running {
         };
         request.send().await.map_err(|error| {
             let error = error.without_url();
+            let mut why = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(deeper) = source {
+                why = deeper.to_string();
+                source = deeper.source();
+            }
             let hint = match error.is_connect() {
                 true => {
                     "\nhint: start one with `mcp-multiplexer --transport http`, name another \
@@ -89,7 +95,7 @@ impl Running {
                 }
                 false => "",
             };
-            CliError::Broken(format!("cannot reach {}: {error}{hint}", self.url))
+            CliError::Broken(format!("cannot reach {}: {why}{hint}", self.url))
         })
     }
 

@@ -11,7 +11,10 @@ mod patience;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
@@ -37,7 +40,7 @@ pub(super) struct Through {
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     url: Option<Url>,
     /// The bearer token for it is in this file; or in the variable MCP_MULTIPLEXER_TOKEN.
-    #[arg(long, value_name = "FILE", env = "MCP_MULTIPLEXER_TOKEN_FILE")]
+    #[arg(long, value_name = "FILE", env = "MCP_MULTIPLEXER_TOKEN_FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     token_file: Option<PathBuf>,
     /// Ask none that runs: start the children of this configuration, and end them after.
     #[arg(long, value_name = "FILE")]
@@ -68,10 +71,11 @@ pub(super) enum Multiplexer {
 pub(super) struct Answer(Frame);
 
 impl Through {
-    /// Logs what a command that prints data may say besides: what is odd.
+    /// Logs what a command that prints data may say besides: what is broken. What is odd
+    /// it says itself.
     pub(super) fn logs() -> Result<LogGuard, CliError> {
         let filter = variable("RUST_LOG");
-        init_logs(LogFormat::Text, Some(filter.as_deref().unwrap_or("warn")))
+        init_logs(LogFormat::Text, Some(filter.as_deref().unwrap_or("error")))
             .map_err(|error| CliError::Usage(format!("RUST_LOG: {error}")).into_input())
     }
 
@@ -100,7 +104,9 @@ impl Through {
     }
 
     async fn token(&self) -> Result<Option<SecretString>, CliError> {
-        let Some(file) = &self.token_file else {
+        // A variable that is set to nothing is not set.
+        let file = self.token_file.as_ref();
+        let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
             return Ok(variable("MCP_MULTIPLEXER_TOKEN").map(SecretString::from));
         };
         let text = tokio::fs::read_to_string(file).await;

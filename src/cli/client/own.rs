@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CliError, ModernRequest, Patience, frame, odd};
 use crate::{
     catalog::Primitive,
-    cli::reload::{checked, warn_of},
+    cli::reload::checked,
     config::{Mode, ProcessEnvironment, Settings, locate},
     fleet::{Fleet, Snapshot, standing},
     identity::Identities,
@@ -55,7 +55,9 @@ impl Own {
         // Everything is listed, and can be searched.
         let mut settings = checked(settings, Some(Mode::Eager), None);
         settings.meta_tools = true;
-        warn_of(&settings);
+        for warning in &settings.warnings {
+            eprintln!("warning: {warning}");
+        }
         raise_open_files();
         let shutdown = CancellationToken::new();
         let identities = Identities::start(&settings.identity, shutdown.clone())?;
@@ -83,10 +85,12 @@ impl Own {
             let snapshot = self.fleet.snapshot();
             let missing = awaited(&snapshot);
             let is_there = |name| snapshot.catalog.route(Primitive::Tool, name).is_some();
-            if missing.is_empty() || wanted.is_some_and(is_there) || Instant::now() >= deadline {
+            if wanted.is_some_and(is_there) {
+                return patience.over();
+            }
+            if missing.is_empty() || Instant::now() >= deadline {
                 patience.over();
-                tell_of_absent(&snapshot);
-                return;
+                return tell_of_absent(&snapshot);
             }
             patience.wait_for(&format!("waiting for {}", missing.join(", ")));
             tokio::time::sleep(LOOK_AGAIN).await;
