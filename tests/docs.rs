@@ -156,6 +156,15 @@ fn every_flag_stands_in_the_docs_and_no_other_does() {
     assert_eq!(of_token, described);
     known.extend(of_token);
 
+    let clients = ["tools", "search", "call"].map(|command| flags(&help_of(command)));
+    let of_clients: BTreeSet<String> = clients.into_iter().flatten().collect();
+    let described = table("## List, find and call tools")
+        .iter()
+        .flat_map(|row| flags(&row[0]))
+        .collect();
+    assert_eq!(of_clients, described);
+    known.extend(of_clients);
+
     // Of cargo, `demo`, `tests/run` and a child.
     known.extend(["--release", "--tour", "--long", "--local-timezone"].map(String::from));
     // What stands in a shell's block is run, by tests/snippets.rs.

@@ -20,7 +20,10 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use support::{
     Answer, Child, Client, Door, Era, Fleet, Multiplexer,
+    child::program,
+    eventually,
     http::Http,
+    journal::Journal,
     wire::{elements, member, method, quoted},
 };
 
@@ -475,6 +478,79 @@ async fn a_lazy_child_is_found_and_started_by_the_first_call() {
 }
 
 #[tokio::test]
+async fn a_lazy_child_is_found_in_the_catalog_kept_from_the_run_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = Journal::at(folder.path().join("journal"));
+    let cache = folder.path().join("cache");
+    // The same settings in every run: a catalog is kept for these alone.
+    let args = json!([
+        "--journal",
+        folder.path().join("journal"),
+        "--named",
+        "moon_phase"
+    ]);
+    let entry = json!({
+        "command": program(), "args": args, "lazy": true, "idleTimeout": "200ms",
+    });
+    let fleet = || {
+        dynamic()
+            .entry("sky", entry.clone())
+            .flags(&["--cache-dir", &cache.to_string_lossy()])
+            .over(Door::Http)
+    };
+    let mut mux = fleet().await;
+    let is_idle = |child: &Value| child["state"] == "idle";
+    mux.until_child("sky", "is idle", is_idle).await;
+    mux.terminate();
+    assert!(mux.ended().await.success());
+    assert_eq!(journal.of("started").len(), 1);
+
+    let mut mux = fleet().await;
+    let mut client = mux.client(Era::Legacy).await;
+    let answer = client.call("find_tools", r#"{"query":"moon phase"}"#).await;
+    assert_eq!(found(&answer)[0], "sky__moon_phase");
+    assert_eq!(answer.content()["tools"][0]["ready"], true);
+    assert_eq!(journal.of("started").len(), 1, "searching starts nobody");
+
+    let answer = client.call("sky__moon_phase", r#"{"a":1}"#).await;
+    assert_eq!(answer.structured(), r#"{"calls":1,"arguments":{"a":1}}"#);
+    assert_eq!(journal.of("started").len(), 2);
+}
+
+#[tokio::test]
+async fn words_of_ones_own_are_searched_for_and_read_again_with_the_configuration() {
+    let fleet = dynamic()
+        .top("synonyms", "words.txt")
+        .stdio("sky", Child::legacy().bare().listing("moon_phase", MOON));
+    let words = fleet.path("words.txt");
+    fs::write(&words, "luna, moon\n").expect("words");
+    let mut mux = fleet.over(Door::Http).await;
+    let mut client = mux.client(Era::Legacy).await;
+    let find = async |client: &mut Client, query: &str| {
+        let asked = json!({"query": query}).to_string();
+        found(&client.call("find_tools", &asked).await)
+    };
+    assert_eq!(find(&mut client, "luna").await, ["sky__moon_phase"]);
+    assert!(find(&mut client, "selene").await.is_empty());
+
+    fs::write(&words, "luna, moon\nselene\n").expect("words");
+    mux.hang_up();
+    let refused = eventually("the refusal", async || {
+        let last = mux.status().await["config"]["lastReload"].clone();
+        (last["ok"] == false).then_some(last)
+    });
+    let refused = refused.await.to_string();
+    assert!(refused.contains("words.txt: line 2"), "{refused}");
+    assert_eq!(find(&mut client, "luna").await, ["sky__moon_phase"]);
+
+    fs::write(&words, "selene, moon\n").expect("words");
+    mux.hang_up();
+    mux.until_generation(2).await;
+    assert_eq!(find(&mut client, "selene").await, ["sky__moon_phase"]);
+    assert!(find(&mut client, "luna").await.is_empty());
+}
+
+#[tokio::test]
 async fn eager_mode_offers_them_beside_all_others_if_it_is_told_to() {
     let mut mux = Fleet::new()
         .top("metaTools", true)
@@ -622,6 +698,35 @@ async fn a_group_is_dynamic_and_a_child_alone_is_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_name_that_two_children_give_is_found_in_each_group_at_its_own_child() {
+    let child = || Child::legacy().bare().named("one").key("prefix", "");
+    let mut mux = dynamic()
+        .top("groups", json!({"first": ["a"], "second": ["b"]}))
+        .stdio("a", child())
+        .stdio("b", child())
+        .over(Door::Http)
+        .await;
+    mux.all_ready().await;
+    let mut all = mux.client(Era::Legacy).await;
+    let first = Client::over_http(mux.at("/mcp/group/first"), Era::Legacy).await;
+    let second = Client::over_http(mux.at("/mcp/group/second"), Era::Legacy).await;
+    let query = r#"{"query":"does what echo does"}"#;
+    let owner = async |client: &mut Client| {
+        let found = client.call("find_tools", query).await.content();
+        let tools = found["tools"].as_array().expect("tools").clone();
+        let names: Vec<_> = tools.iter().map(|tool| tool["name"].clone()).collect();
+        assert_eq!(names, ["one"], "{found}");
+        tools[0]["child"].clone()
+    };
+    assert_eq!(owner(&mut all).await, "a");
+    for (mut group, child) in [(first, "a"), (second, "b")] {
+        assert_eq!(owner(&mut group).await, child);
+        group.call("one", "{}").await;
+        assert_eq!(mux.journal(child).calls("one"), 1);
+    }
+}
+
+#[tokio::test]
 async fn the_catalog_is_told_child_by_child_and_page_by_page() {
     let mut mux = dynamic()
         .stdio("a", Child::legacy().bare().option("--tools", 150))
@@ -728,22 +833,23 @@ async fn a_fleet_of_600_tools_costs_its_clients_little() {
 
     let tokenizer = Tokenizer::load();
     let dynamic = tokenizer.cost(list.result());
-    let listings: Vec<(ChildName, Listing)> = fleet
+    let listings: Vec<(ChildName, String, Listing)> = fleet
         .iter()
         .map(|child| {
             let tools: Vec<_> = child.tools.iter().map(|tool| tool.get()).collect();
             let text = format!(r#"{{"completes":false,"tools":[{}]}}"#, tools.join(","));
             (
                 child.name.as_str().into(),
+                child.name.replace('-', "_"),
                 Listing::read(&text).expect("a listing"),
             )
         })
         .collect();
     let offers: Vec<_> = listings
         .iter()
-        .map(|(child, listing)| Offer {
+        .map(|(child, prefix, listing)| Offer {
             child,
-            prefix: child.as_str(),
+            prefix,
             enabled: true,
             listing: Some(listing),
         })
@@ -754,6 +860,21 @@ async fn a_fleet_of_600_tools_costs_its_clients_little() {
         .sum();
     println!("tools/list of 600 tools: dynamic {dynamic:?}, eager {eager:?}");
     assert!(dynamic.tokens < MOST_TOKENS, "{dynamic:?}");
+
+    let told = eventually("the costs", async || {
+        let status = mux.status().await;
+        (status["cost"]["eager"]["bytes"] == eager.bytes).then_some(status)
+    });
+    let told = told.await;
+    assert_eq!(told["cost"]["eager"]["tokens"], eager.tokens);
+    // Its envelope aside, which is no tool's.
+    let list = dynamic.tokens as u64;
+    let count = |value: &Value| value.as_u64().expect("a count");
+    let costs = count(&told["cost"]["dynamic"]["tokens"]);
+    assert!((list * 9 / 10..=list).contains(&costs), "{costs} of {list}");
+    let children = told["children"].as_array().expect("children");
+    let tokens = children.iter().map(|it| count(&it["toolsListTokens"]));
+    assert_eq!(tokens.sum::<u64>(), eager.tokens as u64);
 
     let status = client.call("multiplexer_status", "{}").await.content();
     assert_eq!(status["tools"], 600);

@@ -78,13 +78,14 @@ impl Search {
             })
             .collect();
         let started = Instant::now();
-        let index = Index::build(&sources, 64, Synonyms::default());
+        let index = Index::build(&sources, 64);
         let built = started.elapsed();
+        let synonyms = Synonyms::default();
         let mut taken = Vec::with_capacity(self.rounds * questions.len());
         for _ in 0..self.rounds {
             for Question { question } in &questions {
                 let started = Instant::now();
-                black_box(index.search(black_box(question), &Filters::default(), 5));
+                black_box(index.search(black_box(question), &synonyms, &Filters::default(), 5));
                 taken.push(started.elapsed());
             }
         }

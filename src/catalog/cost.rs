@@ -2,11 +2,13 @@
 
 use std::{collections::HashSet, iter::Sum, ops::Add};
 
+use serde::{Deserialize, Serialize};
+
 use super::Offer;
-use crate::protocol::ChildName;
+use crate::protocol::{ChildName, PublicName};
 
 /// The size of a part of a list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Its bytes.
     pub bytes: usize,
@@ -67,29 +69,60 @@ impl Tokenizer {
     }
 }
 
+/// What one tool costs in a list.
+#[derive(Clone, Debug)]
+pub struct ToolCost<'a> {
+    /// What clients call it.
+    pub name: PublicName,
+    /// Whose it is.
+    pub child: &'a ChildName,
+    /// With the comma after it.
+    pub cost: Cost,
+}
+
+/// What each tool costs in a list, in the order of the offers.
+pub fn by_tool<'a>(
+    offers: &[Offer<'a>],
+    max_name_length: usize,
+    tokenizer: &Tokenizer,
+) -> Vec<ToolCost<'a>> {
+    let mut taken = HashSet::new();
+    let mut costs = Vec::new();
+    let mut text = Vec::new();
+    for offer in offers {
+        for (name, entry) in offer.named_tools(max_name_length) {
+            if !taken.insert(name.clone()) {
+                continue;
+            }
+            text.clear();
+            entry.write_as(name.as_str(), &mut text);
+            // Its comma, or the bracket after the last one.
+            text.push(b',');
+            costs.push(ToolCost {
+                name,
+                child: offer.child,
+                cost: tokenizer.cost(&String::from_utf8_lossy(&text)),
+            });
+        }
+    }
+    costs
+}
+
 /// What the tools of each child cost in a list, in the order of the offers.
 pub fn of_tools<'a>(
     offers: &[Offer<'a>],
     max_name_length: usize,
     tokenizer: &Tokenizer,
 ) -> Vec<(&'a ChildName, Cost)> {
-    let mut taken = HashSet::new();
-    let mut costs = Vec::with_capacity(offers.len());
-    for offer in offers {
-        let cost = offer
-            .named_tools(max_name_length)
-            .filter(|(name, _)| taken.insert(name.clone()))
-            .map(|(name, entry)| {
-                // Its comma, or the bracket after the last one.
-                let mut text = Vec::with_capacity(entry.size());
-                entry.write_as(name.as_str(), &mut text);
-                text.push(b',');
-                tokenizer.cost(&String::from_utf8_lossy(&text))
-            })
-            .sum();
-        costs.push((offer.child, cost));
-    }
-    costs
+    let tools = by_tool(offers, max_name_length, tokenizer);
+    let of = |child: &ChildName| {
+        let its_own = tools.iter().filter(|tool| tool.child == child);
+        its_own.map(|tool| tool.cost).sum()
+    };
+    offers
+        .iter()
+        .map(|offer| (offer.child, of(offer.child)))
+        .collect()
 }
 
 #[cfg(test)]

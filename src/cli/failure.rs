@@ -48,6 +48,9 @@ pub enum CliError {
     /// No token could be had.
     #[error("{0}{hints}", hints = hints(&.0.advice))]
     NotMinted(Mistake),
+    /// A tool says that it has failed; what it says has been printed.
+    #[error("{0} says that it has failed")]
+    ToolFailed(String),
     /// A command whose answer is its exit status could not begin.
     #[error(transparent)]
     Input(Box<CliError>),

@@ -3,13 +3,18 @@
 //! Owns: flags, what goes to stdout and stderr, exit codes. Must never know how
 //! anything is done.
 
+mod call;
+mod client;
 mod demo;
 mod failure;
 mod policy_file;
 mod reload;
+mod request;
 mod running;
+mod search;
 mod serve;
 mod token;
+mod tools;
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +51,9 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Token(token::Token),
+    Tools(tools::Tools),
+    Call(call::Call),
+    Search(search::Search),
     /// One of the demo's servers.
     #[command(name = demo::stdio_child::COMMAND, hide = true)]
     DemoChild,
@@ -65,6 +73,9 @@ pub fn run() -> Result<(), CliError> {
         Command::Serve(serve) => block_on(serve.run())?,
         Command::Demo(demo) => block_on(demo.run())?,
         Command::Token(token) => block_on(token.run())?,
+        Command::Tools(tools) => block_on(tools.run())?,
+        Command::Call(call) => block_on(call.run())?,
+        Command::Search(search) => block_on(search.run())?,
         Command::DemoChild => block_on(demo::stdio_child::run())?,
         Command::Watchdog => {
             watchdog::watch(std::io::stdin().lock()).map_err(CliError::io("the watchdog's pipe"))

@@ -17,6 +17,7 @@ use super::{
     self_reference,
     session_keys::SessionKeys,
     settings::{Mode, Settings},
+    synonyms,
     warning::Warning,
 };
 
@@ -63,6 +64,7 @@ pub(super) fn read(
         groups: groups::read(&mut top, &children),
         meta_tools: top.flag("metaTools").unwrap_or(false),
         always_load: layer::read_globs(&mut top, "alwaysLoad").unwrap_or_default(),
+        synonyms: synonyms::read(&mut top, path),
         always_on: environment::globs(env, "MCP_DYNAMIC_ALWAYS_ON")?,
         identity,
         session_keys: match (SessionKeys::read(env), before) {

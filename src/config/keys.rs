@@ -11,6 +11,7 @@ pub(super) const TOP: &[&str] = &[
     "defaults",
     "metaTools",
     "alwaysLoad",
+    "synonyms",
     "trustedProxies",
     // Editors write it; it says nothing to us.
     "$schema",

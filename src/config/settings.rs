@@ -10,7 +10,7 @@ use url::Url;
 use super::{
     child::ChildSettings, document, door::DoorSettings, environment::Environment,
     error::ConfigError, file, identity::IdentitySettings, self_reference,
-    session_keys::SessionKeys, shown::ShownUrl, warning::Warning,
+    session_keys::SessionKeys, shown::ShownUrl, synonyms::WordGroup, warning::Warning,
 };
 use crate::protocol::names::ChildName;
 
@@ -40,6 +40,8 @@ pub struct Settings {
     pub always_load: Vec<String>,
     /// Globs on the names of children all of whose tools it always lists.
     pub always_on: Vec<String>,
+    /// Words that mean the same to those who search for tools, beside those known anyway.
+    pub synonyms: Vec<WordGroup>,
     /// The service identity.
     pub identity: IdentitySettings,
     /// The keys that replicas have in common.
@@ -121,6 +123,7 @@ impl Settings {
             && self.max_name_length == other.max_name_length
             && self.door == other.door
             && self.groups == other.groups
+            && self.synonyms == other.synonyms
             && self.differs_at_start(other).is_empty()
     }
 
@@ -160,6 +163,7 @@ impl fmt::Debug for Settings {
             .field("meta_tools", &self.meta_tools)
             .field("always_load", &self.always_load)
             .field("always_on", &self.always_on)
+            .field("synonyms", &self.synonyms)
             .field("identity", &self.identity)
             .field("session_keys", &self.session_keys)
             .field("warnings", &self.warnings)

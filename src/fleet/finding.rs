@@ -7,7 +7,7 @@ use tracing::{error, warn};
 use super::{Fleet, Snapshot, views::offer};
 use crate::catalog::{
     Listing, MetaTool, Primitive,
-    search::{Index, Source, Synonyms},
+    search::{Index, Source},
 };
 
 /// How long a search waits for what has just been listed: as long as an index of some
@@ -71,7 +71,7 @@ impl Snapshot {
                 about,
             })
             .collect();
-        Index::build(&sources, self.max_name_length(), Synonyms::default())
+        Index::build(&sources, self.max_name_length())
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     views::{Sources, Views, offer},
 };
 use crate::{
-    catalog::{Catalog, Collision},
+    catalog::{Catalog, Collision, search::Synonyms},
     config::Settings,
     protocol::ChildName,
 };
@@ -41,6 +41,7 @@ pub(super) struct Merging {
     pub(super) members: Members,
     pub(super) max_name_length: usize,
     pub(super) groups: Vec<(Arc<str>, Vec<ChildName>)>,
+    pub(super) synonyms: Arc<Synonyms>,
     /// How many there have been.
     pub(super) merges: u64,
     /// A child has news.
@@ -86,6 +87,7 @@ impl Merging {
                     let changes = self.members.become_those_of(&settings);
                     self.max_name_length = settings.max_name_length;
                     self.groups = groups(&settings);
+                    self.synonyms = Arc::new(Synonyms::with(&settings.synonyms));
                     self.merge(&fleet);
                     self.members.dismiss();
                     announce_at = None;
@@ -149,6 +151,7 @@ impl Merging {
             lists_changed,
             knows_users,
             views,
+            synonyms: Arc::clone(&self.synonyms),
             offers_meta_tools: before.offers_meta_tools,
             policies: before.policies.clone(),
         }));

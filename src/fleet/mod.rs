@@ -5,6 +5,7 @@
 //! [`Snapshot`] that lists, routing, status and metrics are all read from, so that they can never
 //! disagree. Must never know a client or a frame.
 
+mod costs;
 mod finding;
 mod members;
 mod merge;
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
 
+pub use costs::ListCosts;
 pub use finding::about;
 pub use members::Changes;
 pub use permitted::Permitted;
@@ -29,6 +31,7 @@ pub use users::listed_to;
 pub use views::{NoView, Shown};
 
 use self::{
+    costs::Costs,
     finding::Indexed,
     members::Members,
     merge::{Merging, Reload},
@@ -36,7 +39,7 @@ use self::{
     views::Views,
 };
 use crate::{
-    catalog::{Catalog, Family, Listing},
+    catalog::{Catalog, Family, Listing, search::Synonyms},
     config::Settings,
     identity::Identities,
     outbound::{AllSubscriptions, CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
@@ -72,6 +75,8 @@ pub struct Snapshot {
     lists_changed: u64,
     /// One child, or a group of them.
     views: Views,
+    /// Words that mean the same to those who search.
+    pub synonyms: Arc<Synonyms>,
     /// Whether the multiplexer has tools of its own, whose names are taken.
     offers_meta_tools: bool,
     /// Who may know of what, and call it.
@@ -126,6 +131,8 @@ pub struct Fleet {
     users: Users,
     /// How tools are found.
     indexed: watch::Sender<Indexed>,
+    /// What the lists cost.
+    costs: Arc<Costs>,
     /// To the fleet's task.
     reload: mpsc::Sender<Reload>,
     tasks: TaskTracker,
@@ -165,6 +172,7 @@ impl Fleet {
             members,
             max_name_length: settings.max_name_length,
             groups: groups(settings),
+            synonyms: Arc::new(Synonyms::with(&settings.synonyms)),
             merges: 0,
             news: told,
             reloads,
@@ -180,6 +188,7 @@ impl Fleet {
                 lists_changed: 0,
                 knows_users: false,
                 views: Views::default(),
+                synonyms: Arc::default(),
                 offers_meta_tools: settings.offers_meta_tools(),
                 policies: policies.clone(),
             }),
@@ -191,6 +200,7 @@ impl Fleet {
             log_level,
             users: Users::default(),
             indexed: watch::Sender::default(),
+            costs: Costs::new(settings),
             reload,
             tasks,
             shutdown,

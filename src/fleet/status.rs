@@ -40,6 +40,8 @@ pub struct ChildStatus {
     resources: usize,
     prompts: usize,
     tools_list_bytes: usize,
+    /// What a model reads them as; `None` until that has been counted.
+    tools_list_tokens: Option<usize>,
     /// Tools left out because another child has their public name, or because they
     /// cannot be called.
     tools_left_out: usize,
@@ -77,16 +79,28 @@ impl ChildStatus {
 impl Fleet {
     /// Every child, in file order.
     pub fn status(&self) -> Vec<ChildStatus> {
-        self.seen().iter().map(Seen::status).collect()
+        let tokens = self.tokens();
+        let seen = self.seen();
+        seen.iter().map(|seen| seen.status(tokens(seen))).collect()
     }
 
     /// The same, each with what it was asked in so many of the last slots.
     pub fn status_and_activity(&self, slots: usize) -> Vec<(ChildStatus, Activity)> {
+        let tokens = self.tokens();
         let activity = |seen: &Seen| seen.child.metrics.tally().activity(slots);
         self.seen()
             .iter()
-            .map(|seen| (seen.status(), activity(seen)))
+            .map(|seen| (seen.status(tokens(seen)), activity(seen)))
             .collect()
+    }
+
+    /// What a child's list of tools costs, once that is counted.
+    fn tokens(&self) -> impl Fn(&Seen) -> Option<usize> {
+        let costs = self.costs.of(&self.snapshot());
+        move |seen| {
+            let of_child = costs.as_ref()?.of_child(seen.child.name());
+            of_child.map(|cost| cost.tokens)
+        }
     }
 
     /// Writes the gauges of every child.
@@ -147,10 +161,8 @@ struct Seen {
 
 impl Seen {
     fn phase(&self) -> Phase {
-        {
-            let is_listed = self.listing.is_some() || self.child.settings.is_per_user();
-            phase(&self.state, is_listed)
-        }
+        let is_listed = self.listing.is_some() || self.child.settings.is_per_user();
+        phase(&self.state, is_listed)
     }
 
     fn tools(&self) -> (usize, usize) {
@@ -164,7 +176,7 @@ impl Seen {
         listing.map_or(0, |listing| listing.of(primitive).len())
     }
 
-    fn status(&self) -> ChildStatus {
+    fn status(&self, tools_list_tokens: Option<usize>) -> ChildStatus {
         let Self { child, state, .. } = self;
         let (tools, tools_list_bytes) = self.tools();
         let (in_flight, queued) = self.load;
@@ -194,6 +206,7 @@ impl Seen {
             resources: self.count(Primitive::Resource),
             prompts: self.count(Primitive::Prompt),
             tools_list_bytes,
+            tools_list_tokens,
             tools_left_out: self.left_out,
             restarts: state.restarts,
             dedicated_sessions: self.sessions.len(),

@@ -161,6 +161,7 @@ impl Snapshot {
             lists_changed: self.lists_changed,
             knows_users: self.knows_users,
             policies: self.policies.clone(),
+            synonyms: self.synonyms.clone(),
             listings,
         }
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Entrance, Guard, Overload, accept, page};
 use crate::{
     config::{ConfigStatus, LockMode},
-    fleet::{ChildStatus, Fleet},
+    fleet::{ChildStatus, Fleet, ListCosts},
     identity::{Identities, IdentitiesStatus},
     protocol::Subject,
     telemetry::Recorder,
@@ -79,6 +79,8 @@ pub(super) struct Status {
     /// `None` over stdio.
     door: Option<DoorStatus>,
     identity: IdentitiesStatus,
+    /// What the list of tools costs a client, once that is counted.
+    cost: Option<ListCosts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     children: Option<Vec<ChildStatus>>,
 }
@@ -171,6 +173,7 @@ impl Shared {
             policy: self.fleet.policies().status(),
             door: self.door.as_ref().map(|guard| DoorStatus::of(guard.mode(), self.about.exposed)),
             identity: self.identities.status(),
+            cost: self.fleet.costs(),
             children: None,
         };
         match asker.is_told_reasons() {

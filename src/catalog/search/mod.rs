@@ -67,7 +67,6 @@ pub struct Hit<'a> {
 pub struct Index {
     tools: Vec<Tool>,
     ranking: Ranking,
-    synonyms: Synonyms,
 }
 
 /// What is searched. Descriptions repeat the words of names, and what a parameter says
@@ -76,7 +75,7 @@ const FIELDS: [Field; 7] = [
     field(0.3, 0.2), // name
     field(1.5, 0.4), // title
     field(1.5, 0.6), // description
-    field(0.3, 0.8), // names of parameters
+    field(0.3, 0.6), // names of parameters
     field(0.1, 0.6), // their descriptions
     Field {
         alone: true,
@@ -84,6 +83,11 @@ const FIELDS: [Field; 7] = [
     },
     field(0.6, 0.2), // what the child is
 ];
+
+/// What a tool that changes nothing counts, beside one that may, for who wants to know...
+const ASKED_TO_KNOW: f32 = 1.2;
+/// ... and for who wants something done.
+const ASKED_TO_DO: f32 = 0.8;
 
 const fn field(weight: f32, by_length: f32) -> Field {
     Field {
@@ -94,13 +98,14 @@ const fn field(weight: f32, by_length: f32) -> Field {
 }
 
 impl Index {
-    /// Indexes the tools of the children, under the names the catalog gives them. A
-    /// name that is taken belongs to the first, as it does there.
-    pub fn build(sources: &[Source<'_>], max_name_length: usize, synonyms: Synonyms) -> Self {
-        let mut taken = HashSet::new();
+    /// Indexes the tools of the children, under the names the catalog gives them. A name
+    /// that two children give is there twice: which of them is meant depends on where it
+    /// is asked, so `callable` has to say.
+    pub fn build(sources: &[Source<'_>], max_name_length: usize) -> Self {
         let mut tools = Vec::new();
         let mut read = Vec::new();
         for Source { offer, about } in sources {
+            let mut taken = HashSet::new();
             for (name, entry) in offer.named_tools(max_name_length) {
                 if taken.insert(name.clone()) {
                     let (tool, texts) = tool::read(name, offer.child, entry);
@@ -126,13 +131,18 @@ impl Index {
         Self {
             ranking: Ranking::build(FIELDS, &texts),
             tools,
-            synonyms,
         }
     }
 
     /// The tools that fit `question` best, at most `limit`, the best first; of equals
     /// the first in the file.
-    pub fn search(&self, question: &str, filters: &Filters<'_>, limit: usize) -> Vec<Hit<'_>> {
+    pub fn search(
+        &self,
+        question: &str,
+        synonyms: &Synonyms,
+        filters: &Filters<'_>,
+        limit: usize,
+    ) -> Vec<Hit<'_>> {
         let keep = |at: usize| {
             let tool = &self.tools[at];
             filters
@@ -141,8 +151,16 @@ impl Index {
                 && (tool.read_only || !filters.read_only)
                 && (filters.callable)(tool)
         };
+        let reading = match question::wants_to_know(question) {
+            true => ASKED_TO_KNOW,
+            false => ASKED_TO_DO,
+        };
+        let favour = |at: usize| match self.tools[at].read_only {
+            true => reading,
+            false => 1.0,
+        };
         self.ranking
-            .search(question, &self.synonyms, keep, limit)
+            .search(question, synonyms, keep, favour, limit)
             .into_iter()
             .map(|(at, score)| {
                 let tool = &self.tools[at];
@@ -191,7 +209,24 @@ mod tests {
                 about: "Registry",
             })
             .collect();
-        Index::build(&sources, 42, Synonyms::default())
+        Index::build(&sources, 42)
+    }
+
+    /// A name that two children give is the first one's.
+    fn as_listed() -> Filters<'static> {
+        Filters {
+            callable: &|tool| tool.child.as_str() == "one" || tool.name.as_str() != "p__x",
+            ..Filters::default()
+        }
+    }
+
+    fn search<'a>(
+        index: &'a Index,
+        question: &str,
+        filters: &Filters<'_>,
+        limit: usize,
+    ) -> Vec<Hit<'a>> {
+        index.search(question, &Synonyms::default(), filters, limit)
     }
 
     fn names<'a>(hits: &[Hit<'a>]) -> Vec<&'a str> {
@@ -199,20 +234,22 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_is_found_at_its_first_owner() {
+    fn a_name_that_two_children_give_is_found_where_it_is_called() {
         let index = index();
-        let all: Vec<_> = index.tools().iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(all, ["p__x", "p__y", "p__z"]);
-        assert!(index.search("cities", &Filters::default(), 9).is_empty());
+        assert_eq!(
+            names(&search(&index, "cities", &Filters::default(), 9)),
+            ["p__x"]
+        );
+        assert!(search(&index, "cities", &as_listed(), 9).is_empty());
     }
 
     #[test]
     fn of_what_fits_alike_the_first_in_the_file_stands_first() {
         let index = index();
-        let hits = index.search("registry", &Filters::default(), 9);
+        let hits = search(&index, "registry", &as_listed(), 9);
         assert_eq!(names(&hits), ["p__x", "p__y", "p__z"]);
         assert_eq!(
-            names(&index.search("registry", &Filters::default(), 2)),
+            names(&search(&index, "registry", &as_listed(), 2)),
             names(&hits[..2])
         );
     }
@@ -220,39 +257,38 @@ mod tests {
     #[test]
     fn a_filter_lets_through_what_it_names() {
         let index = index();
-        let all = Filters::default;
         for (filters, expected) in [
-            (all(), vec!["p__x", "p__z", "p__y"]),
+            (as_listed(), vec!["p__x", "p__z", "p__y"]),
             (
                 Filters {
                     child: Some("two"),
-                    ..all()
+                    ..as_listed()
                 },
                 vec!["p__z"],
             ),
             (
                 Filters {
                     child: Some("none"),
-                    ..all()
+                    ..as_listed()
                 },
                 vec![],
             ),
             (
                 Filters {
                     read_only: true,
-                    ..all()
+                    ..as_listed()
                 },
                 vec!["p__x"],
             ),
             (
                 Filters {
                     callable: &|tool| tool.name.as_str() != "p__x",
-                    ..all()
+                    ..as_listed()
                 },
                 vec!["p__z", "p__y"],
             ),
         ] {
-            assert_eq!(names(&index.search("list people", &filters, 9)), expected);
+            assert_eq!(names(&search(&index, "list people", &filters, 9)), expected);
         }
     }
 
@@ -261,9 +297,9 @@ mod tests {
         let index = index();
         let filters = Filters {
             ready: &|child| child.as_str() == "two",
-            ..Filters::default()
+            ..as_listed()
         };
-        let hits = index.search("list people", &filters, 2);
+        let hits = search(&index, "list people", &filters, 2);
         assert_eq!(
             hits.iter().map(|hit| hit.ready).collect::<Vec<_>>(),
             [false, true]
@@ -273,11 +309,7 @@ mod tests {
     #[test]
     fn nothing_is_found_where_nothing_is() {
         let index = Index::default();
-        assert!(index.search("people", &Filters::default(), 9).is_empty());
-        assert!(
-            super::tests::index()
-                .search("people", &Filters::default(), 0)
-                .is_empty()
-        );
+        assert!(search(&index, "people", &as_listed(), 9).is_empty());
+        assert!(search(&super::tests::index(), "people", &as_listed(), 0).is_empty());
     }
 }

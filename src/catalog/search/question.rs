@@ -1,7 +1,7 @@
 //! What a question asks for.
 
 use super::{
-    synonyms::Synonyms,
+    synonyms::{Phrase, Synonyms},
     words::{term, words},
 };
 
@@ -11,6 +11,147 @@ const PART: f32 = 0.1;
 /// A question has no more terms; what comes after is not read.
 const MOST_TERMS: usize = 64;
 
+/// How a question that asks begins.
+const ASKING: &[&str] = &[
+    "are", "can", "did", "do", "does", "has", "have", "how", "is", "was", "were", "what", "when",
+    "where", "which", "who", "whose", "why", "will",
+];
+/// Words by which something is to be done, and not only to be known.
+const DOING: &[&str] = &[
+    "accept",
+    "acknowledge",
+    "add",
+    "adjust",
+    "alter",
+    "answer",
+    "append",
+    "apply",
+    "approve",
+    "archive",
+    "assign",
+    "attach",
+    "ban",
+    "begin",
+    "bill",
+    "boot",
+    "call",
+    "cancel",
+    "change",
+    "clear",
+    "clone",
+    "close",
+    "comment",
+    "connect",
+    "copy",
+    "correct",
+    "create",
+    "decline",
+    "delete",
+    "deploy",
+    "destroy",
+    "disable",
+    "drain",
+    "drop",
+    "duplicate",
+    "edit",
+    "enable",
+    "end",
+    "erase",
+    "file",
+    "forget",
+    "fork",
+    "forward",
+    "give",
+    "grant",
+    "insert",
+    "install",
+    "invite",
+    "invoke",
+    "kick",
+    "kill",
+    "launch",
+    "link",
+    "log",
+    "make",
+    "mark",
+    "merge",
+    "modify",
+    "move",
+    "mute",
+    "new",
+    "open",
+    "patch",
+    "pause",
+    "pin",
+    "plan",
+    "play",
+    "post",
+    "postpone",
+    "prepare",
+    "publish",
+    "purge",
+    "push",
+    "put",
+    "raise",
+    "react",
+    "reboot",
+    "record",
+    "register",
+    "remember",
+    "remove",
+    "rename",
+    "replace",
+    "reply",
+    "report",
+    "rerun",
+    "reschedule",
+    "reset",
+    "resolve",
+    "restart",
+    "restore",
+    "retry",
+    "revert",
+    "ring",
+    "rollback",
+    "run",
+    "save",
+    "scale",
+    "schedule",
+    "send",
+    "set",
+    "share",
+    "silence",
+    "skip",
+    "stage",
+    "start",
+    "stop",
+    "store",
+    "switch",
+    "sync",
+    "tag",
+    "text",
+    "throw",
+    "trash",
+    "trigger",
+    "undo",
+    "unstage",
+    "update",
+    "upgrade",
+    "upload",
+    "write",
+];
+
+/// Whether a question wants to know something, and not that something is done: it asks,
+/// or names a thing alone.
+pub(super) fn wants_to_know(question: &str) -> bool {
+    let mut words = words(question)
+        .take(MOST_TERMS)
+        .map(|word| word.parts().concat())
+        .peekable();
+    let asks = |word: &String| ASKING.binary_search(&word.as_str()).is_ok();
+    words.peek().is_some_and(asks) || !words.any(|word| DOING.binary_search(&word.as_str()).is_ok())
+}
+
 /// A term of a question.
 #[derive(Debug, PartialEq)]
 pub(super) struct Asked<'s> {
@@ -18,7 +159,7 @@ pub(super) struct Asked<'s> {
     /// What it counts beside the others.
     pub weight: f32,
     /// Phrases that may stand for it.
-    pub others: Vec<&'s Vec<String>>,
+    pub others: Vec<&'s Phrase>,
 }
 
 /// The terms of a question, each once. `known` says whether the catalog has a term.
@@ -38,7 +179,7 @@ pub(super) fn read<'s>(
         }
         for part in word.parts() {
             let term = term(part);
-            let mut others: &[Vec<String>] = &[];
+            let mut others: &[Phrase] = &[];
             if let Some((before, its_term)) = &last {
                 // What the question has in two words, and the catalog in one.
                 if let Some(joined) = known(&format!("{before}{part}")) {
@@ -63,7 +204,7 @@ fn ask<'s>(
     term: String,
     weight: f32,
     synonyms: &'s Synonyms,
-    others: &'s [Vec<String>],
+    others: &'s [Phrase],
 ) {
     match asked.iter_mut().find(|known| known.term == term) {
         Some(known) => known.others.extend(others),
@@ -104,6 +245,26 @@ mod tests {
     fn two_words_are_also_asked_for_as_one() {
         let expected = [("oncal".into(), 1.0), ("call".into(), 1.0)];
         assert_eq!(asked("on call", &["oncal"]), expected);
+    }
+
+    #[test]
+    fn who_asks_wants_to_know_and_who_orders_does_not() {
+        assert!(ASKING.is_sorted() && DOING.is_sorted());
+        for question in [
+            "which issues are open",
+            "unpaid invoices",
+            "is it deleted?",
+            "",
+        ] {
+            assert!(wants_to_know(question), "{question}");
+        }
+        for question in [
+            "open an issue",
+            "please pay back and close it",
+            "new invoice",
+        ] {
+            assert!(!wants_to_know(question), "{question}");
+        }
     }
 
     #[test]

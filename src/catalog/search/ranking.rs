@@ -5,11 +5,13 @@
 //! description and a parameter counts once, and more. What a term adds to a document is
 //! known when the index is built, so that a search only adds up.
 //!
+//! A word the catalog does not know is taken for the nearest that it does.
+//!
 //! It is our own because no crate is both this and small: `bm25` knows one field and
 //! reads all of a document for each term of a question, `probly-search` saturates each
 //! field alone and takes every prefix for a word, `tantivy` is larger than all of us.
 
-use std::collections::HashMap;
+use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
     question::{self, Asked},
@@ -18,9 +20,14 @@ use super::{
 };
 
 /// How soon more of the same term adds nothing.
-const K1: f32 = 1.5;
-/// What a synonym counts, beside the word itself.
-const SYNONYM: f32 = 0.3;
+const K1: f32 = 1.2;
+/// What a word counts that is taken for another.
+const MISSPELT: f32 = 0.5;
+/// Shorter words are not taken for others, and from the longer on two letters may differ.
+const SHORTEST: usize = 4;
+const LONG: usize = 8;
+/// So many words of a question at most are compared with all that the catalog knows.
+const MOST_GUESSES: usize = 4;
 /// How much of a score is kept by a document that has almost nothing of the question.
 const UNCOVERED: f32 = 0.2;
 /// A field has no more words.
@@ -63,8 +70,9 @@ pub(super) struct Ranking {
 
 /// A question's term, with the documents that have it or what may stand for it.
 struct Wanted<'a> {
-    /// Lists of documents, and what a place in each is worth.
-    alternatives: Vec<(f32, &'a List)>,
+    /// Lists of documents, one for each term of a phrase, and what a place in each is
+    /// worth.
+    alternatives: Vec<(f32, Vec<&'a List>)>,
     /// The most that it can add.
     worth: f32,
 }
@@ -119,12 +127,13 @@ impl Ranking {
     }
 
     /// The documents that `keep` lets through and that have anything of the question,
-    /// the best first; of equals the earlier.
+    /// the best first; of equals the earlier. `favour` multiplies a document's score.
     pub(super) fn search(
         &self,
         question: &str,
         synonyms: &Synonyms,
         keep: impl Fn(usize) -> bool,
+        favour: impl Fn(usize) -> f32,
         limit: usize,
     ) -> Vec<(usize, f32)> {
         let wanted = self.wanted(question, synonyms);
@@ -132,15 +141,28 @@ impl Ranking {
         let mut scores = vec![0.0_f32; self.documents];
         let mut covered = vec![0.0_f32; self.documents];
         let mut best = vec![0.0_f32; self.documents];
+        let mut phrase = HashMap::new();
         for it in &wanted {
             let mut touched = Vec::new();
-            for (weight, list) in &it.alternatives {
-                for posting in &list.postings {
-                    let document = posting.document as usize;
-                    if best[document] == 0.0 {
-                        touched.push(document);
+            let mut offer = |document: u32, score: f32| {
+                let document = document as usize;
+                if best[document] == 0.0 {
+                    touched.push(document);
+                }
+                best[document] = best[document].max(score);
+            };
+            for (weight, lists) in &it.alternatives {
+                if let [list] = lists.as_slice() {
+                    for posting in &list.postings {
+                        offer(posting.document, weight * posting.score);
                     }
-                    best[document] = best[document].max(weight * posting.score);
+                    continue;
+                }
+                for posting in lists.iter().flat_map(|list| &list.postings) {
+                    *phrase.entry(posting.document).or_default() += weight * posting.score;
+                }
+                for (document, score) in phrase.drain() {
+                    offer(document, score);
                 }
             }
             for document in touched {
@@ -155,10 +177,8 @@ impl Ranking {
             .enumerate()
             .filter(|(document, (score, _))| *score > 0.0 && keep(*document))
             .map(|(document, (score, covered))| {
-                (
-                    document,
-                    score * (UNCOVERED + (1.0 - UNCOVERED) * covered / most),
-                )
+                let covered = UNCOVERED + (1.0 - UNCOVERED) * covered / most;
+                (document, score * covered * favour(document))
             })
             .collect();
         let better = |(first, a): &(usize, f32), (second, b): &(usize, f32)| {
@@ -173,30 +193,64 @@ impl Ranking {
     }
 
     fn wanted(&self, question: &str, synonyms: &Synonyms) -> Vec<Wanted<'_>> {
+        let mut guesses = MOST_GUESSES;
         question::read(question, synonyms, |term| self.terms.contains_key(term))
             .iter()
-            .map(|asked| self.want(asked))
+            .map(|asked| self.want(asked, &mut guesses))
             .filter(|wanted| !wanted.alternatives.is_empty())
             .collect()
     }
 
-    fn want(&self, asked: &Asked<'_>) -> Wanted<'_> {
-        let itself = self.list(&asked.term).map(|list| (asked.weight, list));
-        let others = asked.others.iter().flat_map(|phrase| {
-            let each = asked.weight * SYNONYM / phrase.len().max(1) as f32;
-            phrase
-                .iter()
-                .filter_map(move |term| Some((each, self.list(term)?)))
+    fn want(&self, asked: &Asked<'_>, guesses: &mut usize) -> Wanted<'_> {
+        let itself = self
+            .list(&asked.term)
+            .map(|list| (asked.weight, vec![list]));
+        let others = asked.others.iter().filter_map(|phrase| {
+            let lists: Vec<_> = phrase.terms.iter().filter_map(|it| self.list(it)).collect();
+            (!lists.is_empty()).then_some((asked.weight * phrase.weight, lists))
         });
-        let alternatives: Vec<_> = itself.into_iter().chain(others).collect();
+        let mut alternatives: Vec<_> = itself.into_iter().chain(others).collect();
+        if alternatives.is_empty() && *guesses > 0 {
+            *guesses -= 1;
+            let nearest = self.nearest(&asked.term);
+            alternatives.extend(nearest.map(|list| (asked.weight * MISSPELT, vec![list])));
+        }
+        let most = |lists: &[&List]| lists.iter().map(|list| list.most).sum::<f32>();
         let worth = alternatives
             .iter()
-            .map(|(weight, list)| weight * list.most)
+            .map(|(weight, lists)| weight * most(lists))
             .fold(0.0, f32::max);
         Wanted {
             alternatives,
             worth,
         }
+    }
+
+    /// The documents of the term that is most like this one: it begins so, or few letters
+    /// differ, the first not, which seldom is the wrong one. Of two the one that more
+    /// documents have.
+    fn nearest(&self, term: &str) -> Option<&List> {
+        let letters = term.chars().count();
+        if letters < SHORTEST {
+            return None;
+        }
+        let most = if letters < LONG { 1 } else { 2 };
+        let first = term.chars().next();
+        let distance = |known: &str| match known.starts_with(term) {
+            true => 1,
+            false if known.len().abs_diff(term.len()) > most => usize::MAX,
+            false => strsim::osa_distance(known, term),
+        };
+        self.terms
+            .iter()
+            .filter(|(known, _)| known.chars().next() == first)
+            .filter_map(|(known, at)| {
+                let list = self.lists.get(*at as usize)?;
+                let distance = Some(distance(known)).filter(|distance| *distance <= most)?;
+                Some(((distance, Reverse(list.postings.len()), known), list))
+            })
+            .min_by_key(|(order, _)| *order)
+            .map(|(_, list)| list)
     }
 
     fn list(&self, term: &str) -> Option<&List> {
@@ -276,8 +330,9 @@ mod tests {
 
     fn found(documents: &[&str], question: &str) -> Vec<usize> {
         let documents: Vec<[&str; 1]> = documents.iter().map(|text| [*text]).collect();
-        let synonyms = Synonyms::read("repo, repository\npr, pull request");
-        let hits = Ranking::build([ONE], &documents).search(question, &synonyms, |_| true, 99);
+        let synonyms = Synonyms::read("repo, repository\npr = pull request");
+        let hits =
+            Ranking::build([ONE], &documents).search(question, &synonyms, |_| true, |_| 1.0, 99);
         hits.into_iter().map(|(document, _)| document).collect()
     }
 
@@ -314,6 +369,28 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_nobody_knows_is_taken_for_the_nearest() {
+        let documents = ["send emails", "list calendars", "a kubernetes pod"];
+        for (question, found_at) in [
+            ("emial", vec![0]),
+            ("calender", vec![1]),
+            ("kube", vec![2]),
+            ("pot", vec![]),
+            ("mountain", vec![]),
+        ] {
+            assert_eq!(found(&documents, question), found_at, "{question}");
+        }
+        // The word itself, though rare, is nobody's mistake.
+        assert_eq!(found(&["cart", "card", "card"], "cart"), [0]);
+    }
+
+    #[test]
+    fn a_phrase_counts_most_where_all_of_it_stands() {
+        let documents = ["request a thing", "pull request", "pull a thing"];
+        assert_eq!(found(&documents, "PR")[0], 1);
+    }
+
+    #[test]
     fn two_words_are_found_as_one_and_one_as_two() {
         assert_eq!(found(&["oncall users", "call users"], "on call"), [0, 1]);
         assert_eq!(found(&["send e-mail"], "email"), [0]);
@@ -328,7 +405,7 @@ mod tests {
             ["commits of git", "git"],
         ];
         let ranking = Ranking::build([ONE, owner], &documents);
-        let hits = ranking.search("git", &Synonyms::read(""), |_| true, 9);
+        let hits = ranking.search("git", &Synonyms::read(""), |_| true, |_| 1.0, 9);
         assert_eq!(hits[0].1, hits[1].1);
     }
 

@@ -2,73 +2,118 @@
 
 use std::collections::HashMap;
 
-use super::words::terms;
+use super::words::{term, words};
+use crate::config::WordGroup;
+
+/// What one of a group of similar words counts for another, beside the word itself.
+const SIMILAR: f32 = 0.55;
+/// What another spelling of the same counts.
+const SAME: f32 = 0.9;
+
+/// What may stand for a term.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Phrase {
+    /// Its terms, in order.
+    pub terms: Vec<String>,
+    /// What it counts, beside what it stands for.
+    pub weight: f32,
+}
 
 /// Groups of words of the trade: who asks for a `repo` also finds a `repository`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Synonyms {
-    /// From a term to those of each phrase that may stand for it.
-    phrases: HashMap<String, Vec<Vec<String>>>,
+    /// From a term to what may stand for it.
+    phrases: HashMap<String, Vec<Phrase>>,
     /// From the two terms of a phrase to what may stand for it.
-    pairs: HashMap<[String; 2], Vec<Vec<String>>>,
+    pairs: HashMap<[String; 2], Vec<Phrase>>,
 }
 
 impl Synonyms {
-    /// Reads groups, one a line with commas between the words. `#` starts a comment.
-    pub fn read(text: &str) -> Self {
-        let mut synonyms = Self {
-            phrases: HashMap::new(),
-            pairs: HashMap::new(),
-        };
-        synonyms.extend(text);
+    /// These groups, beside the words of the trade that everybody knows.
+    pub fn with(groups: &[WordGroup]) -> Self {
+        let mut synonyms = Self::default();
+        synonyms.extend(groups);
         synonyms
     }
 
-    /// Adds the groups of another text.
-    pub fn extend(&mut self, text: &str) {
-        for line in text.lines() {
-            let line = line.split('#').next().unwrap_or_default();
-            let group: Vec<Vec<String>> = line
-                .split(',')
-                .map(|phrase| terms(phrase).collect())
-                .collect();
-            for (at, phrase) in group.iter().enumerate() {
-                let others = || {
-                    let others = group.iter().enumerate().filter(|(other, _)| *other != at);
-                    others.map(|(_, phrase)| phrase.clone())
-                };
-                match phrase.as_slice() {
-                    [term] => self
-                        .phrases
-                        .entry(term.clone())
-                        .or_default()
-                        .extend(others()),
-                    [first, second] => {
-                        let pair = [first.clone(), second.clone()];
-                        self.pairs.entry(pair).or_default().extend(others());
-                    }
-                    _ => {}
+    /// No words at all.
+    fn none() -> Self {
+        Self {
+            phrases: HashMap::new(),
+            pairs: HashMap::new(),
+        }
+    }
+
+    fn extend(&mut self, groups: &[WordGroup]) {
+        for WordGroup { phrases, same } in groups {
+            let phrases = phrases.iter().map(|phrase| terms(phrase));
+            // What says nothing is never asked for.
+            let phrases: Vec<_> = phrases.filter(|terms| !terms.is_empty()).collect();
+            self.add(&phrases, if *same { SAME } else { SIMILAR });
+        }
+    }
+
+    fn add(&mut self, group: &[Vec<String>], weight: f32) {
+        for phrase in group {
+            let others = || {
+                let others = group.iter().filter(|other| *other != phrase);
+                others.map(|other| Phrase {
+                    terms: other.clone(),
+                    weight,
+                })
+            };
+            match phrase.as_slice() {
+                [term] => self
+                    .phrases
+                    .entry(term.clone())
+                    .or_default()
+                    .extend(others()),
+                [first, second] => {
+                    let pair = [first.clone(), second.clone()];
+                    self.pairs.entry(pair).or_default().extend(others());
                 }
+                _ => {}
             }
         }
     }
 
     /// What may stand for a term.
-    pub(super) fn of(&self, term: &str) -> &[Vec<String>] {
+    pub(super) fn of(&self, term: &str) -> &[Phrase] {
         self.phrases.get(term).map_or(&[], Vec::as_slice)
     }
 
     /// What may stand for two terms that follow each other.
-    pub(super) fn of_pair(&self, first: &str, second: &str) -> &[Vec<String>] {
+    pub(super) fn of_pair(&self, first: &str, second: &str) -> &[Phrase] {
         let pair = [first.to_owned(), second.to_owned()];
         self.pairs.get(&pair).map_or(&[], Vec::as_slice)
     }
 }
 
+/// The terms of a phrase, words with a hyphen being one.
+fn terms(phrase: &str) -> Vec<String> {
+    words(phrase)
+        .filter_map(|word| term(&word.whole().unwrap_or_else(|| word.parts().concat())))
+        .collect()
+}
+
 impl Default for Synonyms {
     /// The words of the trade that everybody knows.
     fn default() -> Self {
-        Self::read(include_str!("synonyms.txt"))
+        let mut synonyms = Self::none();
+        // That ours can be read is held by a test.
+        let ours = WordGroup::read_all(include_str!("synonyms.txt"));
+        synonyms.extend(&ours.unwrap_or_default());
+        synonyms
+    }
+}
+
+#[cfg(test)]
+impl Synonyms {
+    /// Those of a text alone.
+    pub(super) fn read(text: &str) -> Self {
+        let mut synonyms = Self::none();
+        synonyms.extend(&WordGroup::read_all(text).unwrap());
+        synonyms
     }
 }
 
@@ -76,28 +121,40 @@ impl Default for Synonyms {
 mod tests {
     use super::*;
 
+    fn terms(phrases: &[Phrase]) -> Vec<Vec<&str>> {
+        phrases
+            .iter()
+            .map(|it| it.terms.iter().map(String::as_str).collect())
+            .collect()
+    }
+
     #[test]
     fn a_groups_words_stand_for_each_other() {
-        let synonyms = Synonyms::read("# first\nrepo, repositories # both\npr, pull request");
-        assert_eq!(synonyms.of("repo"), [["repositori"]]);
-        assert_eq!(synonyms.of("repositori"), [["repo"]]);
-        assert_eq!(synonyms.of("pr"), [["pull", "request"]]);
-        assert_eq!(synonyms.of_pair("pull", "request"), [["pr"]]);
+        let synonyms = Synonyms::read("# first\n\nrepo, repositories # both\npr = pull request");
+        assert_eq!(terms(synonyms.of("repo")), [["repositori"]]);
+        assert_eq!(terms(synonyms.of("repositori")), [["repo"]]);
+        assert_eq!(terms(synonyms.of("pr")), [["pull", "request"]]);
+        assert_eq!(terms(synonyms.of_pair("pull", "request")), [["pr"]]);
         assert!(synonyms.of("pull").is_empty());
+        assert!(synonyms.of("pr")[0].weight > synonyms.of("repo")[0].weight);
     }
 
     #[test]
     fn a_file_adds_to_what_is_known() {
-        let mut synonyms = Synonyms::default();
-        synonyms.extend("repo, vault");
-        assert!(synonyms.of("repo").contains(&vec!["vault".into()]));
-        assert!(synonyms.of("repo").contains(&vec!["repositori".into()]));
+        let groups = WordGroup::read_all("repo, vault, the, On-Call").unwrap();
+        let synonyms = Synonyms::with(&groups);
+        let known = terms(synonyms.of("repo"));
+        for word in ["vault", "repositori", "oncal"] {
+            assert!(known.contains(&vec![word]), "{word}: {known:?}");
+        }
     }
 
     #[test]
-    fn any_text_can_be_read() {
-        for text in ["", ",,,", "a", "\0, #", "one two three, 🦀"] {
-            assert!(Synonyms::read(text).of("one").is_empty(), "{text}");
+    fn all_of_ours_says_something() {
+        for group in WordGroup::read_all(include_str!("synonyms.txt")).unwrap() {
+            for phrase in &group.phrases {
+                assert!(!super::terms(phrase).is_empty(), "{phrase}");
+            }
         }
     }
 }

@@ -192,17 +192,6 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = Word> {
         })
 }
 
-/// All terms by which a text is found, one by one.
-pub(super) fn terms(text: &str) -> impl Iterator<Item = String> {
-    words(text)
-        .flat_map(|mut word| {
-            let whole = word.whole();
-            word.parts.extend(whole);
-            word.parts
-        })
-        .filter_map(|word| term(&word))
-}
-
 /// The term a word is found by; none for one that says nothing.
 pub(super) fn term(word: &str) -> Option<String> {
     let says_nothing =
@@ -218,8 +207,14 @@ fn stem(word: &str) -> String {
 mod tests {
     use super::*;
 
+    /// All terms by which a text is found.
     fn terms(text: &str) -> Vec<String> {
-        super::terms(text).collect()
+        let parts = words(text).flat_map(|mut word| {
+            let whole = word.whole();
+            word.parts.extend(whole);
+            word.parts
+        });
+        parts.filter_map(|part| term(&part)).collect()
     }
 
     #[test]

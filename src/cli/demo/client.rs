@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::request::ModernRequest;
+use crate::cli::request::ModernRequest;
 
 /// When a step gives up waiting. Long: a loaded machine is no fault of the program.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -11,7 +11,6 @@ mod client;
 mod http_child;
 mod issuer;
 mod out;
-mod request;
 mod server;
 pub(super) mod stdio_child;
 mod tour;

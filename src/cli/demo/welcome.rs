@@ -2,12 +2,9 @@
 
 use std::time::SystemTime;
 
-use super::{
-    out::{Ink, Out},
-    request::ModernRequest,
-};
+use super::out::{Ink, Out};
 use crate::{
-    cli::CliError,
+    cli::{CliError, request::ModernRequest},
     outbound::{Child, Phase},
 };
 

@@ -78,7 +78,7 @@ impl Asked<'_> {
                 child.is_some_and(|(child, listing)| standing(child, listing.is_some()).1)
             },
         };
-        let hits = index.search(&asked.query, &filters, asked.limit);
+        let hits = index.search(&asked.query, &snapshot.synonyms, &filters, asked.limit);
         structured(&Found {
             note: hits
                 .is_empty()

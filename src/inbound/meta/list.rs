@@ -1,8 +1,8 @@
 //! What `tools/list` shows where we have tools of our own.
 
-use super::{Meta, Sight, definitions};
+use super::{Meta, Sight};
 use crate::{
-    catalog::{Placed, Primitive},
+    catalog::{META_TOOL_ENTRIES, Placed, Primitive},
     config::Mode,
     fleet::{Permitted, Shown},
     inbound::session::Session,
@@ -24,10 +24,9 @@ impl Meta {
         let keep = |tool: &Placed<'_>| {
             listed(&tool.name, tool.child) && sight.permitted.shows(Primitive::Tool, tool)
         };
-        let ours = definitions::ALL;
         shown
             .catalog
-            .write_some(Primitive::Tool, ours, keep, era, out);
+            .write_some(Primitive::Tool, META_TOOL_ENTRIES, keep, era, out);
     }
 
     /// Whether clients see a part of the tools only.

@@ -3,7 +3,6 @@
 //! They are answered here and never by a child; `call_tool` alone is carried to one.
 
 mod call;
-mod definitions;
 mod find;
 mod input;
 mod list;

@@ -1,4 +1,4 @@
-//! A modern request, as the tour sends it and as a person may paste it.
+//! A modern request, as our commands send it and as a person may paste it.
 
 use crate::protocol::{json::quote, request::meta_key, version::MODERN};
 

@@ -2,8 +2,8 @@
 //! every word counts.
 
 /// Their entries in a list, with commas between them, in the order of
-/// [`MetaTool::ALL`](crate::catalog::MetaTool::ALL).
-pub(super) const ALL: &str = concat!(
+/// [`MetaTool::ALL`](super::MetaTool::ALL).
+pub const META_TOOL_ENTRIES: &str = concat!(
     r#"{"name":"find_tools","title":"Find tools","description":"Find tools by what they are for. Most tools here are not listed: search first, then load_tools or call_tool.","inputSchema":{"type":"object","properties":{"query":{"type":"string","description":"What the tool should do, in plain words"},"limit":{"type":"integer","minimum":1,"maximum":50,"default":8},"child":{"type":"string","description":"Only tools of this server"},"readOnly":{"type":"boolean","description":"Only tools that change nothing"}},"required":["query"],"additionalProperties":false},"annotations":{"readOnlyHint":true}},"#,
     r#"{"name":"list_catalog","title":"List the catalog","description":"List all servers; or, with child, the tools of one.","inputSchema":{"type":"object","properties":{"child":{"type":"string","description":"A server's name"},"offset":{"type":"integer","minimum":0,"description":"Where to go on"}},"additionalProperties":false},"annotations":{"readOnlyHint":true}},"#,
     r#"{"name":"load_tools","title":"Load tools","description":"Add tools, found by find_tools, to your list of tools.","inputSchema":{"type":"object","properties":{"names":{"type":"array","items":{"type":"string"},"minItems":1,"maxItems":100}},"required":["names"],"additionalProperties":false},"annotations":{"destructiveHint":false,"idempotentHint":true}},"#,
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn every_tool_of_ours_is_described() {
-        let all: Vec<Value> = serde_json::from_str(&format!("[{ALL}]")).unwrap();
+        let all: Vec<Value> = serde_json::from_str(&format!("[{META_TOOL_ENTRIES}]")).unwrap();
         let names: Vec<_> = all
             .iter()
             .map(|tool| tool["name"].as_str().unwrap())
