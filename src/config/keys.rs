@@ -93,6 +93,7 @@ pub(super) const ENTRY_AUTH: &[&str] = &[
 pub(super) const AUTH: &[&str] = &[
     "mode",
     "issuer",
+    "provider",
     "audiences",
     "jwks",
     "algorithms",

@@ -11,6 +11,8 @@ mod flood;
 mod introspection;
 mod keys;
 mod metadata;
+mod pages;
+mod realm;
 mod reload;
 mod sessions;
 mod settings;

@@ -5,6 +5,7 @@
 //! checked anew; nothing about a caller is kept but what issuers say of its token, for
 //! seconds. Must never know what a request asks for.
 
+mod authorization_server;
 mod bearer;
 mod claims;
 mod introspection;
@@ -28,6 +29,7 @@ use tracing::warn;
 pub(super) use place::Peer;
 
 use self::{
+    authorization_server::Realm,
     introspection::Introspection,
     jwt::Jwt,
     place::{Place, Seen},
@@ -65,6 +67,7 @@ struct Orders {
 struct Lock {
     settings: LockSettings,
     check: Check,
+    realm: Option<Realm>,
 }
 
 enum Check {
@@ -187,9 +190,11 @@ impl Guard {
         }
     }
 
-    /// The routes of the metadata.
+    /// The routes of the metadata, and of the authorization server where it is to be
+    /// found here.
     pub(super) fn router(&self, entrance: Arc<Entrance>) -> Router {
-        metadata::router(self.clone(), entrance)
+        metadata::router(self.clone(), Arc::clone(&entrance))
+            .merge(authorization_server::router(self.clone(), entrance))
     }
 }
 
@@ -211,6 +216,11 @@ impl Orders {
             metadata: settings.metadata.clone(),
             place: Place::new(settings.resource.clone(), settings.trusted_proxies.clone()),
         })
+    }
+
+    /// The realm that is to be found here.
+    fn realm(&self) -> Option<&Realm> {
+        self.lock.as_ref()?.realm.as_ref()
     }
 }
 
@@ -239,6 +249,7 @@ impl Lock {
         Ok(Self {
             settings: settings.clone(),
             check,
+            realm: Realm::of(settings, &tls)?,
         })
     }
 
