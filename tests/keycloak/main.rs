@@ -11,13 +11,16 @@ mod support;
 #[path = "."]
 mod keycloak {
     mod house;
+    mod people;
     mod realm;
     mod server;
 
     mod calls;
     mod door;
+    mod other_tokens;
     mod outage;
     mod refreshes;
     mod refusals;
     mod token;
+    mod walks;
 }

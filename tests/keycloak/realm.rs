@@ -179,13 +179,13 @@ impl Realm {
         )
     }
 
-    async fn id_of(&self, client: &str) -> String {
+    pub(super) async fn id_of(&self, client: &str) -> String {
         let path = format!("/clients?clientId={client}");
         let found = self.admin(Method::GET, &path, Value::Null).await;
         found[0]["id"].as_str().expect("a client's id").to_owned()
     }
 
-    async fn admin(&self, method: Method, path: &str, body: Value) -> Value {
+    pub(super) async fn admin(&self, method: Method, path: &str, body: Value) -> Value {
         let path = format!("/admin/realms/{}{path}", self.name);
         self.ask(method, &path, body).await
     }
@@ -223,7 +223,7 @@ impl Realm {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{what}: {error}: {text}"))
     }
 
-    async fn form(&self, url: &str, form: &[(&str, &str)]) -> Value {
+    pub(super) async fn form(&self, url: &str, form: &[(&str, &str)]) -> Value {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         let body = body.extend_pairs(form).finish();
         let request = self
