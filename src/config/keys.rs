@@ -97,6 +97,7 @@ pub(super) const TOKEN_EXCHANGE: &[&str] = &["audience", "scope", "resource"];
 pub(super) const AUTH: &[&str] = &[
     "mode",
     "issuer",
+    "provider",
     "audiences",
     "jwks",
     "algorithms",

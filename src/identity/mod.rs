@@ -34,6 +34,7 @@
 mod advice;
 mod answer;
 mod assertion;
+mod authorization_server;
 mod backoff;
 mod basic;
 mod bearer_file;
@@ -60,6 +61,7 @@ mod token;
 mod trial;
 
 pub use advice::Whose;
+pub use authorization_server::{AuthorizationServer, Registered, ServerDocument, ServerError};
 pub use claims::Claims;
 pub use error::IdentityError;
 pub use exchange::{Exchange, ExchangeError};

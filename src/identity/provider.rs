@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
 };
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
@@ -92,14 +92,42 @@ impl Provider {
 
     /// Fetches a document.
     pub(super) async fn get(&self, url: &Url) -> Result<HttpResponse, ProviderError> {
-        let mut request = HttpRequest::new(Vec::new());
-        *request.uri_mut() = url
-            .as_str()
-            .parse()
-            .map_err(|_| ProviderError::Unreachable {
-                cause: "its address is not one".into(),
-            })?;
-        self.send(request).await
+        self.send(request(url, Vec::new())?).await
+    }
+
+    /// Sends a JSON document in somebody's name, with the credentials they gave. The
+    /// answer is a JSON object, also where it is a refusal: they are to read it.
+    pub(super) async fn post(
+        &self,
+        url: &Url,
+        document: Vec<u8>,
+        credentials: Option<HeaderValue>,
+    ) -> Result<HttpResponse, ProviderError> {
+        let mut request = request(url, document)?;
+        *request.method_mut() = Method::POST;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(mut credentials) = credentials {
+            credentials.set_sensitive(true);
+            headers.insert(AUTHORIZATION, credentials);
+        }
+        let answer = self.exchange(request).await;
+        let (head, body) = self
+            .read(answer.map_err(|error| self.explain(error))?)
+            .await?;
+        let status = head.status;
+        if status.is_redirection() {
+            return Err(ProviderError::Redirect { status });
+        }
+        if !(status.is_success() || status.is_client_error()) || !is_object(&body) {
+            return Err(ProviderError::Status {
+                status,
+                retry_after: retry_after(&head.headers),
+            });
+        }
+        let mut answer = HttpResponse::new(body);
+        *answer.status_mut() = status;
+        Ok(answer)
     }
 
     /// Sends a request. The answer is a JSON object with status 200, or
@@ -158,6 +186,15 @@ impl<'c> AsyncHttpClient<'c> for Provider {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))
     }
+}
+
+fn request(url: &Url, body: Vec<u8>) -> Result<HttpRequest, ProviderError> {
+    let mut request = HttpRequest::new(body);
+    let uri = url.as_str().parse();
+    *request.uri_mut() = uri.map_err(|_| ProviderError::Unreachable {
+        cause: "its address is not one".into(),
+    })?;
+    Ok(request)
 }
 
 /// The certificates in a PEM file.

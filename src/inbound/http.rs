@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    ASIDES, BODY_LIMIT, Entrance, Guard, Sessions, accept, answers,
+    ASIDES, BODY_LIMIT, Entrance, Guard, Sessions, accept, answers, cors,
     dispatch::{Dispatch, Requester, missing_meta},
     listen, negotiate,
     overload::{Admitted, Overload},
@@ -49,6 +49,9 @@ use crate::{
 /// When nothing has come for this long, the answer becomes an event stream, so that
 /// comments can keep it alive.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What can be done with `/mcp`.
+const METHODS: &str = "GET, POST, DELETE";
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -133,6 +136,19 @@ async fn handle(door: Door, request: Request) -> Response {
     if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
         return Refused::plainly(StatusCode::FORBIDDEN, reason).into_response();
     }
+    let page = cors::Page::of(request.headers());
+    let response = match cors::asks_first(request.method(), request.headers()) {
+        true => cors::preflight(METHODS),
+        false => admitted(door, request).await,
+    };
+    match page {
+        Some(page) => page.may_read(response),
+        None => response,
+    }
+}
+
+/// Answers a request that comes from where requests may come from.
+async fn admitted(door: Door, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let subject = match door.guard.admit(&head).await {
         Ok(subject) => subject,
@@ -151,7 +167,7 @@ async fn handle(door: Door, request: Request) -> Response {
         Method::POST => door.post(request).await,
         Method::GET => door.get(request.headers()),
         Method::DELETE => door.delete(request.headers()),
-        _ => Err(Refused::method("GET, POST, DELETE")),
+        _ => Err(Refused::method(METHODS)),
     };
     answered.unwrap_or_else(Refused::into_response)
 }

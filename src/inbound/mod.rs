@@ -8,6 +8,7 @@ mod accept;
 mod admin;
 mod answers;
 mod auth;
+mod cors;
 mod dispatch;
 mod entrance;
 mod expiry;

@@ -184,6 +184,7 @@ struct Desk {
     open: usize,
     most_open: usize,
     answers: HashMap<String, Value>,
+    registrations: Vec<Value>,
 }
 
 impl Issuer {
@@ -205,6 +206,7 @@ impl Issuer {
             .route("/.well-known/openid-configuration", get(introduce))
             .route("/jwks", get(hand_out_keys))
             .route("/introspect", post(judge))
+            .route("/register", post(register))
             .with_state((office.clone(), port));
         let serving = tokio::spawn(async move {
             axum::serve(listener, routes).await.expect("the issuer");
@@ -259,6 +261,11 @@ impl Issuer {
     /// The most questions that were open at a time.
     pub fn most_questions_open(&self) -> usize {
         self.office.desk().most_open
+    }
+
+    /// What was to be registered, with the headers it came with.
+    pub fn registrations(&self) -> Vec<Value> {
+        self.office.desk().registrations.clone()
     }
 
     /// Claims that are good for an hour.
@@ -319,7 +326,26 @@ async fn introduce(State((office, port)): Shared) -> Response {
         return out_of_order();
     }
     let name = name(port);
-    axum::Json(json!({"issuer": name, "jwks_uri": format!("{name}/jwks")})).into_response()
+    let document = json!({
+        "issuer": name,
+        "jwks_uri": format!("{name}/jwks"),
+        "registration_endpoint": format!("{name}/register"),
+    });
+    axum::Json(document).into_response()
+}
+
+async fn register(State((office, _)): Shared, headers: HeaderMap, body: String) -> Response {
+    let mut desk = office.desk();
+    if desk.down {
+        return out_of_order();
+    }
+    let header = |name: &str| headers.get(name).map(|value| value.to_str().expect("text"));
+    desk.registrations.push(json!({
+        "registration": serde_json::from_str::<Value>(&body).expect("JSON"),
+        "authorization": header("authorization"),
+        "cookie": header("cookie"),
+    }));
+    (StatusCode::CREATED, axum::Json(json!({"client_id": "c"}))).into_response()
 }
 
 async fn hand_out_keys(State((office, _)): Shared) -> Response {

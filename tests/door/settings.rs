@@ -1,8 +1,9 @@
 //! What the settings mean at the door.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr};
 
 use ::http::Method;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     support::{
         Child, Door, Fleet, Multiplexer,
         client::{modern_post, with_modern_meta},
+        eventually,
         http::Http,
     },
 };
@@ -63,6 +65,48 @@ async fn the_variables_of_fastmcp_lock_the_door() {
     .await;
     assert!(lets_in(&mux, &issuer.token(&key)).await);
     assert_eq!(knock(&mux, &[]).await.status, 401);
+}
+
+#[tokio::test]
+async fn one_key_in_a_variable_or_its_file_locks_the_door() {
+    let (key, other) = (Key::rsa("one"), Key::rsa("one"));
+    let issuer = Issuer::silent().await;
+    let pem = format!(
+        "-----BEGIN RSA PUBLIC KEY-----\n{}\n-----END RSA PUBLIC KEY-----\n",
+        BASE64_STANDARD.encode(key.public_der())
+    );
+    let fleet = Fleet::new();
+    let file = fleet.path("key.pem");
+    fs::write(&file, &pem).expect("a file");
+    let file = file.display().to_string();
+    let by_key = |fleet: Fleet, key: &str| {
+        let fleet = fleet
+            .env("AUTH_TYPE", "jwt")
+            .env("FASTMCP_SERVER_AUTH_JWT_ISSUER", &issuer.name())
+            .env("FASTMCP_SERVER_AUTH_JWT_PUBLIC_KEY", key)
+            .env("FASTMCP_SERVER_AUTH_JWT_BASE_URL", "https://mcp.example");
+        fleet.over(Door::Http)
+    };
+    let resource = json!({"aud": "https://mcp.example/mcp"});
+    for mux in [
+        by_key(fleet, &file).await,
+        by_key(Fleet::new(), &pem.replace('\n', "\\n")).await,
+    ] {
+        let token = issuer.token_with(&key, resource.clone());
+        // A file is read after the start.
+        eventually("the key is there", async || {
+            let headers = [format!("Bearer {token}")];
+            (knock(&mux, &[&headers[0]]).await.status == 200).then_some(())
+        })
+        .await;
+        assert!(
+            !lets_in(&mux, &issuer.token(&key)).await,
+            "another audience"
+        );
+        let forged = issuer.token_with(&other, resource.clone());
+        assert!(!lets_in(&mux, &forged).await, "another key of the same id");
+    }
+    assert_eq!(issuer.key_fetches(), 0);
 }
 
 #[tokio::test]

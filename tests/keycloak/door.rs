@@ -16,10 +16,11 @@ use crate::support::{
     http::{Http, With as _, request},
 };
 
-const AUDIENCE: &str = "agent-services";
+/// What stands in the tokens of the client.
+pub const AUDIENCE: &str = "agent-services";
 
 /// A door that is locked with this realm, and these keys of `auth` more.
-async fn locked(realm: &Realm, more: Value) -> Multiplexer {
+pub async fn locked(realm: &Realm, more: Value) -> Multiplexer {
     let mut auth = json!({"issuer": realm.issuer(), "audiences": [AUDIENCE]});
     for (name, value) in more.as_object().expect("an object") {
         auth[name] = value.clone();
@@ -44,12 +45,14 @@ fn discover(url: &str, token: &str) -> Request<Bytes> {
     modern_post(url, frame).with("authorization", &format!("Bearer {token}"))
 }
 
-async fn status(mux: &Multiplexer, token: &str) -> u16 {
+/// How a request with this token is answered.
+pub async fn status(mux: &Multiplexer, token: &str) -> u16 {
     let reply = Http::default().send(discover(&mux.url(), token)).await;
     reply.status.as_u16()
 }
 
-async fn mint(realm: &Realm) -> String {
+/// A token of the client.
+pub async fn mint(realm: &Realm) -> String {
     let form = [
         ("grant_type", "client_credentials"),
         ("client_id", CLIENT),
@@ -59,7 +62,7 @@ async fn mint(realm: &Realm) -> String {
 }
 
 /// The last reason that the log has for a refusal.
-async fn refused(mux: &Multiplexer, token: &str, reason: &str) {
+pub async fn refused(mux: &Multiplexer, token: &str, reason: &str) {
     assert_eq!(status(mux, token).await, 401);
     mux.log
         .until(reason, |line| {

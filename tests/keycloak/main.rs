@@ -11,16 +11,19 @@ mod support;
 #[path = "."]
 mod keycloak {
     mod house;
+    mod people;
     mod realm;
     mod server;
 
     mod calls;
     mod door;
     mod exchange;
+    mod other_tokens;
     mod outage;
     mod policy;
     mod refreshes;
     mod refusals;
     mod setup;
     mod token;
+    mod walks;
 }

@@ -256,7 +256,7 @@ impl Realm {
         self.admin(Method::PUT, &path, Value::Null).await;
     }
 
-    async fn id_of(&self, client: &str) -> String {
+    pub(super) async fn id_of(&self, client: &str) -> String {
         let path = format!("/clients?clientId={client}");
         let found = self.admin(Method::GET, &path, Value::Null).await;
         found[0]["id"].as_str().expect("a client's id").to_owned()
@@ -301,7 +301,7 @@ impl Realm {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{what}: {error}: {text}"))
     }
 
-    async fn form(&self, url: &str, form: &[(&str, &str)]) -> Value {
+    pub(super) async fn form(&self, url: &str, form: &[(&str, &str)]) -> Value {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         let body = body.extend_pairs(form).finish();
         let request = self

@@ -12,8 +12,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{bare, folder, installed, node, ours};
-use crate::support::wait::{soon, within};
+use super::{Words, bare, folder, installed, node, ours};
+use crate::support::{
+    http::Http,
+    pipe::Log,
+    wait::{soon, within},
+};
 
 /// How long all scenarios of one run may take together, on a machine that is busy.
 const RUN: Duration = Duration::from_secs(600);
@@ -75,18 +79,51 @@ impl Suite {
         bare(&mut suite).env("HOME", results.path());
         let output = within(RUN, "the end of the suite", suite.output()).await;
         let output = output.expect("the suite runs");
-        let runs = fs::read_dir(results.path()).expect("results");
-        let scenarios: BTreeMap<_, _> = runs
-            .map(|run| {
-                let run = run.expect("a result").path();
-                let name = scenario_of(&run).expect("a scenario");
-                let checks = Checks::of(&run).unwrap_or_else(|| panic!("no checks of {name}"));
-                (name, checks)
-            })
-            .collect();
+        let scenarios = results_in(results.path(), "server-");
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains("Total: "), "{self:?} did not finish:\n{said}");
         scenarios
+    }
+
+    /// Runs all scenarios for authorization servers against the one of this name, as this
+    /// client, for this resource. `person` is handed the page that the suite wants opened,
+    /// and gives what the browser is sent to in the end.
+    pub async fn authorization_server(
+        self,
+        issuer: &str,
+        (client, port): (&str, u16),
+        resource: &str,
+        person: impl AsyncFn(&str) -> String,
+    ) -> BTreeMap<String, Checks> {
+        let results = TempDir::with_prefix("conformance-").expect("a folder");
+        let mut suite = Command::new(node::program());
+        suite.arg(self.program()).arg("authorization");
+        suite.args([
+            "--url",
+            issuer,
+            "--client-id",
+            client,
+            "--resource",
+            resource,
+        ]);
+        suite.args(["--port", &port.to_string()]);
+        suite.arg("--output-dir").arg(results.path());
+        let mut suite = bare(&mut suite)
+            .env("HOME", results.path())
+            .spawn()
+            .expect("the suite runs");
+        let (out, _) = Log::gather(suite.stdout.take().expect("stdout is piped"));
+        let (err, _) = Log::gather(suite.stderr.take().expect("stderr is piped"));
+        let words = Words(err);
+        let page = out.until("a page", |line| line.starts_with("http")).await;
+        let listening = |line: &str| line.contains("Callback server started");
+        out.until("the suite to listen", listening).await;
+        let back = person(&page).await;
+        Http::default().get(&back).await;
+        let status = within(RUN, "the end of the suite", suite.wait()).await;
+        status.expect("an exit status");
+        drop(words);
+        results_in(results.path(), "authorization-server-")
     }
 
     fn program(self) -> PathBuf {
@@ -106,10 +143,22 @@ impl Suite {
     }
 }
 
-/// The scenario that left its results in this folder: `server-NAME-TIME`.
-fn scenario_of(run: &Path) -> Option<String> {
+/// The checks of all scenarios that left their results here.
+fn results_in(folder: &Path, prefix: &str) -> BTreeMap<String, Checks> {
+    let runs = fs::read_dir(folder).expect("results");
+    runs.map(|run| {
+        let run = run.expect("a result").path();
+        let name = scenario_of(&run, prefix).expect("a scenario");
+        let checks = Checks::of(&run).unwrap_or_else(|| panic!("no checks of {name}"));
+        (name, checks)
+    })
+    .collect()
+}
+
+/// The scenario that left its results in this folder: the prefix, its name, the time.
+fn scenario_of(run: &Path, prefix: &str) -> Option<String> {
     const TIME: usize = "-2026-07-28T00-00-00-000Z".len();
-    let folder = run.file_name()?.to_str()?.strip_prefix("server-")?;
+    let folder = run.file_name()?.to_str()?.strip_prefix(prefix)?;
     folder
         .get(..folder.len().checked_sub(TIME)?)
         .map(str::to_owned)

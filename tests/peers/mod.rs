@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod fixture;
 pub mod inspector;
 pub mod node;
+pub mod oauth;
 pub mod oidc;
 pub mod walk;
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{
-    CACHE, CLAIMS, Claim, IntrospectionSettings, Layer, MODES, Trust,
+    CACHE, CLAIMS, Claim, IntrospectionSettings, Layer, MODES, PROVIDERS, Trust,
     issuer::{self, read_audiences, safe_url},
     metadata,
 };
@@ -45,6 +45,7 @@ pub(super) fn read_auth(top: &mut Reader<'_>) -> Layer {
 pub(super) fn read(auth: &mut Reader<'_>) -> Layer {
     Layer {
         mode: auth.choice("mode", MODES),
+        provider: auth.choice("provider", PROVIDERS),
         audiences: read_audiences(auth),
         required_scopes: read_scopes(auth),
         leeway: auth.duration_or_zero("leeway"),

@@ -32,7 +32,7 @@ pub enum KeysSource {
     Url(Url),
     /// In this file, which is read again when it changes.
     File(PathBuf),
-    /// A JWK set (RFC 7517, 5).
+    /// A JWK set (RFC 7517, 5), or one key in PEM.
     Inline(String),
 }
 
@@ -197,7 +197,7 @@ fn read_keys(reader: &mut Reader<'_>) -> Option<KeysSource> {
     None
 }
 
-/// A JWK set as an object, or as its text.
+/// A JWK set as an object, or as its text; or a key in PEM.
 fn read_inline(inner: &mut Reader<'_>) -> Option<String> {
     let field = inner.field("inline")?;
     let text = match field.value {
@@ -206,8 +206,11 @@ fn read_inline(inner: &mut Reader<'_>) -> Option<String> {
     };
     let is_set = serde_json::from_str::<serde_json::Value>(&text)
         .is_ok_and(|value| value.get("keys").is_some_and(serde_json::Value::is_array));
-    if !is_set {
-        inner.refuse(field.written, "expected a JWK set: an object with \"keys\"");
+    if !is_set && !text.trim_start().starts_with("-----BEGIN") {
+        inner.refuse(
+            field.written,
+            "expected a JWK set, an object with \"keys\", or a public key in PEM",
+        );
         return None;
     }
     Some(text)

@@ -55,6 +55,8 @@ pub struct LockSettings {
     pub required_scopes: Vec<String>,
     /// How far the clocks of others may be off.
     pub leeway: Duration,
+    /// The realm whose document and registration clients are to find here too.
+    pub realm: Option<Url>,
     /// Certificates in PEM that are trusted beside the platform's, at the issuers.
     pub ca_file: Option<PathBuf>,
 }
@@ -151,10 +153,19 @@ impl Claim {
     }
 }
 
+/// Issuers that need help with what clients expect of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Provider {
+    Keycloak,
+}
+
+const PROVIDERS: &[(&str, Provider)] = &[("keycloak", Provider::Keycloak)];
+
 /// What the file or the environment says, key by key.
 #[derive(Clone, Default)]
 struct Layer {
     mode: Option<LockMode>,
+    provider: Option<Provider>,
     /// Who vouches, and how that is checked: never some of one layer and some of another.
     trust: Option<Trust>,
     audiences: Option<Vec<String>>,
@@ -177,6 +188,7 @@ impl Layer {
     fn over(self, lower: Self) -> Self {
         Self {
             mode: self.mode.or(lower.mode),
+            provider: self.provider.or(lower.provider),
             trust: self.trust.or(lower.trust),
             audiences: self.audiences.or(lower.audiences),
             required_claims: self.required_claims.or(lower.required_claims),
@@ -263,14 +275,31 @@ fn resolve(layer: Layer, has_resource: bool) -> Result<LockSettings, String> {
             TokenCheck::Introspection(settings)
         }
     };
+    let realm = match layer.provider {
+        Some(Provider::Keycloak) => Some(realm(&check)?),
+        None => None,
+    };
     Ok(LockSettings {
         mode: layer.mode.unwrap_or_default(),
+        realm,
         check,
         required_claims: layer.required_claims.unwrap_or_else(|| vec![Claim::Exp]),
         required_scopes: layer.required_scopes.unwrap_or_default(),
         leeway: layer.leeway.unwrap_or(LEEWAY),
         ca_file: layer.ca_file,
     })
+}
+
+/// The realm that a provider is: there is no telling which, where there are several.
+fn realm(check: &TokenCheck) -> Result<Url, String> {
+    let name = match check {
+        TokenCheck::Jwt(issuers) if issuers.len() == 1 => Some(&issuers[0].name),
+        TokenCheck::Jwt(_) => None,
+        TokenCheck::Introspection(settings) => settings.issuer.as_ref(),
+    };
+    let name = name.ok_or("\"provider\" needs one \"issuer\": the realm")?;
+    issuer::safe_url(name)
+        .map_err(|why| format!("\"provider\" needs the realm's address as \"issuer\": {why}"))
 }
 
 impl DoorSettings {

@@ -227,6 +227,52 @@ fn a_lock_that_would_not_lock_stops_the_start_and_names_the_key() {
 }
 
 #[test]
+fn a_key_in_a_variable_is_the_key_or_its_file() {
+    let keys = |key: &str| {
+        let env = [
+            ("AUTH_TYPE", "jwt"),
+            ("FASTMCP_SERVER_AUTH_JWT_ISSUER", "me"),
+            ("FASTMCP_SERVER_AUTH_JWT_AUDIENCE", "a"),
+            ("FASTMCP_SERVER_AUTH_JWT_PUBLIC_KEY", key),
+        ];
+        issuers(&lock("{}", &env))[0].keys.clone()
+    };
+    let pem = "-----BEGIN PUBLIC KEY-----\nAA\n-----END PUBLIC KEY-----";
+    for written in [pem.to_owned(), pem.replace('\n', "\\n")] {
+        assert_eq!(keys(&written), KeysSource::Inline(pem.to_owned()));
+    }
+    let file = KeysSource::File("/run/key.pem".into());
+    assert_eq!(keys("/run/key.pem"), file);
+}
+
+#[test]
+fn a_provider_is_one_realm_with_an_address() {
+    let auth = |rest: &str| {
+        let text = format!(r#"{{"auth": {{"audiences": ["a"], "provider": "keycloak", {rest}}}}}"#);
+        with(&text, &[])
+    };
+    let one = auth(&format!(r#""issuer": "{ISSUER}""#)).unwrap();
+    assert_eq!(one.lock.unwrap().realm.unwrap().as_str(), ISSUER);
+    let env = [
+        ("MCP_AUTH_PROVIDER", "keycloak"),
+        ("MCP_AUTH_ISSUER", ISSUER),
+    ];
+    let realm = lock(r#"{"publicUrl": "https://h"}"#, &env).realm;
+    assert_eq!(realm.unwrap().as_str(), ISSUER);
+    for wrong in [
+        format!(r#""issuer": ["{ISSUER}", "https://b.example"]"#),
+        r#""issuer": {"issuer": "me", "jwks": "https://b.example"}"#.to_owned(),
+        r#""introspection": {"endpoint": "https://b.example", "clientId": "a", "clientSecret": "b"}"#
+            .to_owned(),
+    ] {
+        let error = auth(&wrong).unwrap_err();
+        assert!(error.contains("provider"), "{wrong}: {error}");
+    }
+    let error = with(r#"{"auth": {"provider": "okta"}}"#, &[]).unwrap_err();
+    assert!(error.contains("keycloak"), "{error}");
+}
+
+#[test]
 fn a_variable_that_is_wrong_is_named() {
     let cases = [
         (vec![("AUTH_TYPE", "oauth-proxy")], "AUTH_TYPE"),
@@ -235,11 +281,8 @@ fn a_variable_that_is_wrong_is_named() {
         (vec![("MCP_TRUSTED_PROXIES", "here")], "MCP_TRUSTED_PROXIES"),
         (vec![("MCP_PUBLIC_URL", "here")], "MCP_PUBLIC_URL"),
         (
-            vec![
-                ("AUTH_TYPE", "jwt"),
-                ("FASTMCP_SERVER_AUTH_JWT_PUBLIC_KEY", "x"),
-            ],
-            "FASTMCP_SERVER_AUTH_JWT_PUBLIC_KEY",
+            vec![("FASTMCP_SERVER_AUTH_JWT_BASE_URL", "here")],
+            "FASTMCP_SERVER_AUTH_JWT_BASE_URL",
         ),
     ];
     for (env, part) in cases {

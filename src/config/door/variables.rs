@@ -22,14 +22,17 @@ enum Kind {
     Text,
     /// Separated by commas.
     List,
+    /// A public key, or the file that holds it.
+    Key,
 }
-use Kind::{List, Text};
+use Kind::{Key, List, Text};
 
 /// A key, and the variables that stand for it: the first that is set counts.
 type Variables = &'static [(&'static str, Kind, &'static [&'static str])];
 
 const LOCK: Variables = &[
     ("mode", Text, &["MCP_AUTH_MODE"]),
+    ("provider", Text, &["MCP_AUTH_PROVIDER"]),
     (
         "audiences",
         List,
@@ -56,6 +59,7 @@ const LOCK: Variables = &[
         Text,
         &["MCP_AUTH_JWKS_URL", "FASTMCP_SERVER_AUTH_JWT_JWKS_URI"],
     ),
+    ("jwks", Key, &["FASTMCP_SERVER_AUTH_JWT_PUBLIC_KEY"]),
     (
         "algorithms",
         List,
@@ -91,9 +95,7 @@ const PLACE: Variables = &[("trustedProxies", List, &["MCP_TRUSTED_PROXIES"])];
 
 const POLICY: &str = "MCP_AUTH_POLICY_FILE";
 const AUDIT: &str = "MCP_AUDIT";
-
-/// Variables of FastMCP that ask for a lock we do not have.
-const UNSUPPORTED: &str = "FASTMCP_SERVER_AUTH_JWT_PUBLIC_KEY";
+const PUBLIC_URL: [&str; 2] = ["MCP_PUBLIC_URL", "FASTMCP_SERVER_AUTH_JWT_BASE_URL"];
 
 /// What the environment says.
 pub(super) struct Said {
@@ -114,11 +116,6 @@ pub(super) fn read(env: &dyn Environment) -> Result<Said, ConfigError> {
     let mut layer = Layer::default();
     if asks_for_lock {
         layer = read_lock(env, &mut problems);
-        if by_type && setting(env, UNSUPPORTED).is_some() {
-            problems.push(format!(
-                "{UNSUPPORTED}: a single key is not supported; give the keys as a JWK set"
-            ));
-        }
     }
     layer.policy = setting(env, POLICY).map(PathBuf::from);
     layer.audit = setting(env, AUDIT).and_then(|text| {
@@ -130,10 +127,10 @@ pub(super) fn read(env: &dyn Environment) -> Result<Said, ConfigError> {
     });
     layer.metadata = with(env, METADATA, &mut problems, metadata::Layer::read);
     let trusted_proxies = with(env, PLACE, &mut problems, file::read_proxies);
-    let public_url = setting(env, "MCP_PUBLIC_URL").and_then(|text| match web_url(&text) {
+    let public_url = first_set(env, &PUBLIC_URL).and_then(|(name, text)| match web_url(&text) {
         Ok(url) => Some(url),
         Err(why) => {
-            problems.push(format!("MCP_PUBLIC_URL: {why}"));
+            problems.push(format!("{name}: {why}"));
             None
         }
     });
@@ -183,6 +180,22 @@ fn read_type(env: &dyn Environment, problems: &mut Vec<String>) -> bool {
     }
 }
 
+/// The first of these variables that is set.
+fn first_set(env: &dyn Environment, names: &[&'static str]) -> Option<(&'static str, String)> {
+    names
+        .iter()
+        .find_map(|name| Some((*name, setting(env, name)?)))
+}
+
+/// A key as `jwks` has it. Files of variables often have no room for line breaks.
+fn public_key(text: String) -> Node {
+    let (kind, text) = match text.contains("-----BEGIN") {
+        true => ("inline", text.replace("\\n", "\n")),
+        false => ("file", text),
+    };
+    Node::Object(vec![(kind.to_owned(), Node::String(text))])
+}
+
 /// Reads variables as if their values stood in the file under the keys they stand for.
 fn with<T>(
     env: &dyn Environment,
@@ -193,9 +206,7 @@ fn with<T>(
     let nodes: Vec<_> = variables
         .iter()
         .filter_map(|(key, kind, names)| {
-            let (name, text) = names
-                .iter()
-                .find_map(|name| Some((*name, setting(env, name)?)))?;
+            let (name, text) = first_set(env, names)?;
             let node = match kind {
                 Text => Node::String(text),
                 List => Node::List(
@@ -205,6 +216,7 @@ fn with<T>(
                         .map(|one| Node::String(one.to_owned()))
                         .collect(),
                 ),
+                Key => public_key(text),
             };
             Some((*key, name, node))
         })

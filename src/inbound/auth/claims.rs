@@ -43,6 +43,9 @@ pub(super) struct Claims {
     /// Keycloak's word for the kind of a token.
     #[serde(default)]
     typ: Value,
+    /// The same word of others: Cognito's in tokens, some issuers' of what they tell.
+    #[serde(default)]
+    token_use: Value,
     /// Only an ID token vouches for an access token (OpenID Connect Core, 3.1.3.6).
     #[serde(default)]
     at_hash: Value,
@@ -79,6 +82,10 @@ impl Claims {
             .is_some_and(|typ| other_kinds.contains(&typ))
         {
             return refuse("its claim \"typ\" says that it is no access token");
+        }
+        let says_access = |said: &str| said.starts_with("access");
+        if !self.token_use.is_null() && !self.token_use.as_str().is_some_and(says_access) {
+            return refuse("its claim \"token_use\" says that it is no access token");
         }
         if !self.at_hash.is_null() {
             return refuse("it is an ID token: it has the claim \"at_hash\"");
@@ -252,10 +259,16 @@ mod tests {
             json!({"sub": ""}),
             json!({"sub": "s", "typ": "ID"}),
             json!({"sub": "s", "typ": "Refresh"}),
+            json!({"sub": "s", "token_use": "refresh_token"}),
+            json!({"sub": "s", "token_use": "id"}),
+            json!({"sub": "s", "token_use": 1}),
             json!({"sub": "s", "at_hash": "x"}),
         ] {
             assert_eq!(subject(claims.clone()), Err(Reason::Claims), "{claims}");
         }
         assert!(subject(json!({"client_id": "c", "scp": ["a"]})).is_ok());
+        for good in ["access", "access_token"] {
+            assert!(subject(json!({"sub": "s", "token_use": good})).is_ok());
+        }
     }
 }

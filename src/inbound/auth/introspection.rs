@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{
     GuardError,
     claims::Claims,
+    jwt::same_issuer,
     refusal::{Reason, Refusal},
     shape,
     turns::{Asker, TooMany, Turns},
@@ -39,6 +40,8 @@ const SOON: Duration = Duration::from_secs(2);
 pub(super) struct Introspection {
     issuer: Introspector,
     name: String,
+    /// Whether that is who issues the tokens, or only where it is asked about them.
+    is_named: bool,
     audiences: Option<Vec<String>>,
     leeway: u64,
     turns: Turns,
@@ -96,6 +99,7 @@ impl Introspection {
                 .issuer
                 .clone()
                 .unwrap_or_else(|| settings.endpoint.origin().ascii_serialization()),
+            is_named: settings.issuer.is_some(),
             audiences: settings.audiences.clone(),
             leeway: leeway.as_secs(),
             turns: Turns::default(),
@@ -204,7 +208,13 @@ impl Introspection {
             return Some(odd());
         };
         let issuer = said.iss.unwrap_or_else(|| self.name.clone());
-        let subject = claims.subject(issuer, token);
+        let subject = match self.is_named && !same_issuer(&issuer, &self.name) {
+            true => Err(Refusal::new(
+                Reason::Issuer,
+                "it is asked about a token of another issuer",
+            )),
+            false => claims.subject(issuer, token),
+        };
         Some(Active {
             audiences: said.aud.unwrap_or_default(),
             not_before: said.nbf,

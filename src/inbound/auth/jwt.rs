@@ -141,11 +141,16 @@ impl Jwt {
     }
 }
 
+/// A slash at the end makes no other issuer: they write it in one place and not in the
+/// next.
+pub(super) fn same_issuer(one: &str, other: &str) -> bool {
+    one.strip_suffix('/').unwrap_or(one) == other.strip_suffix('/').unwrap_or(other)
+}
+
 impl Issuer {
-    /// Whether it is the one a token names. A slash at the end makes no other issuer:
-    /// they write it in one place and not in the next.
+    /// Whether it is the one a token names.
     fn is(&self, name: &str) -> bool {
-        self.name.strip_suffix('/').unwrap_or(&self.name) == name.strip_suffix('/').unwrap_or(name)
+        same_issuer(&self.name, name)
     }
 
     /// The keys to look in: newer ones, where the one that is named is not known yet.

@@ -1,7 +1,7 @@
 //! The public keys of an issuer, as one immutable set.
 
 use jsonwebtoken::{
-    Algorithm, DecodingKey,
+    Algorithm, AlgorithmFamily, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
@@ -19,6 +19,7 @@ struct Key {
     /// What it may sign with: by its kind, or by what is said beside it.
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
+    is_pem: bool,
 }
 
 /// What came of looking for a key.
@@ -37,14 +38,26 @@ struct Document {
     keys: Vec<Value>,
 }
 
+/// The two kinds of a public key in PEM (RFC 7468, 13; RFC 8017, A.1.1).
+const PEM: [&str; 2] = [
+    "-----BEGIN PUBLIC KEY-----",
+    "-----BEGIN RSA PUBLIC KEY-----",
+];
+/// What a point of a curve takes that is not compressed.
+const P256_POINT: usize = 65;
+const P384_POINT: usize = 97;
+
 impl KeySet {
-    /// Reads a JWK set. Keys that are of no use here are left out: for encryption, of
+    /// Reads a JWK set, or one key in PEM. Keys that are of no use here are left out: for encryption, of
     /// kinds that are not known, and secrets, which must not be there at all.
     ///
     /// # Errors
     ///
-    /// It is no JWK set, or none of its keys is of use.
+    /// It is no JWK set and no public key, or there is no key of use in it.
     pub(super) fn read(text: &[u8]) -> Result<Self, String> {
+        if text.trim_ascii_start().starts_with(b"-----BEGIN") {
+            return Key::read_pem(text.trim_ascii()).map(|key| Self(vec![key]));
+        }
         let document: Document =
             serde_json::from_slice(text).map_err(|_| "it is not a JWK set".to_owned())?;
         if document.keys.len() > MOST {
@@ -61,9 +74,18 @@ impl KeySet {
         self.0.len()
     }
 
-    /// The key of this id that signs with this algorithm.
+    /// The key of this id that signs with this algorithm. A key in PEM is alone and has no
+    /// id: whatever a token calls it, there is no other.
     pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Found<'_> {
         let fits = |key: &&Key| key.algorithms.contains(&algorithm);
+        if let [alone] = self.0.as_slice()
+            && alone.is_pem
+        {
+            return match fits(&alone) {
+                true => Found::Key(&alone.key),
+                false => Found::OtherAlgorithm,
+            };
+        }
         let Some(id) = id else {
             let mut fitting = self.0.iter().filter(fits);
             return match (fitting.next(), fitting.next()) {
@@ -107,21 +129,50 @@ impl Key {
             id: common.key_id.clone(),
             algorithms,
             key: DecodingKey::from_jwk(&jwk).ok()?,
+            is_pem: false,
         })
     }
+
+    fn read_pem(text: &[u8]) -> Result<Self, String> {
+        let unknown = "it is no public key in PEM that is known here: RSA, P-256, P-384 or Ed25519";
+        if !PEM.iter().any(|begin| text.starts_with(begin.as_bytes())) {
+            return Err(format!("{unknown}; a private key or a certificate is none"));
+        }
+        let rsa = DecodingKey::from_rsa_pem(text).map(|key| (key, rsa()));
+        let ed = || DecodingKey::from_ed_pem(text).map(|key| (key, vec![Algorithm::EdDSA]));
+        let ec = || {
+            DecodingKey::from_ec_pem(text).map(|key| {
+                let point = key.try_get_as_bytes().map_or(0, <[u8]>::len);
+                (
+                    key,
+                    match point {
+                        P256_POINT => vec![Algorithm::ES256],
+                        P384_POINT => vec![Algorithm::ES384],
+                        _ => Vec::new(),
+                    },
+                )
+            })
+        };
+        match rsa.or_else(|_| ed()).or_else(|_| ec()) {
+            Ok((key, algorithms)) if !algorithms.is_empty() => Ok(Self {
+                id: None,
+                algorithms,
+                key,
+                is_pem: true,
+            }),
+            _ => Err(unknown.to_owned()),
+        }
+    }
+}
+
+fn rsa() -> Vec<Algorithm> {
+    AlgorithmFamily::Rsa.algorithms().to_vec()
 }
 
 /// What a key of this kind can sign with.
 fn by_kind(kind: &AlgorithmParameters) -> Vec<Algorithm> {
     match kind {
-        AlgorithmParameters::RSA(_) => vec![
-            Algorithm::RS256,
-            Algorithm::RS384,
-            Algorithm::RS512,
-            Algorithm::PS256,
-            Algorithm::PS384,
-            Algorithm::PS512,
-        ],
+        AlgorithmParameters::RSA(_) => rsa(),
         AlgorithmParameters::EllipticCurve(key) => match key.curve {
             EllipticCurve::P256 => vec![Algorithm::ES256],
             EllipticCurve::P384 => vec![Algorithm::ES384],
@@ -169,6 +220,32 @@ mod tests {
         assert!(matches!(find(Some("x"), Algorithm::ES256), Found::Unknown));
         assert!(matches!(find(None, Algorithm::ES256), Found::Key(_)));
         assert!(matches!(find(None, Algorithm::RS256), Found::Unnamed));
+    }
+
+    /// The same key, as openssl writes it.
+    const PEM: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7
+6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==
+-----END PUBLIC KEY-----";
+
+    #[test]
+    fn a_key_in_pem_is_alone_whatever_a_token_calls_it() {
+        let set = KeySet::read(PEM.as_bytes()).unwrap();
+        for id in [None, Some("x")] {
+            assert!(matches!(set.find(id, Algorithm::ES256), Found::Key(_)));
+            for other in [Algorithm::ES384, Algorithm::RS256, Algorithm::HS256] {
+                assert!(matches!(set.find(id, other), Found::OtherAlgorithm));
+            }
+        }
+        for none in [
+            PEM.replace("PUBLIC", "PRIVATE"),
+            PEM.replace("PUBLIC KEY", "CERTIFICATE"),
+            PEM.replace("MFkw", "AAAA"),
+            "-----BEGIN PUBLIC KEY-----".to_owned(),
+        ] {
+            let error = KeySet::read(none.as_bytes()).err().unwrap();
+            assert!(error.contains("public key"), "{error}");
+        }
     }
 
     #[test]

@@ -11,19 +11,19 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
-    header::{
-        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, VARY,
-    },
+    header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, VARY},
 };
 use serde::Serialize;
 use url::Url;
 
 use super::{
     Guard,
-    place::{Seen, WELL_KNOWN},
+    place::{Place, Seen, WELL_KNOWN},
 };
-use crate::{config::MetadataSettings, inbound::Entrance};
+use crate::{
+    config::MetadataSettings,
+    inbound::{Entrance, cors},
+};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -55,15 +55,21 @@ async fn answer(
     request: Request,
 ) -> Response {
     let (head, _) = request.into_parts();
-    let mut response = match head.method {
-        Method::GET | Method::HEAD => document(&guard, &entrance, &Seen::of(&head)),
+    let document = async { document(&guard, &entrance, &Seen::of(&head)) };
+    answer_to_all(&head.method, document).await
+}
+
+/// A document that pages of any origin may read.
+pub(super) async fn answer_to_all(
+    method: &Method,
+    document: impl Future<Output = Response>,
+) -> Response {
+    const METHODS: &str = "GET, HEAD, OPTIONS";
+    let mut response = match *method {
+        Method::GET | Method::HEAD => document.await,
         // Clients ask with headers of MCP, for which browsers ask first.
-        Method::OPTIONS => preflight(),
-        _ => (
-            StatusCode::METHOD_NOT_ALLOWED,
-            [(ALLOW, "GET, HEAD, OPTIONS")],
-        )
-            .into_response(),
+        Method::OPTIONS => cors::preflight(METHODS),
+        _ => cors::not_allowed(METHODS),
     };
     let any = HeaderValue::from_static("*");
     let headers = response.headers_mut();
@@ -74,7 +80,7 @@ async fn answer(
 fn document(guard: &Guard, entrance: &Entrance, seen: &Seen<'_>) -> Response {
     let orders = guard.0.orders.load();
     let (place, told) = (&orders.place, orders.metadata.as_ref());
-    let (Some(told), Some(view)) = (told, place.view_of_metadata(seen.uri.path())) else {
+    let (Some(told), Some(view)) = (told, place.view_behind(WELL_KNOWN, seen.uri.path())) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     // What a stranger names must not stand in an answer that others may be given.
@@ -87,7 +93,12 @@ fn document(guard: &Guard, entrance: &Entrance, seen: &Seen<'_>) -> Response {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let mut response = Json(Document::of(told, resource)).into_response();
-    let headers: &mut HeaderMap = response.headers_mut();
+    varies(place, response.headers_mut());
+    response
+}
+
+/// For how long an answer is good, and for whom.
+pub(super) fn varies(place: &Place, headers: &mut HeaderMap) {
     headers.insert(
         CACHE_CONTROL,
         HeaderValue::from_static("public, max-age=300"),
@@ -98,19 +109,6 @@ fn document(guard: &Guard, entrance: &Entrance, seen: &Seen<'_>) -> Response {
             HeaderValue::from_static("Host, X-Forwarded-Host, X-Forwarded-Proto"),
         );
     }
-    response
-}
-
-fn preflight() -> Response {
-    (
-        StatusCode::NO_CONTENT,
-        [
-            (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
-            (ACCESS_CONTROL_ALLOW_HEADERS, "*, Authorization"),
-            (ACCESS_CONTROL_MAX_AGE, "3600"),
-        ],
-    )
-        .into_response()
 }
 
 impl<'a> Document<'a> {

@@ -5,6 +5,7 @@
 //! checked anew; nothing about a caller is kept but what issuers say of its token, for
 //! seconds. Must never know what a request asks for.
 
+mod authorization_server;
 mod bearer;
 mod claims;
 mod introspection;
@@ -35,6 +36,7 @@ use tracing::warn;
 pub(super) use place::Peer;
 
 use self::{
+    authorization_server::Realm,
     introspection::Introspection,
     jwt::Jwt,
     place::{Place, Seen},
@@ -72,6 +74,7 @@ struct Orders {
 struct Lock {
     settings: LockSettings,
     check: Check,
+    realm: Option<Realm>,
 }
 
 enum Check {
@@ -215,9 +218,11 @@ impl Guard {
         subject.ok().map(|subject| Some(Arc::new(subject)))
     }
 
-    /// The routes of the metadata.
+    /// The routes of the metadata, and of the authorization server where it is to be
+    /// found here.
     pub(super) fn router(&self, entrance: Arc<Entrance>) -> Router {
-        metadata::router(self.clone(), entrance)
+        metadata::router(self.clone(), Arc::clone(&entrance))
+            .merge(authorization_server::router(self.clone(), entrance))
     }
 }
 
@@ -239,6 +244,11 @@ impl Orders {
             metadata: settings.metadata.clone(),
             place: Place::new(settings.resource.clone(), settings.trusted_proxies.clone()),
         })
+    }
+
+    /// The realm that is to be found here.
+    fn realm(&self) -> Option<&Realm> {
+        self.lock.as_ref()?.realm.as_ref()
     }
 }
 
@@ -277,6 +287,7 @@ impl Lock {
         Ok(Self {
             settings: settings.clone(),
             check,
+            realm: Realm::of(settings, &tls)?,
         })
     }
 

@@ -13,6 +13,13 @@ use url::Url;
 /// Where a resource's metadata is, before the resource's own path (RFC 9728, 3).
 pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
+/// The same for the authorization server's own (RFC 8414, 3).
+pub(super) const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+
+/// Where clients are registered: also where those look who find no document at all (MCP
+/// 2025-03-26, "Fallbacks for Servers without Metadata Discovery").
+pub(super) const REGISTRATION: &str = "/register";
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -87,9 +94,18 @@ impl Place {
         Some(url.into())
     }
 
-    /// The view whose metadata is asked for; `None` if there is no such document.
-    pub(super) fn view_of_metadata<'p>(&self, path: &'p str) -> Option<&'p str> {
-        let path = path.strip_prefix(WELL_KNOWN)?.trim_end_matches('/');
+    /// Where clients are registered, as they know it: beside `/mcp`.
+    pub(super) fn registration(&self, seen: &Seen<'_>) -> Option<Url> {
+        let mut url = self.resource(seen, "")?;
+        let beside = url.path().strip_suffix("/mcp").unwrap_or_default();
+        let path = format!("{beside}{REGISTRATION}");
+        url.set_path(&path);
+        Some(url)
+    }
+
+    /// The view of which a document is asked for; `None` if there is no such document.
+    pub(super) fn view_behind<'p>(&self, well_known: &str, path: &'p str) -> Option<&'p str> {
+        let path = path.strip_prefix(well_known)?.trim_end_matches('/');
         if path.is_empty() {
             return Some(path);
         }
@@ -205,7 +221,7 @@ mod tests {
             metadata(&place, &pairs, "/mcp/github?x=1", "10.0.0.1"),
             "https://h/.well-known/oauth-protected-resource/pre/mcp/github"
         );
-        let view = |path: &str| place.view_of_metadata(path).map(str::to_owned);
+        let view = |path: &str| place.view_behind(WELL_KNOWN, path).map(str::to_owned);
         let at = |rest: &str| format!("{WELL_KNOWN}{rest}");
         assert_eq!(view(WELL_KNOWN), Some(String::new()));
         for path in ["/pre/mcp", "/mcp", "/mcp/"] {
@@ -216,6 +232,14 @@ mod tests {
         }
         let group = view(&at("/mcp/group/dev"));
         assert_eq!(group.as_deref(), Some("/group/dev"));
+        let headers = headers(&pairs);
+        let seen = Seen {
+            headers: &headers,
+            uri: &Uri::from_static(AUTHORIZATION_SERVER),
+            peer: None,
+        };
+        let registration = place.registration(&seen).unwrap();
+        assert_eq!(registration.as_str(), "https://h/pre/register");
         for path in ["/pre", "/mcpx", "/mcp/a/b", "/mcp/group/a/b", "/other"] {
             assert_eq!(view(&at(path)), None, "{path}");
         }
