@@ -3,12 +3,23 @@
 //! Owns: flags, what goes to stdout and stderr, exit codes. Must never know how
 //! anything is done.
 
+mod check;
+mod clients;
+mod completions;
 mod demo;
+mod document;
 mod failure;
+mod healthcheck;
+mod import;
+mod instance;
 mod not_in_force;
+mod out;
+mod register;
 mod reload;
 mod running;
+mod schema;
 mod serve;
+mod status;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +51,13 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Token(token::Token),
+    Check(check::Check),
+    Status(status::Status),
+    Healthcheck(healthcheck::Healthcheck),
+    Import(import::Import),
+    Register(register::Register),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
     /// One of the demo's servers.
     #[command(name = demo::stdio_child::COMMAND, hide = true)]
     DemoChild,
@@ -59,6 +77,13 @@ pub fn run() -> Result<(), CliError> {
         Command::Serve(serve) => block_on(serve.run())?,
         Command::Demo(demo) => block_on(demo.run())?,
         Command::Token(token) => block_on(token.run())?,
+        Command::Check(check) => block_on(check.run())?,
+        Command::Status(status) => block_on(status.run())?,
+        Command::Healthcheck(healthcheck) => block_on(healthcheck.run())?,
+        Command::Import(import) => import.run(),
+        Command::Register(register) => register.run(),
+        Command::Schema(schema) => schema.run(),
+        Command::Completions(completions) => completions.run(),
         Command::DemoChild => block_on(demo::stdio_child::run())?,
         Command::Watchdog => {
             watchdog::watch(std::io::stdin().lock()).map_err(CliError::io("the watchdog's pipe"))
