@@ -128,7 +128,9 @@ async fn live_counts_what_each_child_offers_and_says_why_one_does_not() {
             "two",
             Child::modern()
                 .flag("--contents")
-                .option("--resource", "file:///two"),
+                .option("--resource", "file:///two")
+                // The one attempt it is given must not be lost to a slow machine.
+                .key("timeout", 60),
         )
         .stdio(
             "same",
@@ -177,7 +179,7 @@ async fn live_counts_what_each_child_offers_and_says_why_one_does_not() {
 
 #[tokio::test]
 async fn live_a_child_that_wants_a_token_is_told_how_to_look_for_it() {
-    let fleet = Fleet::new().http("locked", Child::broken("unauthorized"));
+    let fleet = Fleet::new().http("locked", Child::broken("unauthorized").key("timeout", 60));
     let output = fleet.run(&["check", "--live"]).await;
     ended(&output, 1);
     assert!(
