@@ -164,6 +164,23 @@ fn every_flag_stands_in_the_docs_and_no_other_does() {
         .collect();
     assert_eq!(of_clients, described);
     known.extend(of_clients);
+    for command in [
+        "check",
+        "status",
+        "healthcheck",
+        "import",
+        "register",
+        "schema",
+        "completions",
+    ] {
+        let options = options(&help_of(command));
+        let described = table(&format!("## `{command}`"))
+            .iter()
+            .flat_map(|row| flags(&row[0]))
+            .collect();
+        assert_eq!(options, described, "{command}");
+        known.extend(options);
+    }
 
     // Of cargo, `demo`, `tests/run` and a child.
     known.extend(["--release", "--tour", "--long", "--local-timezone"].map(String::from));
@@ -184,6 +201,17 @@ fn every_flag_stands_in_the_docs_and_no_other_does() {
             assert!(told || flag == "--log-level", "{flag}: {own}");
         }
     }
+}
+
+/// The flags that a help describes, not those it speaks of.
+fn options(help: &str) -> BTreeSet<String> {
+    let lines = help.lines().map(str::trim_start);
+    let options = lines.filter_map(|line| {
+        let line = line.strip_prefix("-h, ").unwrap_or(line);
+        let end = line.find([' ', '=']).unwrap_or(line.len());
+        line.starts_with("--").then(|| line[..end].to_owned())
+    });
+    options.collect()
 }
 
 fn help_of(command: &str) -> String {
@@ -313,6 +341,8 @@ fn the_defaults_in_the_docs_are_those_of_the_program() {
 #[test]
 fn every_json_snippet_parses_and_every_configuration_loads_without_a_warning() {
     let snippets = snippets("json");
+    let schema = mcp_multiplexer::config::schema();
+    let schema = jsonschema::validator_for(&schema).expect("a schema");
     let mut configurations = 0;
     for snippet in &snippets {
         let value: Value =
@@ -328,6 +358,11 @@ fn every_json_snippet_parses_and_every_configuration_loads_without_a_warning() {
             continue;
         }
         configurations += 1;
+        let wrong: Vec<_> = schema
+            .iter_errors(&value)
+            .map(|it| it.to_string())
+            .collect();
+        assert_eq!(wrong, [""; 0], "{snippet}");
         assert_eq!(settings.warnings, [], "{snippet}");
         for child in &settings.children {
             let off = entries[child.name.as_str()].get("disabled").is_some();

@@ -4,15 +4,26 @@
 //! anything is done.
 
 mod call;
+mod check;
 mod client;
+mod clients;
+mod completions;
 mod demo;
+mod document;
 mod failure;
+mod healthcheck;
+mod import;
+mod instance;
+mod out;
 mod policy_file;
+mod register;
 mod reload;
 mod request;
 mod running;
+mod schema;
 mod search;
 mod serve;
+mod status;
 mod token;
 mod tools;
 
@@ -51,9 +62,16 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Token(token::Token),
+    Check(check::Check),
+    Status(status::Status),
+    Healthcheck(healthcheck::Healthcheck),
     Tools(tools::Tools),
-    Call(call::Call),
     Search(search::Search),
+    Call(call::Call),
+    Import(import::Import),
+    Register(register::Register),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
     /// One of the demo's servers.
     #[command(name = demo::stdio_child::COMMAND, hide = true)]
     DemoChild,
@@ -76,6 +94,13 @@ pub fn run() -> Result<(), CliError> {
         Command::Tools(tools) => block_on(tools.run())?,
         Command::Call(call) => block_on(call.run())?,
         Command::Search(search) => block_on(search.run())?,
+        Command::Check(check) => block_on(check.run())?,
+        Command::Status(status) => block_on(status.run())?,
+        Command::Healthcheck(healthcheck) => block_on(healthcheck.run())?,
+        Command::Import(import) => import.run(),
+        Command::Register(register) => register.run(),
+        Command::Schema(schema) => schema.run(),
+        Command::Completions(completions) => completions.run(),
         Command::DemoChild => block_on(demo::stdio_child::run())?,
         Command::Watchdog => {
             watchdog::watch(std::io::stdin().lock()).map_err(CliError::io("the watchdog's pipe"))

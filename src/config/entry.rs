@@ -39,13 +39,14 @@ pub(super) struct Below<'a> {
 }
 
 /// Reads an entry. One that is broken is a child too, disabled with the reason,
-/// so that the operator sees it where the others are.
+/// so that the operator sees it where the others are; each of its mistakes is among
+/// those `found` too.
 pub(super) fn read(
     name: &str,
     node: &Node,
     below: &Below<'_>,
     env: &dyn Environment,
-    warnings: &mut Vec<Warning>,
+    found: &mut Findings,
 ) -> ChildSettings {
     let (own, mut findings) = read_layer(name, node, env);
     check_name(name, &mut findings);
@@ -100,16 +101,17 @@ pub(super) fn read(
             place(name)
         )));
     }
-    warnings.append(&mut findings.warnings);
+    found.warnings.append(&mut findings.warnings);
 
     let broken = !findings.problems.is_empty();
     let mut child = settled(name, layer, transport, auth);
     if broken {
         child.transport = TransportSettings::Unusable;
         // An operator who switched an entry off need not have its variables set.
-        child
-            .disabled
-            .get_or_insert_with(|| one_sentence(name, &findings.problems));
+        if child.disabled.is_none() {
+            child.disabled = Some(one_sentence(name, &findings.problems));
+            found.problems.append(&mut findings.problems);
+        }
     }
     child
 }
@@ -276,14 +278,17 @@ mod tests {
     fn entry(text: &str) -> (ChildSettings, Vec<String>) {
         let env: HashMap<String, String> = HashMap::new();
         let node = parse(Path::new("c"), text).expect("JSON");
-        let mut warnings = Vec::new();
+        let mut found = Findings::default();
         let token = TokenDefaults::read(&env, false).expect("tolerated");
         let below = Below {
             layer: Layer::default(),
             token: &token,
         };
-        let child = read("github-mcp", &node, &below, &env, &mut warnings);
-        (child, warnings.iter().map(ToString::to_string).collect())
+        let child = read("github-mcp", &node, &below, &env, &mut found);
+        (
+            child,
+            found.warnings.iter().map(ToString::to_string).collect(),
+        )
     }
 
     fn reason(text: &str) -> String {

@@ -9,10 +9,12 @@ use super::{
     entry::{self, Below},
     environment::{self, Environment, setting},
     error::ConfigError,
-    groups, identity, keys,
+    groups,
+    identity::{self, IdentitySettings},
+    keys,
     layer::{self, Layer},
     prefix,
-    reader::Reader,
+    reader::{Findings, Reader},
     scalars::one_of,
     self_reference,
     session_keys::SessionKeys,
@@ -27,6 +29,19 @@ const MAX_NAME_LENGTH: usize = 42;
 
 const MODES: &[(&str, Mode)] = &[("eager", Mode::Eager), ("dynamic", Mode::Dynamic)];
 
+/// A file read to its end, whatever is wrong with it.
+pub(super) struct Draft {
+    /// What is to be in force if nothing is wrong. What is wrong reads as if it did not
+    /// stand there.
+    pub(super) settings: Settings,
+    /// What stops the start.
+    pub(super) fatal: Vec<ConfigError>,
+    /// Mistakes outside the entries, which stop it too.
+    pub(super) problems: Vec<String>,
+    /// Mistakes in entries, which disable these.
+    pub(super) of_entries: Vec<String>,
+}
+
 /// Reads a whole file. Session keys that cannot be read stay as they were `before`.
 pub(super) fn read(
     path: &Path,
@@ -34,6 +49,22 @@ pub(super) fn read(
     env: &dyn Environment,
     before: Option<&Settings>,
 ) -> Result<Settings, ConfigError> {
+    let draft = draft(path, text, env, before)?;
+    match draft.fatal.into_iter().next() {
+        Some(error) => Err(error),
+        None if draft.problems.is_empty() => Ok(draft.settings),
+        None => Err(value_error(path, draft.problems)),
+    }
+}
+
+/// Reads a whole file to find all that is wrong with it: only one that is no JSON object
+/// stops it.
+pub(super) fn draft(
+    path: &Path,
+    text: &str,
+    env: &dyn Environment,
+    before: Option<&Settings>,
+) -> Result<Draft, ConfigError> {
     let root = document::parse(path, text)?;
     let Node::Object(pairs) = &root else {
         return Err(value_error(
@@ -41,31 +72,41 @@ pub(super) fn read(
             vec![format!("expected an object, found {}", root.kind())],
         ));
     };
-    let mut warnings = Vec::new();
+    let mut fatal = Vec::new();
+    let mut found = Findings::default();
     let mut top = Reader::open(String::new(), pairs, keys::TOP, env);
-    let (identity, token) = identity::read(env, &mut warnings)?;
+    let (identity, token) = match identity::read(env, &mut found.warnings) {
+        Ok(read) => read,
+        Err(error) => {
+            fatal.push(error);
+            let token = identity::TokenDefaults::read(env, false)?;
+            (IdentitySettings::default(), token)
+        }
+    };
+    let by_variables = environment::child_defaults(env, &mut found.warnings);
     let below = Below {
-        layer: read_defaults(&mut top).over(environment::child_defaults(env, &mut warnings)?),
+        layer: read_defaults(&mut top).over(or_default(by_variables, &mut fatal)),
         token: &token,
     };
-    let mut children = read_children(path, &mut top, &below, env, &mut warnings)?;
+    let mut children = read_children(path, &mut top, &below, env, &mut found, &mut fatal);
+    let mut warnings = found.warnings;
     self_reference::skip_own_commands(&mut children, env, &mut warnings);
     prefix::claim(&mut children);
 
-    let (door, public_url) = door::read(&mut top, env)?;
+    let (door, public_url) = or_default(door::read(&mut top, env), &mut fatal);
     let mut settings = Settings {
         path: path.to_owned(),
         max_name_length: top
             .count("maxNameLength", 10..=1024)
             .unwrap_or(MAX_NAME_LENGTH),
-        mode: read_mode(&mut top, env)?,
+        mode: or_default(read_mode(&mut top, env), &mut fatal),
         public_url,
         door,
         groups: groups::read(&mut top, &children),
         meta_tools: top.flag("metaTools").unwrap_or(false),
         always_load: layer::read_globs(&mut top, "alwaysLoad").unwrap_or_default(),
         synonyms: synonyms::read(&mut top, path),
-        always_on: environment::globs(env, "MCP_DYNAMIC_ALWAYS_ON")?,
+        always_on: or_default(environment::globs(env, "MCP_DYNAMIC_ALWAYS_ON"), &mut fatal),
         identity,
         session_keys: match (SessionKeys::read(env), before) {
             (Err(error), Some(before)) => {
@@ -73,20 +114,30 @@ pub(super) fn read(
                 warnings.push(Warning::new(kept));
                 before.session_keys.clone()
             }
-            (keys, _) => keys?,
+            (keys, _) => or_default(keys, &mut fatal),
         },
         children,
         warnings: Vec::new(),
     };
     needs_lock(&mut settings);
     let findings = top.finish();
-    if !findings.problems.is_empty() {
-        return Err(value_error(path, findings.problems));
-    }
     identity::warn(&settings.identity, &settings.children, &mut warnings);
     settings.warnings = findings.warnings;
     settings.warnings.append(&mut warnings);
-    Ok(settings)
+    Ok(Draft {
+        settings,
+        fatal,
+        problems: findings.problems,
+        of_entries: found.problems,
+    })
+}
+
+/// What could be read, or as good as nothing.
+fn or_default<T: Default>(read: Result<T, ConfigError>, fatal: &mut Vec<ConfigError>) -> T {
+    read.unwrap_or_else(|error| {
+        fatal.push(error);
+        T::default()
+    })
 }
 
 fn value_error(path: &Path, problems: Vec<String>) -> ConfigError {
@@ -129,25 +180,28 @@ fn read_children(
     top: &mut Reader<'_>,
     below: &Below<'_>,
     env: &dyn Environment,
-    warnings: &mut Vec<Warning>,
-) -> Result<Vec<ChildSettings>, ConfigError> {
+    found: &mut Findings,
+    fatal: &mut Vec<ConfigError>,
+) -> Vec<ChildSettings> {
     let Some(entries) = top.members("mcpServers") else {
-        top.warn("\"mcpServers\" does not stand in the file, so there are no children");
-        return Ok(Vec::new());
+        if top.field("mcpServers").is_none() {
+            top.warn("\"mcpServers\" does not stand in the file, so there are no children");
+        }
+        return Vec::new();
     };
     if entries.is_empty() {
         top.warn("\"mcpServers\" is empty, so there are no children");
     }
     if let Some(name) = document::repeated(entries) {
-        return Err(ConfigError::DuplicateEntry {
+        fatal.push(ConfigError::DuplicateEntry {
             path: path.to_owned(),
             name: name.to_owned(),
         });
     }
-    Ok(entries
+    entries
         .iter()
-        .map(|(name, node)| entry::read(name, node, below, env, warnings))
-        .collect())
+        .map(|(name, node)| entry::read(name, node, below, env, found))
+        .collect()
 }
 
 /// The file's `mode`, else the variable's.

@@ -179,7 +179,7 @@ fn folded(key: &str) -> String {
         .collect()
 }
 
-fn snake_case(camel_case: &str) -> String {
+pub(super) fn snake_case(camel_case: &str) -> String {
     let mut out = String::with_capacity(camel_case.len() + 4);
     for c in camel_case.chars() {
         if c.is_ascii_uppercase() {

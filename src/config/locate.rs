@@ -38,12 +38,16 @@ fn locate_from(
     }
     let local = here.join(FILE);
     let mut places = vec![(local.clone(), local.display().to_string())];
-    if let Some(folder) = user_folder(env) {
-        let path = folder.join("mcp-multiplexer").join(FILE);
+    if let Some(path) = user_file(env) {
         let place = path.display().to_string();
         places.push((path, place));
     }
     first_that_exists(places)
+}
+
+/// The last of these places, which is the user's own, whether it exists or not.
+pub fn user_file(env: &dyn Environment) -> Option<PathBuf> {
+    Some(user_folder(env)?.join("mcp-multiplexer").join(FILE))
 }
 
 fn first_that_exists(places: Vec<(PathBuf, String)>) -> Result<PathBuf, ConfigError> {

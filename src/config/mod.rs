@@ -19,6 +19,7 @@
 
 mod child;
 mod collections;
+mod diagnosis;
 mod document;
 mod door;
 mod duration;
@@ -33,10 +34,12 @@ mod identity;
 mod keys;
 mod layer;
 mod locate;
+mod position;
 mod prefix;
 mod reach;
 mod reader;
 mod scalars;
+mod schema;
 mod self_reference;
 mod session_keys;
 mod settings;
@@ -51,6 +54,7 @@ pub use child::{
     AuthSettings, BreakerSettings, ChildSettings, DISABLED_IN_CONFIG, HttpSettings,
     RestartSettings, SessionMode, StdioSettings, TransportSettings,
 };
+pub use diagnosis::{Diagnosis, Finding};
 pub use door::{
     Claim, DoorSettings, IntrospectionSettings, IssuerSettings, KeysSource, LockMode, LockSettings,
     MetadataSettings, TokenCheck,
@@ -61,8 +65,9 @@ pub use identity::{
     Credential, IdentitySettings, ProviderTls, SecretSource, ServiceSettings, TokenHosts,
     TokenSettings,
 };
-pub use locate::locate;
+pub use locate::{locate, user_file};
 pub use reach::Reach;
+pub use schema::schema;
 pub use session_keys::SessionKeys;
 pub use settings::{Mode, Settings};
 pub use shown::ShownUrl;

@@ -171,7 +171,10 @@ impl Shared {
             mode: self.about.mode,
             config: self.config.borrow().clone(),
             policy: self.fleet.policies().status(),
-            door: self.door.as_ref().map(|guard| DoorStatus::of(guard.mode(), self.about.exposed)),
+            door: self
+                .door
+                .as_ref()
+                .map(|guard| DoorStatus::of(guard.mode(), self.about.exposed)),
             identity: self.identities.status(),
             cost: self.fleet.costs(),
             children: None,

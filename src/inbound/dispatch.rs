@@ -7,12 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answers,
-    expiry::Expiry,
-    introduction::Introduction,
-    listen,
-    meta::Meta,
-    part::Part,
+    answers, expiry::Expiry, introduction::Introduction, listen, meta::Meta, part::Part,
     session::Session,
 };
 use crate::{

@@ -154,11 +154,11 @@ async fn admitted(door: Door, request: Request) -> Response {
         Ok(subject) => subject,
         Err(refusal) => return refusal,
     };
-        let bearer = Guard::shown(&head);
-        let door = Door {
-            bearer,
-            ..door.let_in(subject)
-        };
+    let bearer = Guard::shown(&head);
+    let door = Door {
+        bearer,
+        ..door.let_in(subject)
+    };
     let request = Request::from_parts(head, body);
     if let Err(why) = door.dispatch.sees(&door.view, door.subject.as_ref()) {
         return no_view(&door.view, why).into_response();

@@ -201,9 +201,7 @@ async fn lists_and_messages(
         let snapshot = fleet.snapshot_for(caller);
         Some(snapshot.view(session.view()).ok()?.generations)
     };
-    let part = |primitive: Primitive| {
-        dispatch.part(primitive, caller, Some(session))
-    };
+    let part = |primitive: Primitive| dispatch.part(primitive, caller, Some(session));
     let mut changes = fleet.changes();
     let mut policies = fleet.policies().changes();
     session.listens_from(generations().unwrap_or_default(), part);
@@ -286,7 +284,6 @@ fn for_session(
     // Its level may have changed since it began to listen.
     let now = session.caller();
     now.log_level?;
-    now
-        .wants_log(answer::log_level(&message.frame))
+    now.wants_log(answer::log_level(&message.frame))
         .then(|| answer::logged(message.frame, &message.child, session.view()))
 }

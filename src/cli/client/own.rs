@@ -62,7 +62,13 @@ impl Own {
         raise_open_files();
         let shutdown = CancellationToken::new();
         let identities = Identities::start(&settings.identity, shutdown.clone())?;
-        let fleet = Fleet::start(&settings, HttpClient::new()?, identities, Policies::default(), None);
+        let fleet = Fleet::start(
+            &settings,
+            HttpClient::new()?,
+            identities,
+            Policies::default(),
+            None,
+        );
         let dispatch = Dispatch::new(Arc::clone(&fleet), &settings, shutdown.clone());
         let (ours, theirs) = duplex(PIPE);
         let (their_requests, their_answers) = split(theirs);

@@ -4,9 +4,9 @@ mod report;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{CliError, reload::checked};
+use super::{CliError, out::Format, reload::checked};
 use crate::{
     config::{
         AuthSettings, ChildSettings, IdentitySettings, ProcessEnvironment, ServiceSettings,
@@ -16,6 +16,7 @@ use crate::{
     telemetry::{LogFormat, init_logs},
 };
 use report::Report;
+pub(super) use report::words;
 
 /// The error tells what the verifier would log.
 const LOG_LEVEL: &str = "warn,rustls_platform_verifier=off";
@@ -41,15 +42,6 @@ pub(super) struct Token {
     /// What to log: a level, or directives as in RUST_LOG.
     #[arg(long, value_name = "FILTER", env = "RUST_LOG")]
     log_level: Option<String>,
-}
-
-/// The shape of what a command prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// Whose token is to be minted, and what the operator should know before.

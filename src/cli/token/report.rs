@@ -9,9 +9,8 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::Format;
 use crate::{
-    cli::CliError,
+    cli::{CliError, out::Format},
     identity::{Asked, Claims, Trial},
 };
 
@@ -147,7 +146,7 @@ fn moment(at: i64, now: i64) -> String {
 }
 
 /// A duration by its two largest units.
-fn words(duration: Duration) -> String {
+pub(in crate::cli) fn words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [
         ("d", 86_400, u64::MAX),

@@ -47,9 +47,8 @@ impl Asked<'_> {
                 state,
                 ready,
                 tools,
-                reason: reason.filter(|_| {
-                    self.dispatch.tells_reasons && sight.permitted.knows(child)
-                }),
+                reason: reason
+                    .filter(|_| self.dispatch.tells_reasons && sight.permitted.knows(child)),
             }
         });
         let children: Vec<_> = children.collect();

@@ -80,7 +80,10 @@ impl SseLink {
             return Err(Failure::not_sent("has closed its connection"));
         }
         let (link, message) = (self.clone(), request.frame.clone());
-        let (shown, headers) = (request.shown.clone(), request.headers.iter().cloned().collect());
+        let (shown, headers) = (
+            request.shown.clone(),
+            request.headers.iter().cloned().collect(),
+        );
         let posting = async move { link.post(message, headers, shown.as_ref()).await };
         Ok(SseExchange::new(expected, Box::pin(posting)))
     }
@@ -155,7 +158,9 @@ impl SseLink {
         let sent = async {
             while let Some(message) = outgoing.recv().await {
                 // The child's loss: it is cleaned up when the connection ends.
-                let _ = tokio::time::timeout(ASIDE_TIMEOUT, self.post(message, HeaderMap::new(), None)).await;
+                let _ =
+                    tokio::time::timeout(ASIDE_TIMEOUT, self.post(message, HeaderMap::new(), None))
+                        .await;
             }
         };
         self.closed().run_until_cancelled(sent).await;

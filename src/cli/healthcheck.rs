@@ -1,0 +1,56 @@
+//! `healthcheck`: whether the multiplexer in this container serves, by exit status.
+
+use std::net::IpAddr;
+
+use clap::Args;
+
+use super::{CliError, instance::Instance};
+
+/// Ask the multiplexer on this machine whether it serves: exit status 0 or 1.
+///
+/// For containers. Whether children can be reached is no part of the answer: to restart
+/// the multiplexer would not help them.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer healthcheck
+  mcp-multiplexer healthcheck --port 9000 --ready
+  HEALTHCHECK CMD [\"mcp-multiplexer\", \"healthcheck\"]      (in a Dockerfile)")]
+pub(super) struct Healthcheck {
+    /// The address it listens on, as of `serve`.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The port it listens on, as of `serve`.
+    #[arg(long, default_value_t = 8000)]
+    port: u16,
+    /// Ask whether the first round of connecting to children is over, too.
+    #[arg(long)]
+    ready: bool,
+}
+
+impl Healthcheck {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let path = match self.ready {
+            true => "ready",
+            false => "health",
+        };
+        let instance = Instance::at(&self.address()).map_err(CliError::into_input)?;
+        match instance.get(path).await {
+            Ok((status, _)) if status.is_success() => Ok(()),
+            Ok((status, answer)) => Err(CliError::Broken(format!("/{path}: {status}: {answer}"))),
+            Err(why) => Err(CliError::Broken(why)),
+        }
+    }
+
+    /// Whoever listens everywhere is reached here.
+    fn address(&self) -> String {
+        let host = self.host.trim_matches(['[', ']']);
+        let host = match host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(ip)) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            Ok(IpAddr::V6(ip)) if ip.is_unspecified() => "[::1]".to_owned(),
+            Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+            _ => host.to_owned(),
+        };
+        format!("http://{host}:{}", self.port)
+    }
+}

@@ -1,0 +1,139 @@
+//! `import`: the servers that other clients on this machine know, as entries of ours.
+
+mod plan;
+mod secrets;
+mod sources;
+mod translate;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{IsTerminal, stderr, stdin},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use secrecy::ExposeSecret;
+
+use super::{
+    CliError,
+    document::replace,
+    out::{self, Format, counted},
+    register::home,
+};
+use crate::config::{ProcessEnvironment, locate, user_file};
+use plan::Plan;
+use secrets::Variables;
+
+/// Take over the servers that other MCP clients on this machine know.
+///
+/// Looks at the files of Claude Code, Claude Desktop, VS Code, Cursor, Windsurf and Gemini
+/// CLI, of this user and of this folder. Shows what would be written, and writes it when
+/// told to: with --write, or by a yes. What looks secret is written as a variable. The
+/// clients' own files stay as they are.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer import
+  mcp-multiplexer import --write --env-file ~/.config/mcp-multiplexer/env
+  mcp-multiplexer import --config team.json --format json")]
+pub(super) struct Import {
+    /// The configuration to add to [default: as of `serve`, else
+    /// $XDG_CONFIG_HOME/mcp-multiplexer/mcp_config.json].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Write without asking.
+    #[arg(long)]
+    write: bool,
+    /// Write the values of the variables to this new file, for this user alone.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// The shape of what is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+impl Import {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        if let Some(file) = self.env_file.as_ref().filter(|file| file.exists()) {
+            let told = format!("--env-file: {} is there already", file.display());
+            return Err(CliError::Usage(told).into_input());
+        }
+        let target = self.target().map_err(CliError::into_input)?;
+        let here = std::env::current_dir().map_err(CliError::io("the current folder"))?;
+        let (found, troubles) = sources::all(&home().map_err(CliError::into_input)?, &here);
+        for trouble in troubles {
+            out::tell(&format!("warning: {trouble}"));
+        }
+        let mut variables = Variables::default();
+        let plan = Plan::make(found, &target, &mut variables)?;
+        plan.print(self.format, &variables)?;
+        if plan.adds() == 0 {
+            out::tell("there is nothing to add");
+            return Ok(());
+        }
+        if !self.write && !confirmed(&plan, &target) {
+            out::tell("nothing is written; --write does it");
+            return Ok(());
+        }
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(CliError::io(folder.display().to_string()))?;
+        }
+        // First what could not be had again: without it the entries are of no use.
+        if let Some(file) = &self.env_file {
+            write_values(file, &variables)?;
+            out::tell(&format!(
+                "values: {0} (set -a; . {0}; set +a)",
+                file.display()
+            ));
+        }
+        let backup = plan.document().write()?;
+        out::tell(&format!(
+            "{} written: {}",
+            counted(plan.adds(), "server", "servers"),
+            target.display()
+        ));
+        if let Some(backup) = backup {
+            out::tell(&format!("what stood there before: {}", backup.display()));
+        }
+        Ok(())
+    }
+
+    fn target(&self) -> Result<PathBuf, CliError> {
+        let environment = ProcessEnvironment;
+        match &self.config {
+            // It need not be there yet.
+            Some(file) => Ok(file.clone()),
+            None => locate(None, &environment)
+                .ok()
+                .or_else(|| user_file(&environment))
+                .ok_or_else(|| CliError::Usage("HOME is not set".to_owned())),
+        }
+    }
+}
+
+/// Asks somebody, if there is anybody.
+fn confirmed(plan: &Plan, target: &Path) -> bool {
+    if !stdin().is_terminal() || !stderr().is_terminal() {
+        return false;
+    }
+    out::tell(&format!(
+        "Add {} to {}? [y/N]",
+        counted(plan.adds(), "server", "servers"),
+        target.display()
+    ));
+    let mut answer = String::new();
+    let read = stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
+/// As a shell reads it.
+fn write_values(file: &Path, variables: &Variables) -> Result<(), CliError> {
+    let mut text = String::new();
+    for (name, value) in variables.iter() {
+        let value = value.expose_secret().replace('\'', r"'\''");
+        // Into memory: it cannot fail.
+        let _ = writeln!(text, "{name}='{value}'");
+    }
+    replace(file, text.as_bytes(), None).map_err(CliError::io(file.display().to_string()))
+}

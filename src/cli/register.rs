@@ -1,0 +1,158 @@
+//! `register`: writes us into a client's file.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use regex::Regex;
+use url::Url;
+
+use super::{
+    CliError,
+    clients::{Client, OUR_NAME, Way},
+    document::{Document, object, pretty},
+    out,
+};
+use crate::config::{ProcessEnvironment, locate};
+
+/// Write mcp-multiplexer into the file of an MCP client.
+///
+/// Everything else in the file stays as it is; a copy of it is kept beside it. The client
+/// starts the multiplexer over stdio, unless --url says where one runs already.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer register claude-code
+  mcp-multiplexer register cursor --dry-run
+  mcp-multiplexer register vscode --url http://127.0.0.1:8000/mcp
+  mcp-multiplexer register gemini --print")]
+pub(super) struct Register {
+    /// The client.
+    #[arg(value_enum)]
+    client: Client,
+    /// Let the client connect to this address, in place of starting a process.
+    #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = web_url)]
+    url: Option<Url>,
+    /// The configuration that the started process is to read [default: as of `serve`].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The client's file, where it is elsewhere.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Write nothing: show what would change.
+    #[arg(long)]
+    dry_run: bool,
+    /// Write nothing: show the entry.
+    #[arg(long, conflicts_with = "dry_run")]
+    print: bool,
+}
+
+fn web_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ => Err("expected an address such as http://127.0.0.1:8000/mcp".to_owned()),
+    }
+}
+
+impl Register {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let (way, config) = self.way().map_err(CliError::into_input)?;
+        let entry = self
+            .client
+            .entry(&way)
+            .ok_or_else(|| self.only_stdio().into_input())?;
+        let whole = object([(self.client.servers(), object([(OUR_NAME, entry.clone())]))]);
+        if self.print {
+            return out::print(&pretty(&whole));
+        }
+        let file = self.file().map_err(CliError::into_input)?;
+        let document = Document::open(&file)?;
+        let servers = document.object(self.client.servers())?;
+        Document::set(&servers, OUR_NAME, entry);
+        let place = document.path().display();
+        if !document.is_changed() {
+            out::tell(&format!("{} has it already: {place}", self.client));
+            return Ok(());
+        }
+        if self.dry_run {
+            return out::print(&document.difference(&whole));
+        }
+        let backup = document.write()?;
+        out::tell(&format!("{} will find {OUR_NAME}: {place}", self.client));
+        if let Some(backup) = backup {
+            out::tell(&format!("what stood there before: {}", backup.display()));
+        }
+        out::tell(&format!("restart {} for it", self.client));
+        if let Some(variables) = config.as_deref().and_then(variables) {
+            out::tell(&format!(
+                "note: the configuration needs variables; {} must be started with them: {variables}",
+                self.client
+            ));
+        }
+        Ok(())
+    }
+
+    /// How the client is to reach us, and what we will read.
+    fn way(&self) -> Result<(Way, Option<PathBuf>), CliError> {
+        if let Some(url) = &self.url {
+            return Ok((Way::Http(url.clone()), None));
+        }
+        let config = locate(self.config.as_deref(), &ProcessEnvironment)?;
+        // The client may start us anywhere.
+        let config = config
+            .canonicalize()
+            .map_err(CliError::io(config.display().to_string()))?;
+        let program = std::env::current_exe().map_err(CliError::io("the program's own path"))?;
+        let text = |path: &Path| {
+            path.to_str().map(str::to_owned).ok_or_else(|| {
+                CliError::Usage(format!("{}: JSON cannot hold this path", path.display()))
+            })
+        };
+        let args = vec!["serve".to_owned(), "--config".to_owned(), text(&config)?];
+        Ok((Way::Stdio(text(&program)?, args), Some(config)))
+    }
+
+    /// The file to edit. Its folder is the client's to make: where it is missing, so is
+    /// the client.
+    fn file(&self) -> Result<PathBuf, CliError> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        let file = self.client.file(&home()?);
+        match file.parent() {
+            Some(folder) if !folder.is_dir() => Err(CliError::Usage(format!(
+                "{} does not exist\nhint: is {} installed here? --file names another place",
+                folder.display(),
+                self.client
+            ))),
+            _ => Ok(file),
+        }
+    }
+
+    fn only_stdio(&self) -> CliError {
+        CliError::Usage(format!(
+            "{}: its file knows no remote servers\nhint: leave --url out, or add the address in its settings",
+            self.client
+        ))
+    }
+}
+
+/// The user's home.
+pub(super) fn home() -> Result<PathBuf, CliError> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    home.filter(|home| home.is_absolute())
+        .ok_or_else(|| CliError::Usage("HOME is not set".to_owned()))
+}
+
+/// The variables that a configuration cannot do without: what a shell has, an editor
+/// that was started by a click has not.
+fn variables(config: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(config).ok()?;
+    let reference = Regex::new(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}").ok()?;
+    let mut names: Vec<&str> = reference
+        .captures_iter(&text)
+        .filter_map(|found| Some(found.get(1)?.as_str()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(", "))
+}
