@@ -2,7 +2,7 @@
 //! why they are not: `<!-- not run: the reason -->` on the line above.
 //!
 //! Each page has a network and a folder of its own. In it lie a configuration with one
-//! child, the example, and the deploy folder; a server that a page starts goes on to its
+//! child, which is the example too, and the deploy folder; a server that a page starts goes on to its
 //! end, or until it starts the next one. A page that has the comment
 //! `<!-- served -->` above a block finds one that runs.
 
@@ -80,13 +80,13 @@ fn run_page(page: &Path, script: &str, blocks: usize) {
     let folder = TempDir::new().expect("a folder");
     let here = |name: &str| folder.path().join(name);
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for linked in ["deploy", "mcp_config.example.json"] {
-        symlink(repository.join(linked), here(linked)).expect("a link");
-    }
+    symlink(repository.join("deploy"), here("deploy")).expect("a link");
     let config = format!(
         r#"{{"mcpServers": {{"clock": {{"command": {PROGRAM:?}, "args": ["demo-child"]}}}}}}"#
     );
-    fs::write(here("mcp_config.json"), config).expect("a file");
+    for name in ["mcp_config.json", "mcp_config.example.json"] {
+        fs::write(here(name), &config).expect("a file");
+    }
     let path = env::join_paths(
         [Path::new(PROGRAM).parent().expect("a folder").to_owned()]
             .into_iter()

@@ -8,12 +8,15 @@ use crate::{
     knock::{Knock, locked, open, page},
     support::{
         Child, Door,
-        http::{Http, With as _},
+        http::{Http, With as _, request},
         wait::eventually,
     },
 };
 
 const METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// Where a realm would be found, if there were one.
+const REALM: &str = "/.well-known/oauth-authorization-server";
 
 fn methods() -> [Method; 9] {
     let odd = Method::from_bytes(b"PROPFIND").expect("a method");
@@ -118,7 +121,10 @@ async fn with_the_door_locked_probes_metrics_and_metadata_are_open_and_nothing_e
             "/token",
         ] {
             let status = asked(&method, path).await.status;
-            let closed = match path.starts_with(METADATA) {
+            let has_route = [METADATA, REALM]
+                .iter()
+                .any(|start| path.starts_with(start));
+            let closed = match has_route {
                 // There is such a route, and no such document.
                 true => [404, 405, 204].contains(&status),
                 false => status == 404,
@@ -168,17 +174,41 @@ async fn an_address_for_operators_has_their_pages_and_no_way_in() {
 
 /// Its pages tell everything, and nobody is asked there.
 #[tokio::test]
-async fn an_address_for_operators_beyond_loopback_is_not_locked_by_the_doors_lock() {
-    let issuer = Issuer::with([&Key::ec("one")]).await;
-    let fleet = locked(&issuer, json!({})).flags(&["--admin-addr", "0.0.0.0:0"]);
+async fn an_address_for_operators_beyond_loopback_tells_strangers_no_reasons() {
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let flags = ["--admin-addr", "0.0.0.0:0"];
     let words = ["serve", "--transport", "http", "--port", "0"];
-    let output = fleet.run(&words).await;
+    let open = locked(&issuer, json!({"mode": "optional"})).flags(&flags);
+    let output = open.run(&words).await;
     assert!(!output.status.success());
-    assert!(
-        output.stderr.contains("--insecure-no-auth"),
-        "{}",
-        output.stderr
-    );
+    let said = output.stderr;
+    assert!(said.contains("--insecure-no-auth"), "{said}");
+
+    let fleet = locked(&issuer, json!({})).flags(&flags);
+    let mux = fleet
+        .entry("gone", json!({"command": "/no/such/program"}))
+        .over(Door::Http)
+        .await;
+    let line = mux.log.find(|line| line.contains("admin listening"));
+    let line = line.expect("an address");
+    let port = line.trim_end().rsplit(':').next().expect("a port");
+    let url = format!("http://127.0.0.1:{port}/status");
+    let bearer = format!("Bearer {}", issuer.token(&key));
+    for (authorization, is_told) in [("Basic eDp5", false), (&*bearer, true)] {
+        let asked = request(Method::GET, &url, "").with("authorization", authorization);
+        let reason = eventually("it is down", async || {
+            let status: Value = Http::default().send(asked.clone()).await.json().await;
+            let child = status["children"]
+                .as_array()
+                .and_then(|all| all.iter().find(|child| child["name"] == "gone"))
+                .cloned()
+                .expect("the child");
+            (child["state"] == "down").then(|| child["reason"].clone())
+        })
+        .await;
+        assert_eq!(reason.is_string(), is_told, "{reason}");
+    }
 }
 
 #[tokio::test]

@@ -96,7 +96,9 @@ async fn what_belongs_to_a_resource_or_a_child_follows_it() {
         "three",
         Child::modern().option("--extension", "vendor/things"),
     );
-    let mux = begun(fleet).await;
+    let made = r#"{"task":{"taskId":"7","status":"working"}}"#;
+    let four = Child::legacy().option("--extension", "vendor/any");
+    let mux = begun(fleet.stdio("four", four.returning(made))).await;
     let admin = issuer.token_with(&key, json!({"roles": ["admin"]}));
     let anybody = issuer.token(&key);
     let notes = r#"{"uri":"test://notes"}"#;
@@ -115,12 +117,17 @@ async fn what_belongs_to_a_resource_or_a_child_follows_it() {
     let answer = asked(&mux, Some(&anybody), "things/do", "{}").await;
     assert_eq!(answer["error"]["code"], -32601, "{answer}");
 
-    // A task names no tool.
-    let task = r#"{"taskId":"one__7"}"#;
-    let answer = asked(&mux, Some(&anybody), "tasks/get", task).await;
-    assert_eq!(unknown(&answer), "Unknown task: one__7");
-    let answer = asked(&mux, Some(&admin), "tasks/get", task).await;
-    assert_ne!(answer["error"]["message"], "Unknown task: one__7");
+    // A task names no tool. Both are the same person, who is an admin no more.
+    let person = Person::come(&mux, &admin).await;
+    let call = json!({"name": "four__raw", "arguments": {}, "task": {}});
+    let begun = person.ask("tools/call", call).await;
+    let id = begun["result"]["task"]["taskId"].as_str().expect("an id");
+    let task = json!({"taskId": id});
+    let answer = person.ask("tasks/get", task.clone()).await;
+    assert!(answer["result"].is_object(), "{answer}");
+    let person = Person::come(&mux, &anybody).await;
+    let answer = person.ask("tasks/get", task).await;
+    assert_eq!(unknown(&answer), format!("Unknown task: {id}"));
 
     for (token, outcome) in [(&anybody, json!("denied")), (&admin, Value::Null)] {
         let person = Person::come(&mux, token).await;
