@@ -77,6 +77,47 @@ fn a_stack_without_its_issuer_says_what_is_missing() {
 }
 
 #[test]
+fn prometheus_finds_the_service_where_the_stack_has_its_metrics() {
+    let read = |name: &str| fs::read_to_string(path(name)).expect("a file");
+    let stack = yaml(&read("deploy/swarm/stack.yml"))[0].take();
+    let (name, service) = stack["services"]
+        .as_object()
+        .and_then(|services| services.iter().next())
+        .expect("a service");
+    let arguments = strings(&service["command"]);
+    let admin = arguments
+        .iter()
+        .find_map(|it| it.strip_prefix("--admin-addr=0.0.0.0:"));
+    let admin = admin.expect("an address for operators");
+
+    let prometheus = yaml(&read("deploy/prometheus/prometheus.yml"))[0].take();
+    let swarm = &prometheus["scrape_configs"][0];
+    let rules = swarm["relabel_configs"].as_array().expect("rules");
+    let of = |label: &str| {
+        let rule = rules.iter().find(|rule| rule["source_labels"][0] == label);
+        rule.unwrap_or_else(|| panic!("no rule for {label}"))
+    };
+    assert_eq!(of("__address__")["replacement"], format!("$1:{admin}"));
+    let named = format!(
+        "^(?:{})$",
+        string(&of("__meta_dockerswarm_service_name")["regex"])
+    );
+    let named = regex::Regex::new(&named).expect("an expression");
+    assert!(named.is_match(&format!("mcp_{name}")), "{named}");
+    let network = string(&of("__meta_dockerswarm_network_name")["regex"]);
+    let network = regex::Regex::new(&format!("^(?:{network})$")).expect("an expression");
+    let networks = strings(&service["networks"]);
+    assert!(
+        networks.iter().any(|it| network.is_match(it)),
+        "{networks:?}"
+    );
+    let targets: Value =
+        serde_json::from_str(&read("deploy/prometheus/targets/mcp-multiplexer.json"))
+            .expect("JSON");
+    assert!(string(&targets[0]["targets"][0]).ends_with(&format!(":{admin}")));
+}
+
+#[test]
 fn the_configuration_of_the_stack_loads_without_a_warning() {
     loads(&fs::read_to_string(path("deploy/swarm/mcp_config.json")).expect("a file"));
 }

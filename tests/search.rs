@@ -4,7 +4,11 @@
 //! A third of the questions is held out: it is not looked at while the search is tuned.
 //! `SEARCH_TUNING=1` leaves it out.
 
-use std::{collections::HashSet, env};
+use std::{
+    collections::HashSet,
+    env,
+    io::{self, Write as _},
+};
 
 use heck::ToSnakeCase;
 use mcp_multiplexer::{
@@ -45,6 +49,14 @@ struct Recall {
     among_five: usize,
 }
 
+/// Past the capture of a test that passes: this is to be read.
+macro_rules! show {
+    ($($told:tt)*) => {{
+        let told = format!($($told)*);
+        let _ = writeln!(io::stdout().lock(), "{told}");
+    }};
+}
+
 impl Recall {
     fn count(&mut self, rank: Option<usize>) {
         self.asked += 1;
@@ -53,7 +65,7 @@ impl Recall {
     }
 
     fn print(&self, of: &str) {
-        println!(
+        show!(
             "{of:<28} {:>4} questions  recall@1 {:.3}  recall@5 {:.3}",
             self.asked,
             self.first as f64 / self.asked as f64,
@@ -134,7 +146,7 @@ fn what_is_asked_for_is_found() {
                 .iter()
                 .map(|hit| format!("{} {:.1}", hit.tool.name, hit.score))
                 .collect();
-            println!(
+            show!(
                 "{}{} → {}\n    {}",
                 rank.map_or("missing: ".to_owned(), |rank| format!("at {}: ", rank + 1)),
                 question.question,
@@ -168,7 +180,7 @@ fn half_of_the_questions_share_no_word_with_the_name_of_the_tool() {
             .all(|name| name.is_disjoint(&asked))
     });
     let strange = strange.count();
-    println!(
+    show!(
         "{strange} of {} share no word with the name",
         questions.len()
     );
@@ -183,9 +195,10 @@ fn what_the_list_of_the_fleet_costs_is_told_by_child() {
     let offers: Vec<_> = fleet.iter().map(offer).collect();
     let costs = cost::of_tools(&offers, MAX_NAME_LENGTH, &Tokenizer::load());
     let total: Cost = costs.iter().map(|(_, cost)| *cost).sum();
-    println!(
+    show!(
         "the whole list: {} bytes, {} tokens",
-        total.bytes, total.tokens
+        total.bytes,
+        total.tokens
     );
     assert_eq!(costs.len(), 57);
     assert!(

@@ -81,6 +81,10 @@ fn run_page(page: &Path, script: &str, blocks: usize) {
     let here = |name: &str| folder.path().join(name);
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     symlink(repository.join("deploy"), here("deploy")).expect("a link");
+    // Of clients that are installed.
+    for client in [".cursor", ".config/Code/User", ".gemini"] {
+        fs::create_dir_all(here(client)).expect("a folder");
+    }
     let config = format!(
         r#"{{"mcpServers": {{"clock": {{"command": {PROGRAM:?}, "args": ["demo-child"]}}}}}}"#
     );

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use self::arguments::Given;
 use super::{
     CliError,
-    client::{Format, Multiplexer, Patience, Through},
+    client::{Multiplexer, Patience, Through},
+    out::Format,
     request::ModernRequest,
     tools::print,
 };

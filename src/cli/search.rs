@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{
     CliError,
-    client::{Definition, Format, Multiplexer, Through},
+    client::{Definition, Multiplexer, Through},
+    out::Format,
     tools::{pretty, print},
 };
 use crate::{
@@ -119,10 +120,11 @@ impl Search {
                 about: "",
             })
             .collect();
+        // Where that is not told, nothing is known against it.
         let ready = |name: &ChildName| {
             let mut children = status["children"].as_array().into_iter().flatten();
             let child = children.find(|child| child["name"] == name.as_str());
-            child.is_some_and(|child| {
+            child.is_none_or(|child| {
                 matches!(child["state"].as_str(), Some("ready" | "idle"))
                     && child["breaker"] == "closed"
             })

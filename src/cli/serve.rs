@@ -41,7 +41,8 @@ pub(super) struct Serve {
     /// The port to listen on, with --transport http; 0 picks one.
     #[arg(long, default_value_t = 8000)]
     pub(super) port: u16,
-    /// Serve /health, /ready, /status and /metrics on an address of their own.
+    /// Move the status page, /status and /metrics to an address of their own; /health and
+    /// /ready are on both.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) admin_addr: Option<SocketAddr>,
     /// Let this Host in, beside loopback; repeatable. `*` lets any in.

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::{
     CliError,
-    client::{Definition, Format, Multiplexer, Patience, Through},
+    client::{Definition, Multiplexer, Patience, Through},
+    out::Format,
 };
 use crate::catalog::cost::{Cost, Tokenizer};
 

@@ -145,6 +145,13 @@ impl<'a> Permitted<'a> {
         self.knows(child) || primitive.is_some_and(|it| self.sight.shows(&thing(it)))
     }
 
+    /// Whether the caller may know of a child that was never listed to it, or of whatever
+    /// it may have: else nothing of the caller is to go there, its token least of all.
+    pub fn may_know_any(&self, child: &Child) -> bool {
+        let mut all = Primitive::ALL.into_iter();
+        all.any(|primitive| self.may_know(child, Some(primitive), ""))
+    }
+
     /// What the caller may do with a child as a whole.
     pub fn of_child(&self, child: &Child) -> Verdict {
         self.sight.verdict(&Thing::child(child.name()))

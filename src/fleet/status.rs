@@ -1,6 +1,7 @@
 //! What operators see of a child, computed in one place for all who show it.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,7 +14,7 @@ use crate::{
     catalog::{Listing, Primitive},
     config::DISABLED_IN_CONFIG,
     outbound::{BreakerState, Child, Phase, State},
-    protocol::Era,
+    protocol::{Era, Subject, View},
     telemetry::{Activity, ChildGauge, ChildGauges, LastFailure, Outcome},
 };
 
@@ -92,6 +93,20 @@ impl Fleet {
             .iter()
             .map(|seen| (seen.status(tokens(seen)), activity(seen)))
             .collect()
+    }
+
+    /// The names of the children that this caller may know of as a whole.
+    pub fn known_to(&self, subject: Option<&Arc<Subject>>) -> HashSet<String> {
+        let snapshot = self.snapshot();
+        let Ok(shown) = snapshot.view(&View::All) else {
+            return HashSet::new();
+        };
+        let permitted = shown.permitted(subject);
+        let known = snapshot
+            .children
+            .iter()
+            .filter(|child| permitted.knows(child));
+        known.map(|child| child.name().to_string()).collect()
     }
 
     /// What a child's list of tools costs, once that is counted.

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, Listing},
+    config::SessionMode,
     outbound::{Child, Need},
     protocol::{Caller, SessionKey, User, View},
 };
@@ -54,8 +55,11 @@ impl Fleet {
                 false => listing.clone(),
             })
             .collect();
-        let session = caller.session.as_ref().map(SessionKey::number);
-        let key = (caller.user(), session);
+        let has_own_sessions = shared.children.iter().any(|child| {
+            child.settings.is_per_user() && child.settings.session == SessionMode::Dedicated
+        });
+        let session = caller.session.as_ref().filter(|_| has_own_sessions);
+        let key = (caller.user(), session.map(SessionKey::number));
         let mut all = self.users.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match all.get_mut(&key) {
             Some(kept) if Arc::ptr_eq(&kept.shared, &shared) && kept.shows(&listings) => {
@@ -92,8 +96,10 @@ impl Fleet {
         let Ok(shown) = snapshot.view(view) else {
             return;
         };
+        let permitted = shown.permitted(caller.subject.as_ref());
         let children = shown.children().map(|(child, _)| child);
-        let children = children.filter(|child| child.settings.is_per_user());
+        let children =
+            children.filter(|child| child.settings.is_per_user() && permitted.may_know_any(child));
         let asked = children.map(|child| async {
             let (own, need) = child.for_caller(caller).ok()?;
             own.attempted(FIRST_ROUND).await;

@@ -1,7 +1,7 @@
 //! What operators and their machines ask: `/health`, `/ready`, `/status`, `/metrics`, and
 //! the page that shows it.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
@@ -100,6 +100,19 @@ impl Asker {
     /// Whether to be told why children fail.
     pub(super) fn is_told_reasons(&self) -> bool {
         !matches!(self, Self::Stranger)
+    }
+
+    /// What of these children it is to be told.
+    pub(super) fn told_of(&self, fleet: &Fleet) -> impl Fn(ChildStatus) -> ChildStatus {
+        let known = match self {
+            Self::Stranger => Some(HashSet::new()),
+            Self::Caller(subject) => Some(fleet.known_to(subject.as_ref())),
+            Self::Operator => None,
+        };
+        move |status| match known.as_ref().is_none_or(|it| it.contains(status.name())) {
+            true => status,
+            false => status.without_reason(),
+        }
     }
 }
 
@@ -283,11 +296,9 @@ async fn status(shared: &Shared, head: &Parts, desk: &Desk) -> Response {
     }
     let asker = desk.asker(head).await;
     let children = shared.fleet.status().into_iter();
+    let told = asker.told_of(&shared.fleet);
     let status = Status {
-        children: Some(match asker.is_told_reasons() {
-            true => children.collect(),
-            false => children.map(ChildStatus::without_reason).collect(),
-        }),
+        children: Some(children.map(told).collect()),
         ..shared.process(&asker)
     };
     Json(status).into_response()

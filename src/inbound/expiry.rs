@@ -4,25 +4,43 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-/// When the token that a request was let in by is good no longer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Expiry(Option<Instant>);
+/// When what a request was let in by is good no longer: its token, or the lock.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Expiry {
+    at: Option<Instant>,
+    /// The lock is another one.
+    changed: CancellationToken,
+}
 
 impl Expiry {
     /// In this time; what never comes is as good as no end.
     pub(super) fn after(time: Duration) -> Self {
-        Self(Instant::now().checked_add(time))
+        Self {
+            at: Instant::now().checked_add(time),
+            ..Self::default()
+        }
+    }
+
+    /// Or then, whatever comes first.
+    pub(super) fn or(self, changed: CancellationToken) -> Self {
+        Self { changed, ..self }
     }
 
     /// Resolves when it has come.
-    pub(super) async fn come(self) {
-        match self.0 {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
+    pub(super) async fn come(&self) {
+        let expired = async {
+            match self.at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = expired => debug!("the token has expired that a stream was opened with"),
+            () = self.changed.cancelled() => debug!("the lock has changed since a stream was opened"),
         }
-        debug!("the token has expired that a stream was opened with");
     }
 }
 

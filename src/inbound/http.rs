@@ -246,10 +246,10 @@ type Answered = Result<Response, Refused>;
 impl Door {
     /// The door as this one finds it; `None` is nobody in particular.
     fn let_in(self, subject: Option<Arc<Subject>>) -> Self {
+        let dispatch = self.dispatch.closing(self.guard.expiry(subject.as_deref()));
         let dispatch = match &subject {
-            Some(subject) => self.dispatch.closing(self.guard.expiry(subject)),
-            None if self.guard.locks() => self.dispatch.for_stranger(),
-            None => self.dispatch,
+            None if self.guard.locks() => dispatch.for_stranger(),
+            _ => dispatch,
         };
         Self {
             dispatch,

@@ -138,9 +138,10 @@ impl Child {
     }
 
     /// Lists what `before`, which had its place, was listed with, as far as the filters
-    /// let it, until it has been listed itself.
+    /// let it, until it has been listed itself. One that knows its users lists to each.
     pub fn inherit(&self, before: &Self) {
         if self.settings.disabled.is_none()
+            && !self.settings.is_per_user()
             && let Some(listing) = before.listing()
         {
             self.listing

@@ -81,6 +81,8 @@ impl Child {
     /// `unauthorized` where the child is to know its users and does not know this one.
     pub fn for_caller(self: &Arc<Self>, caller: &Caller) -> Result<(Arc<Self>, Need), Failure> {
         match &self.dedicated {
+            // A disabled entry has nobody's connection: its own says why.
+            _ if self.settings.disabled.is_some() => Ok((Arc::clone(self), self.needed())),
             None => Ok((Arc::clone(self), self.needed())),
             Some(dedicated) => match Owner::of(&self.settings, caller)? {
                 None => Ok((Arc::clone(self), self.needed())),
@@ -99,8 +101,11 @@ impl Child {
     pub fn listing_for(&self, caller: &Caller) -> Option<Arc<Listing>> {
         let dedicated = self.dedicated.as_ref()?;
         let owner = Owner::of(&self.settings, caller).ok()??;
-        let lists = lock(&dedicated.lists);
-        lists.get(&owner.key()).map(|it| Arc::clone(&it.listing))
+        let listed = lock(&dedicated.lists)
+            .get(&owner.key())
+            .map(|it| Arc::clone(&it.listing));
+        // Forgotten for others' sake, its connection knows it still.
+        listed.or_else(|| lock(&dedicated.all).get(&owner.key())?.child.listing())
     }
 
     /// How often it has listed something else to any of its users.

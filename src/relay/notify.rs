@@ -26,7 +26,12 @@ impl Relay {
             return;
         };
         // First: a child that is idle is not started for it.
-        let callable = child.callable().and_then(|_| {
+        let started = match child.settings.is_per_user() {
+            // It has no connection of everybody's.
+            true => Ok(()),
+            false => child.callable().map(drop),
+        };
+        let callable = started.and_then(|()| {
             let (own, need) = child.for_caller(caller)?;
             Ok((own.callable()?, need))
         });

@@ -187,6 +187,7 @@ impl Relay {
             if let Verdict::Shown(why) = routed.verdict.clone() {
                 let child = routed.child.name().clone();
                 let failure = denied(method, routed, &why, began, audited);
+                span.ended(&child, None, failure.outcome, None);
                 let told = failure::answer(method, id, caller.era, &child, &failure);
                 return Reply::Whole(told.into_bytes());
             }
@@ -311,8 +312,10 @@ impl Relay {
     /// lists anything; `None`: nothing. Its client asks for the list again with that.
     pub async fn demanded(&self, frame: &Frame, caller: &Caller) -> Option<Reply> {
         let snapshot = self.fleet.snapshot();
-        let (entry, _) = snapshot.view(&caller.view).ok()?.alone()?;
-        if !entry.settings.is_per_user() {
+        let shown = snapshot.view(&caller.view).ok()?;
+        let (entry, _) = shown.alone()?;
+        let permitted = shown.permitted(caller.subject.as_ref());
+        if !entry.settings.is_per_user() || !permitted.may_know_any(entry) {
             return None;
         }
         let failed = match entry.for_caller(caller) {
@@ -502,14 +505,20 @@ pub(super) fn unlisted(
     waited: Duration,
     audited: Option<Audited>,
 ) -> Failure {
-    let own = child.for_caller(caller);
-    let callable = own.and_then(|(own, _need)| own.callable());
+    // What its own connection is told with is masked by that.
+    let (own, callable) = match child.for_caller(caller) {
+        Ok((own, _need)) => {
+            let callable = own.callable().map(drop);
+            (own, callable)
+        }
+        Err(failure) => (Arc::clone(child), Err(failure)),
+    };
     let failure = match callable {
         Err(failure) => failure,
-        Ok(_) => Failure::unavailable("has not been listed yet", None),
+        Ok(()) => Failure::unavailable("has not been listed yet", None),
     };
     let tool = (method == Method::CallTool).then(|| "unknown".into());
-    let needless = (Arc::clone(child), Need::of_no_account());
+    let needless = (own, Need::of_no_account());
     let mut settlement = Settlement::new(needless, method, tool, began).audited(audited);
     settlement.has_waited(waited);
     settlement.failed(None, &failure);

@@ -176,7 +176,10 @@ impl<'a> Wanted<'a> {
             return Some(routed);
         }
         let listing = listing_of(&snapshot, child)?;
-        child.list_again();
+        match child.settings.is_per_user() {
+            true => child.for_caller(self.caller).ok()?.0.list_again(),
+            false => child.list_again(),
+        }
         let listed = async {
             let same = || {
                 let now = listing_of(&fleet.snapshot_for(self.caller), child);
@@ -185,7 +188,7 @@ impl<'a> Wanted<'a> {
             while same() && merges.changed().await.is_ok() {}
         };
         let _ = tokio::time::timeout(LISTING_TAKES, listed).await;
-        other(&fleet.snapshot())
+        other(&fleet.snapshot_for(self.caller))
     }
 
     /// Who has it at this moment, if the caller may know of it.

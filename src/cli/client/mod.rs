@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{
-    Args, ValueEnum,
+    Args,
     builder::{OsStringValueParser, TypedValueParser},
 };
 use secrecy::SecretString;
@@ -23,6 +23,7 @@ pub(super) use definitions::Definition;
 pub(super) use patience::Patience;
 
 use self::{http::Running, own::Own};
+use super::out::Format;
 use super::{CliError, request::ModernRequest};
 use crate::{
     protocol::{Frame, Kind, json::Object},
@@ -48,15 +49,6 @@ pub(super) struct Through {
     /// The shape of what is printed.
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
-}
-
-/// The shape of what a command prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    Text,
-    /// JSON.
-    Json,
 }
 
 /// The multiplexer that is asked.

@@ -224,10 +224,11 @@ async fn passed_on(realm: &Realm, request: Request) -> Result<Response, Response
         let why = "a registration is application/json";
         return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
+    // First: a place is not for those who take their time.
+    let registration = read(body).await?;
     let Ok(_place) = realm.registrations.try_acquire() else {
         return Err(too_many(SOON));
     };
-    let registration = read(body).await?;
     realm.may_register().map_err(too_many)?;
     let document = realm.document().await.map_err(|_| unavailable())?;
     let Some(at) = &document.registration else {

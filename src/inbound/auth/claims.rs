@@ -96,10 +96,11 @@ impl Claims {
         let service_account = |client: &String| {
             let username = self.preferred_username.as_str();
             let account = username.and_then(|name| name.strip_prefix("service-account-"));
-            // An answer about a token names the client of whomever.
+            // An answer about a token names the client of whomever, and nobody has logged in.
+            let logged_in = !self.sid.is_null() || !self.session_state.is_null();
             client_id.as_ref() == Some(client)
                 && (self.client_address.is_string()
-                    || account.is_some_and(|of| of.eq_ignore_ascii_case(client)))
+                    || !logged_in && account.is_some_and(|of| of.eq_ignore_ascii_case(client)))
         };
         let client = azp.or_else(|| client_id.clone());
         let sub = filled(self.sub).unwrap_or_default();

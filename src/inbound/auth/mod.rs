@@ -69,6 +69,8 @@ struct Orders {
     lock: Option<Lock>,
     metadata: Option<MetadataSettings>,
     place: Place,
+    /// Cancelled when another lock takes the place of this one.
+    changed: CancellationToken,
 }
 
 struct Lock {
@@ -131,8 +133,16 @@ impl Guard {
     /// As [`post`](Self::post); then all stays as it was.
     pub fn renew(&self, settings: &DoorSettings) -> Result<(), GuardError> {
         let before = self.0.orders.load_full();
-        let orders = Orders::of(settings, before.lock.as_ref(), &self.0.shutdown)?;
+        let mut orders = Orders::of(settings, before.lock.as_ref(), &self.0.shutdown)?;
+        let locks_as = |orders: &Orders| orders.lock.as_ref().map(|lock| lock.settings.clone());
+        let is_other = locks_as(&before) != locks_as(&orders);
+        if !is_other {
+            orders.changed = before.changed.clone();
+        }
         self.0.orders.store(Arc::new(orders));
+        if is_other {
+            before.changed.cancel();
+        }
         Ok(())
     }
 
@@ -186,14 +196,16 @@ impl Guard {
     }
 
     /// Until when what this one has opened may go on.
-    pub(super) fn expiry(&self, subject: &Subject) -> Expiry {
+    pub(super) fn expiry(&self, subject: Option<&Subject>) -> Expiry {
         let orders = self.0.orders.load();
-        let (Some(lock), Some(at)) = (&orders.lock, subject.expires) else {
-            return Expiry::default();
+        let changed = orders.changed.clone();
+        let at = subject.and_then(|subject| subject.expires);
+        let (Some(lock), Some(at)) = (&orders.lock, at) else {
+            return Expiry::default().or(changed);
         };
         let at = Duration::from_secs(at).saturating_add(lock.settings.leeway);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        Expiry::after(at.saturating_sub(now.unwrap_or_default()))
+        Expiry::after(at.saturating_sub(now.unwrap_or_default())).or(changed)
     }
 
     /// What becomes of those without a good token; `None`: nobody is asked for one.
@@ -243,6 +255,7 @@ impl Orders {
             lock: lock.transpose()?,
             metadata: settings.metadata.clone(),
             place: Place::new(settings.resource.clone(), settings.trusted_proxies.clone()),
+            changed: CancellationToken::new(),
         })
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::super::admin::{Asker, Shared};
-use crate::{fleet::ChildStatus, telemetry::SLOTS};
+use crate::telemetry::SLOTS;
 
 /// Slots that can have changed since the last look.
 const LATEST: usize = 3;
@@ -53,14 +53,11 @@ impl Told {
                 .retain(|name, _| self.names.iter().any(|it| it == name));
             news.insert("names".to_owned(), json!(self.names));
         }
+        let told = asker.told_of(&shared.fleet);
         let mut changed = Vec::new();
         for (status, activity) in children {
             let name = status.name().to_owned();
-            let status = match asker.is_told_reasons() {
-                true => status,
-                false => ChildStatus::without_reason(status),
-            };
-            let mut status = serde_json::to_value(status).ok()?;
+            let mut status = serde_json::to_value(told(status)).ok()?;
             if At::still_says(self.children.get(&name), &status) {
                 continue;
             }

@@ -22,7 +22,7 @@ use super::{
         admin::Asker,
         stream::{COMMENT, Gone, KEEP_ALIVE, Out},
     },
-    Here,
+    Here, WATCHERS,
     changes::Told,
 };
 
@@ -38,7 +38,12 @@ pub(super) async fn watch(State(here): State<Here>, head: Parts) -> Response {
     if let Some(refusal) = here.refusal(&head) {
         return refusal;
     }
-    let Ok(place) = Arc::clone(&here.shared.watchers).try_acquire_owned() else {
+    // Half of the places are for those who may come in.
+    let watchers = &here.shared.watchers;
+    let is_full = watchers.available_permits() <= WATCHERS / 2
+        && !here.desk.asker(&head).await.is_told_reasons();
+    let place = Arc::clone(watchers).try_acquire_owned().ok();
+    let Some(place) = place.filter(|_| !is_full) else {
         let full = "as many watch as may: close another page, or try again later";
         return (
             StatusCode::SERVICE_UNAVAILABLE,
