@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 use crate::{
     issuer::{AUDIENCE, Issuer, Key},
     knock::{Knock, discover, lets_in, open},
-    support::{Door, Fleet, Multiplexer, http::Http},
+    support::{
+        Door, Fleet, Multiplexer,
+        client::{modern_post, with_modern_meta},
+        http::Http,
+    },
 };
 
 fn config(auth: &Value) -> String {
@@ -112,4 +116,27 @@ async fn another_public_address_waits_for_a_restart_and_that_is_said() {
     }
     let nobody = Knock::with(&Http::default(), discover(&mux.url()), &[]).await;
     assert!(nobody.header("www-authenticate").contains("here.example"));
+}
+
+#[tokio::test]
+async fn what_a_stranger_has_opened_ends_when_the_door_is_locked() {
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let mux = Fleet::new()
+        .config_text(&config(&Value::Null))
+        .over(Door::Http)
+        .await;
+    let params = with_modern_meta(r#"{"notifications":{"toolsListChanged":true}}"#);
+    let listen =
+        format!(r#"{{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{params}}}"#);
+    let http = Http::default();
+    let mut events = http.send(modern_post(&mux.url(), listen)).await.events();
+    let begun = events.next().await.expect("it is heard");
+    assert!(begun.contains("acknowledged"), "{begun}");
+
+    mux.write_config(&config(&auth(&issuer, &[])));
+    mux.until_generation(2).await;
+
+    // To its end, which a test that fails never sees.
+    while events.next().await.is_some() {}
 }

@@ -23,11 +23,19 @@ pub struct House {
 impl House {
     /// Opens it; callers who show nothing come in, too.
     pub async fn open(fleet: Fleet) -> Self {
+        Self::open_with(fleet, json!({})).await
+    }
+
+    /// The same, with more about its door.
+    pub async fn open_with(fleet: Fleet, more: Value) -> Self {
         let key = Key::ec("one");
         let issuer = Issuer::with([&key]).await;
-        let auth = json!({
+        let mut auth = json!({
             "issuer": issuer.name(), "audiences": [AUDIENCE], "mode": "optional",
         });
+        for (name, value) in more.as_object().expect("keys") {
+            auth[name] = value.clone();
+        }
         let fleet = fleet.top("auth", auth).flags(&["--log-level", "debug"]);
         let mux = fleet.over(Door::Http).await;
         mux.log

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
+    house::House,
     service::{DEMAND, MORE, Service},
     support::{
         Child, Door, Era, Fleet, Multiplexer,
@@ -427,4 +428,57 @@ async fn a_child_that_lets_nobody_in_takes_nothing_from_the_lists_of_others() {
         let kind = &answer["result"]["_meta"]["io.mcp-multiplexer/failure"]["kind"];
         assert_eq!(kind, "unavailable", "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_child_that_is_disabled_or_hidden_from_a_user_gets_no_token() {
+    let service = Service::knowing(Era::Modern, &[]).await;
+    let fleet = Fleet::new();
+    let policies = fleet.path("policies.cedar");
+    let permits = r#"
+        permit(principal, action, resource) unless { resource.child == "hidden" };
+    "#;
+    std::fs::write(&policies, permits).expect("a file");
+    let entry = |more: Value| {
+        let mut entry = json!({"url": service.url(), "auth": "passthrough"});
+        for (key, value) in more.as_object().expect("keys") {
+            entry[key] = value.clone();
+        }
+        entry
+    };
+    let fleet = fleet
+        .entry("off", entry(json!({"disabled": true})))
+        .entry("hidden", entry(json!({})))
+        .entry("seen", entry(json!({})));
+    let house = House::open_with(fleet, json!({"policy": policies})).await;
+    let alice = house.token("alice", 1);
+    service.knows(&alice, "alice");
+    let person = Person::with(&house.mux, Some(&alice), Era::Modern).await;
+
+    let listed = person.ask("tools/list", "{}").await.answer().await.frame;
+    let hidden = person
+        .ask("tools/call", &call_params("hidden__whoami", "{}"))
+        .await;
+    let off = person
+        .ask("tools/call", &call_params("off__whoami", "{}"))
+        .await;
+    let (hidden, off) = (hidden.text().await, off.text().await);
+
+    assert!(listed.contains("seen__"), "{listed}");
+    assert!(
+        !listed.contains("hidden__") && !listed.contains("off__"),
+        "{listed}"
+    );
+    assert!(
+        hidden.contains("Unknown tool") && off.contains("error"),
+        "{hidden} {off}"
+    );
+    // One connection: that of the child that is seen.
+    let handshakes = service.tokens("server/discover");
+    assert_eq!(
+        handshakes,
+        [format!("Bearer {alice}")],
+        "{:?}",
+        service.seen()
+    );
 }
