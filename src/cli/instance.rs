@@ -79,7 +79,8 @@ fn base(mut url: Url) -> Url {
     url
 }
 
-fn is_here(url: &Url) -> bool {
+/// Whether it is on this machine, so that no proxy is asked.
+pub(super) fn is_here(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),

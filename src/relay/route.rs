@@ -281,7 +281,7 @@ impl<'a> Wanted<'a> {
         };
         let own = own_id(child, own)?;
         // Of which tool it is, nobody knows.
-        Routed::unlisted(shown, permitted, child, &own)
+        Routed::unlisted(shown, permitted, child, own)
     }
 
     /// Whose an unknown method is that names nothing known: what it says stays as it is.

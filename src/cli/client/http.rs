@@ -6,10 +6,10 @@ use bytes::Bytes;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use super::{CliError, ModernRequest, frame, odd};
-use crate::protocol::Frame;
+use crate::{cli::instance::is_here, protocol::Frame};
 
 /// How long a connection may take. An answer may take as long as its call.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -26,13 +26,7 @@ impl Running {
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none());
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        if loopback {
+        if is_here(&url) {
             http = http.no_proxy();
         }
         let http = http

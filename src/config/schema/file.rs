@@ -165,7 +165,7 @@ struct Restart {
 #[schemars(untagged)]
 enum Auth {
     Word(Whose),
-    Own(OwnToken),
+    Own(Box<OwnToken>),
 }
 
 /// A token of its own. What it does not say, the `OIDC_…` variables do.
