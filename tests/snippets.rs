@@ -115,10 +115,11 @@ fn run_page(page: &Path, script: &str, blocks: usize) {
     );
 }
 
-/// The README and the pages of the book.
+/// The README, the pages of the book, and what lies beside them.
 fn pages() -> Vec<PathBuf> {
-    let mut pages = vec![PathBuf::from("README.md")];
-    let mut folders = vec![PathBuf::from("docs/src")];
+    let beside = ["README.md", "benches/README.md", "deploy/keycloak/README.md"];
+    let mut pages: Vec<_> = beside.map(PathBuf::from).into();
+    let mut folders = vec![PathBuf::from("docs")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
