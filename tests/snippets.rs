@@ -117,7 +117,11 @@ fn run_page(page: &Path, script: &str, blocks: usize) {
 
 /// The README, the pages of the book, and what lies beside them.
 fn pages() -> Vec<PathBuf> {
-    let beside = ["README.md", "benches/README.md", "deploy/keycloak/README.md"];
+    let beside = [
+        "README.md",
+        "benches/README.md",
+        "deploy/keycloak/README.md",
+    ];
     let mut pages: Vec<_> = beside.map(PathBuf::from).into();
     let mut folders = vec![PathBuf::from("docs")];
     while let Some(folder) = folders.pop() {

@@ -31,6 +31,16 @@ async fn pair() -> Multiplexer {
         .over(Door::Http)
         .await;
     mux.all_ready().await;
+    // What their lists cost is counted from the first question on, and is a change too.
+    eventually("the costs are counted", async || {
+        let status = mux.status().await;
+        let children = status["children"].as_array().expect("children");
+        let counted = children
+            .iter()
+            .all(|child| child["toolsListTokens"].is_u64());
+        (counted && status["cost"].is_object()).then_some(())
+    })
+    .await;
     mux
 }
 
