@@ -172,7 +172,7 @@ fn collector() -> User {
                 "github": {"type": "http", "url": "https://api.example/mcp", "headers": {"Authorization": "Bearer hunter2-a"}},
                 "time": {"type": "stdio", "command": "uvx", "args": ["mcp-server-time"], "env": {}},
                 "mcp-multiplexer": {"command": "mcp-multiplexer", "args": ["serve"]}
-            }, "projects": {"/work/shop": {"mcpServers": {
+            }, "projects": {"/home/ada/shop": {"mcpServers": {
                 "time": {"command": "uvx", "args": ["mcp-server-time", "--local-timezone", "UTC"]}
             }}}}"#,
         )
@@ -210,7 +210,7 @@ fn servers_of_all_clients_are_shown_first_and_written_when_told_to() {
     );
     for part in [
         "Claude Code, Cursor",
-        "Claude Code (/work/shop)",
+        "Claude Code (/home/ada/shop)",
         "GITHUB_TOKEN",
     ] {
         assert!(output.stdout.contains(part), "{part}\n{}", output.stdout);
