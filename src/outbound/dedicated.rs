@@ -80,9 +80,9 @@ impl Child {
     /// `busy` when too many have one, `unavailable` when the session is over,
     /// `unauthorized` where the child is to know its users and does not know this one.
     pub fn for_caller(self: &Arc<Self>, caller: &Caller) -> Result<(Arc<Self>, Need), Failure> {
-        match &self.dedicated {
-            // A disabled entry has nobody's connection: its own says why.
-            _ if self.settings.disabled.is_some() => Ok((Arc::clone(self), self.needed())),
+        // A disabled entry has nobody's connection: its own says why.
+        let dedicated = self.dedicated.as_ref();
+        match dedicated.filter(|_| self.settings.disabled.is_none()) {
             None => Ok((Arc::clone(self), self.needed())),
             Some(dedicated) => match Owner::of(&self.settings, caller)? {
                 None => Ok((Arc::clone(self), self.needed())),
