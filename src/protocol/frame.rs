@@ -3,22 +3,39 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use thiserror::Error;
 
 use super::{
-    json::{self, Object},
+    json::{self, Member, Nested, Object},
     splice::Splice,
 };
+
+/// Members of a body whose places are remembered; one with more is read again.
+const MOST_PLACES: usize = 32;
+
+/// How much of an answer's beginning is searched for its id.
+pub const LEADING: usize = 4096;
 
 /// A JSON-RPC 2.0 message: the bytes, and where the parts of its envelope are.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    bytes: Bytes,
+    text: ByteString,
     kind: Kind,
     id: Option<Range<usize>>,
     method: Option<Range<usize>>,
     /// `params`, `result` or `error`, whichever this kind of message has.
     body: Option<Range<usize>>,
+    /// Where the body's members are: found when the envelope was read, so that nothing
+    /// long is read twice. `None` if there is no object, or a very wide one.
+    places: Option<Box<[Place]>>,
+}
+
+/// Where a member is: its key, with quotes, and its value.
+#[derive(Clone, Debug)]
+struct Place {
+    key: Range<usize>,
+    value: Range<usize>,
 }
 
 /// What a message is, by its envelope.
@@ -60,12 +77,15 @@ impl Frame {
     /// beside `error` or `method` are refused: two readers could understand them
     /// differently.
     pub fn read(bytes: Bytes) -> Result<Self, FrameError> {
-        let text = std::str::from_utf8(&bytes).map_err(|_| FrameError::Syntax)?;
+        let text = ByteString::try_from(bytes).map_err(|_| FrameError::Syntax)?;
         let trimmed = text.trim_ascii_start();
         if !trimmed.starts_with('{') {
             return Err(not_an_object(trimmed));
         }
-        let object = Object::read(text).map_err(|_| FrameError::Syntax)?;
+        let Nested { members, inner } = Nested::read(&text, is_body)
+            // A body that is no object, if it is not the syntax.
+            .or_else(|_| Nested::read(&text, |_| false))
+            .map_err(|_| FrameError::Syntax)?;
 
         let [
             mut version,
@@ -76,7 +96,7 @@ impl Frame {
             mut error,
         ] = [None; 6];
         let mut doubled = false;
-        for member in object.members() {
+        for member in &members {
             let slot = match &*member.key() {
                 "jsonrpc" => &mut version,
                 "id" => &mut id,
@@ -131,14 +151,29 @@ impl Frame {
             return refuse("\"params\" must be an object");
         }
 
-        let at = |part: Option<&str>| part.map(|part| object.range_of(part));
-        let (id, method, body) = (at(id), at(method), at(params.or(result).or(error)));
+        let body = params.or(result).or(error);
+        // Of several bodies only one is this kind's.
+        let inner = inner.filter(|(at, _)| {
+            let opened = members.get(*at).map(|member| member.value);
+            opened.map(str::as_ptr) == body.map(str::as_ptr)
+        });
+        let places = inner.filter(|(_, members)| members.len() <= MOST_PLACES);
+        let places = places.map(|(_, members)| {
+            let place = |member: &Member<'_>| Place {
+                key: json::range_in(&text, member.raw_key),
+                value: json::range_in(&text, member.value),
+            };
+            members.iter().map(place).collect()
+        });
+        let at = |part: Option<&str>| part.map(|part| json::range_in(&text, part));
+        let (id, method, body) = (at(id), at(method), at(body));
         Ok(Self {
             kind,
             id,
             method,
             body,
-            bytes,
+            places,
+            text,
         })
     }
 
@@ -149,11 +184,12 @@ impl Frame {
     /// Never: text that is no frame becomes one that answers with an error.
     pub fn made(text: String) -> Self {
         Self::read(Bytes::from(text)).unwrap_or_else(|_| Self {
-            bytes: Bytes::from_static(b"{}"),
+            text: ByteString::from_static("{}"),
             kind: Kind::Error,
             id: None,
             method: None,
             body: None,
+            places: None,
         })
     }
 
@@ -177,11 +213,6 @@ impl Frame {
         self.body.clone().map(|at| self.part(at))
     }
 
-    /// The same as bytes: for a look at a large one that costs no check of its text.
-    pub fn body_bytes(&self) -> &[u8] {
-        self.body.clone().map_or(&[], |at| &self.bytes[at])
-    }
-
     /// Where the body stands in [`Frame::bytes`].
     pub fn body_range(&self) -> Option<Range<usize>> {
         self.body.clone()
@@ -189,27 +220,47 @@ impl Frame {
 
     /// The whole message.
     pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+        self.text.as_bytes()
     }
 
     /// The whole message, owned.
     pub fn into_bytes(self) -> Bytes {
-        self.bytes
+        self.text.into_bytes()
     }
 
     /// The body's members, one level deep. `None` if it has none or is no object.
     pub fn body_object(&self) -> Option<Object<'_>> {
-        self.body().and_then(|body| Object::read(body).ok())
+        let body = self.body()?;
+        match &self.places {
+            Some(places) => {
+                let members = places.iter().map(|place| Member {
+                    raw_key: self.part(place.key.clone()),
+                    value: self.part(place.value.clone()),
+                });
+                Some(Object::of(body, members.collect()))
+            }
+            None => Object::read(body).ok(),
+        }
+    }
+
+    /// The value of a member of the body; of the first one if its key stands twice.
+    pub fn body_member(&self, key: &str) -> Option<&str> {
+        let Some(places) = &self.places else {
+            return self.body_object()?.get(key);
+        };
+        let named = |place: &&Place| json::key_is(self.part(place.key.clone()), key);
+        let place = places.iter().find(named)?;
+        Some(self.part(place.value.clone()))
     }
 
     /// A splice over this frame with its id already replaced, or put in.
     pub fn with_id<'a>(&'a self, id: &'a str) -> Splice<'a> {
-        let mut splice = Splice::of(&self.bytes);
+        let mut splice = Splice::of(self.bytes());
         match self.id.clone() {
             Some(at) => splice.replace(at, id),
             // An error that names no request answers the one it was sent for.
             None => {
-                let open = memchr::memchr(b'{', &self.bytes).map_or(0, |at| at + 1);
+                let open = memchr::memchr(b'{', self.bytes()).map_or(0, |at| at + 1);
                 splice.insert(open, format!("\"id\":{id},"));
             }
         }
@@ -218,14 +269,31 @@ impl Frame {
 
     /// Where `part`, a slice of this frame, stands in it.
     pub fn range_of(&self, part: &str) -> Range<usize> {
-        let start = part.as_ptr().addr() - self.bytes.as_ptr().addr();
-        start..start + part.len()
+        json::range_in(&self.text, part)
     }
 
     fn part(&self, at: Range<usize>) -> &str {
-        // The ranges were cut from valid UTF-8 at token borders.
-        std::str::from_utf8(&self.bytes[at]).unwrap_or_default()
+        // The ranges were cut at token borders.
+        self.text.get(at).unwrap_or_default()
     }
+}
+
+/// Where the id stands in the first bytes of an answer, if it stands there before the
+/// result or the error.
+pub fn leading_id(head: &[u8]) -> Option<Range<usize>> {
+    let head = &head[..head.len().min(LEADING)];
+    // It may be cut within a character.
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(cut) => std::str::from_utf8(&head[..cut.valid_up_to()]).ok()?,
+    };
+    let id = json::leading_value(text, "id", is_body)?;
+    Some(json::range_in(text, id))
+}
+
+/// Whether what stands under this key is a message's body.
+fn is_body(key: &str) -> bool {
+    matches!(key, "params" | "result" | "error")
 }
 
 fn not_an_object(text: &str) -> FrameError {
@@ -325,6 +393,54 @@ mod tests {
             Frame::read(Bytes::from_static(b"\xff\xfe")).unwrap_err(),
             FrameError::Syntax
         );
+    }
+
+    #[test]
+    fn a_bodys_members_are_found_however_many_there_are() {
+        let wide: String = (0..MOST_PLACES).map(|n| format!("\"k{n}\":{n},")).collect();
+        for more in ["", &wide] {
+            let body = format!(r#"{{{more}"isError" : true,"content":[{{"isError":1}}]}}"#);
+            let text = format!(r#"{{"result": {body} ,"id":1,"jsonrpc":"2.0"}}"#);
+            let frame = Frame::read(Bytes::from(text)).unwrap();
+            assert_eq!(frame.body(), Some(&*body));
+            assert_eq!(frame.body_member("isError"), Some("true"));
+            assert_eq!(frame.body_member("error"), None);
+            let object = frame.body_object().unwrap();
+            assert_eq!(object.get("content"), Some(r#"[{"isError":1}]"#));
+            let at = frame.range_of(object.get("isError").unwrap());
+            assert_eq!(&frame.bytes()[at], b"true");
+        }
+        for body in ["null", "7", r#""\ud800""#, "[{}]", "1e999"] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{body}}}"#);
+            let frame = Frame::read(Bytes::from(text)).unwrap();
+            assert_eq!(frame.body(), Some(body));
+            assert!(frame.body_object().is_none() && frame.body_member("a").is_none());
+        }
+    }
+
+    #[test]
+    fn an_id_that_leads_is_found_in_what_is_cut() {
+        let leading = |text: &'static str| {
+            let at = leading_id(text.as_bytes())?;
+            Some(&text[at])
+        };
+        assert_eq!(
+            leading(r#"{"jsonrpc":"2.0","x":[{"id":1}],"id" : "a\"b" ,"result":{"content":[{"te"#),
+            Some(r#""a\"b""#)
+        );
+        assert_eq!(leading(r#"{"id":7,"error":"#), Some("7"));
+        for text in [
+            r#"{"jsonrpc":"2.0","result":{"id":7},"id":8}"#,
+            r#"{"jsonrpc":"2.0","id":7"#,
+            r#"{"id":7,"id":8,"result":{"#,
+            r#"{"id":7,"i\u0064":8,"result":{"#,
+            "[1",
+            "",
+        ] {
+            assert_eq!(leading(text), None, "{text}");
+        }
+        let cut = [br#"{"id":7,"result":{"text":""#, "\u{fc}".as_bytes()].concat();
+        assert_eq!(leading_id(&cut[..cut.len() - 1]), Some(6..7));
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl<'a> Object<'a> {
         Ok(Self { text, members })
     }
 
+    /// What has been read before: `text`, and its members, slices of it.
+    pub(super) fn of(text: &'a str, members: Vec<Member<'a>>) -> Self {
+        Self { text, members }
+    }
+
     /// The members, in the order in which they stand.
     pub fn members(&self) -> &[Member<'a>] {
         &self.members
@@ -120,8 +125,121 @@ pub(crate) fn is_object(raw: &str) -> bool {
     raw.starts_with('{')
 }
 
-fn key_is(raw_key: &str, key: &str) -> bool {
-    unquote(raw_key) == key
+pub(super) fn key_is(raw_key: &str, key: &str) -> bool {
+    // Escapes only make it longer.
+    raw_key.len() >= key.len() + 2 && unquote(raw_key) == key
+}
+
+/// An object and, one level further, the objects under some of its keys, read in one go.
+pub(super) struct Nested<'a> {
+    /// The members of the object itself.
+    pub(super) members: Vec<Member<'a>>,
+    /// The last of those that were looked into: which one, and its members.
+    pub(super) inner: Option<(usize, Vec<Member<'a>>)>,
+}
+
+impl<'a> Nested<'a> {
+    /// Reads `text`, which must be one object, with objects under all keys of which
+    /// `opens` holds.
+    pub(super) fn read(text: &'a str, opens: fn(&str) -> bool) -> serde_json::Result<Self> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let nested = reader.deserialize_map(Opening { text, opens })?;
+        reader.end()?;
+        Ok(nested)
+    }
+}
+
+/// Reads the members of an object, and opens some.
+struct Opening<'a> {
+    text: &'a str,
+    opens: fn(&str) -> bool,
+}
+
+impl<'de> Visitor<'de> for Opening<'de> {
+    type Value = Nested<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut members = Vec::with_capacity(4);
+        let mut inner = None;
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let raw_key = key.get();
+            let value = if (self.opens)(&unquote(raw_key)) {
+                let Members(opened) = map.next_value()?;
+                let value = whole(self.text, raw_key, opened.last())
+                    .ok_or_else(|| serde::de::Error::custom("an object that has no end"))?;
+                inner = Some((members.len(), opened));
+                value
+            } else {
+                map.next_value::<&RawValue>()?.get()
+            };
+            members.push(Member { raw_key, value });
+        }
+        Ok(Nested { members, inner })
+    }
+}
+
+/// The value of `key` in the beginning of an object, where it stands once, and before a
+/// key of which `ends` holds.
+pub(super) fn leading_value<'a>(
+    text: &'a str,
+    key: &'static str,
+    ends: fn(&str) -> bool,
+) -> Option<&'a str> {
+    let mut found = None;
+    let leading = Leading {
+        key,
+        ends,
+        found: &mut found,
+    };
+    // Whoever leaves in the middle is told that there is more.
+    let _ = serde_json::Deserializer::from_str(text).deserialize_map(leading);
+    found
+}
+
+struct Leading<'a, 'f> {
+    key: &'static str,
+    ends: fn(&str) -> bool,
+    found: &'f mut Option<&'a str>,
+}
+
+impl<'de> Visitor<'de> for Leading<'de, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        let mut values = Vec::new();
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let key = unquote(key.get());
+            if (self.ends)(&key) {
+                *self.found = match values.as_slice() {
+                    [only] => Some(*only),
+                    _ => None,
+                };
+                break;
+            }
+            let value = map.next_value::<&RawValue>()?.get();
+            if key == self.key {
+                values.push(value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The object that stands after this key, up to its end after this last member.
+fn whole<'a>(text: &'a str, raw_key: &str, last: Option<&Member<'_>>) -> Option<&'a str> {
+    let opens = range_in(text, raw_key).end;
+    let opens = opens + text.get(opens..)?.find('{')?;
+    let inside = last.map_or(opens + 1, |last| range_in(text, last.value).end);
+    let closes = inside + text.get(inside..)?.find('}')?;
+    text.get(opens..=closes)
 }
 
 struct Members<'a>(Vec<Member<'a>>);
@@ -181,6 +299,27 @@ mod tests {
         let object = Object::read(r#"{"a": 1.0, "b" :{"x":  2}, "c":3}"#).unwrap();
         assert_eq!(object.retain(|key| key != "a"), r#"{"b":{"x":  2},"c":3}"#);
         assert_eq!(object.retain(|_| false), "{}");
+    }
+
+    #[test]
+    fn an_object_in_an_object_is_read_in_the_same_go() {
+        for inner in ["{}", " { } ", r#"{"x":{"y":"}"} , "z":[1] }"#] {
+            let text = format!(r#"{{"a":"{{", "b" : {inner} ,"c":1}}"#);
+            let nested = Nested::read(&text, |key| key == "b").unwrap();
+            let (at, members) = nested.inner.unwrap();
+            assert_eq!((at, nested.members.len()), (1, 3));
+            assert_eq!(nested.members[1].value, inner.trim());
+            let read = Object::read(inner).unwrap();
+            let values = |members: &[Member<'_>]| -> Vec<String> {
+                members
+                    .iter()
+                    .map(|it| format!("{}:{}", it.raw_key, it.value))
+                    .collect()
+            };
+            assert_eq!(values(&members), values(read.members()));
+        }
+        assert!(Nested::read(r#"{"b":1}"#, |key| key == "b").is_err());
+        assert!(Nested::read(r#"{"b":{}} {"#, |key| key == "b").is_err());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use abilities::Abilities;
 pub use asked::{Asked, is_of_another_process};
 pub use bearer::{Bearer, Fingerprint};
 pub use caller::{Caller, LogLevel};
-pub use frame::{Frame, Kind};
+pub use frame::{Frame, Kind, LEADING, leading_id};
 pub use methods::is_specified;
 pub use names::{ChildName, OwnName, PublicName};
 pub use rmcp::model;
