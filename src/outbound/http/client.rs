@@ -35,6 +35,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// Makes a request: again where it has to be sent again.
+pub(super) type Make<'a> = &'a (dyn Fn() -> Request<Full<Bytes>> + Send + Sync);
+
 /// Sends requests to children; clones share one pool. It follows no redirects: a
 /// token must never travel to another origin.
 #[derive(Clone, Debug)]
@@ -93,7 +96,7 @@ impl HttpClient {
     /// When no response came, or a 401 that a new token did not change.
     pub(super) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Make<'_>,
         credentials: &Credentials,
         shown: Option<&Shown>,
         metrics: &ChildMetrics,
@@ -102,19 +105,22 @@ impl HttpClient {
             Credentials::Service(identity) => {
                 self.send_as_service(request, identity, metrics).await
             }
-            Credentials::User(user) => self.send_as_user(request, user, shown, metrics).await,
+            // By pointer: it would make every call twice as large.
+            Credentials::User(user) => {
+                Box::pin(self.send_as_user(request, user, shown, metrics)).await
+            }
         }
     }
 
     async fn send_as_user(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Make<'_>,
         user: &UserTokens,
         shown: Option<&Shown>,
         metrics: &ChildMetrics,
     ) -> Result<Response<Incoming>, Failure> {
         let with = |header: Option<HeaderValue>| {
-            let mut request = request.clone();
+            let mut request = request();
             if let Some(header) = header {
                 request.headers_mut().insert(AUTHORIZATION, header);
             }
@@ -149,24 +155,23 @@ impl HttpClient {
 
     async fn send_as_service(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Make<'_>,
         identity: &Identity,
         metrics: &ChildMetrics,
     ) -> Result<Response<Incoming>, Failure> {
         if !identity.is_on() {
-            let what = match request.headers().contains_key(AUTHORIZATION) {
+            let response = self.attempt(request(), None).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            let what = match request().headers().contains_key(AUTHORIZATION) {
                 true => "the credentials of its entry",
                 false => "a request without credentials, and it is to be given none",
             };
-            let response = self.pool.request(request).await.map_err(unreachable)?;
-            return match response.status() {
-                StatusCode::UNAUTHORIZED => Err(refused(&response, metrics).to(what)),
-                _ => Ok(response),
-            };
+            return Err(refused(&response, metrics).to(what));
         }
         let token = identity.header().await;
-        let again = request.clone();
-        let response = self.attempt(request, token.as_ref()).await?;
+        let response = self.attempt(request(), token.as_ref()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
@@ -183,7 +188,7 @@ impl HttpClient {
         };
         // The connection is free for the replay once this is gone.
         drop(response);
-        let response = self.attempt(again, Some(&renewed)).await?;
+        let response = self.attempt(request(), Some(&renewed)).await?;
         match response.status() {
             StatusCode::UNAUTHORIZED => {
                 let again = refused(&response, metrics);

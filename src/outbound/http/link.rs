@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     body::LastEvent,
     challenge::{Challenge, denies},
-    client::HttpClient,
+    client::{HttpClient, Make},
     exchange::HttpExchange,
 };
 use crate::{
@@ -236,15 +236,22 @@ impl HttpLink {
         extra: HeaderMap,
         shown: Option<&Shown>,
     ) -> Result<Response<Incoming>, Failure> {
-        let mut request = self.request(Method::POST, Full::new(message));
-        let all = request.headers_mut();
-        all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        all.insert(
-            ACCEPT,
-            HeaderValue::from_static("application/json, text/event-stream"),
-        );
-        all.extend(extra);
-        self.send(request, shown).await
+        let post = || {
+            let mut request = self.request(Method::POST, Full::new(message.clone()));
+            let all = request.headers_mut();
+            all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            all.insert(
+                ACCEPT,
+                HeaderValue::from_static("application/json, text/event-stream"),
+            );
+            all.extend(
+                extra
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            );
+            request
+        };
+        self.send(&post, shown).await
     }
 
     /// Where requests go.
@@ -261,13 +268,16 @@ impl HttpLink {
         &self,
         last_event: &LastEvent,
     ) -> Result<Response<Incoming>, Failure> {
-        let mut request = self.request(Method::GET, Full::default());
-        let all = request.headers_mut();
-        all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        if let Some(id) = &last_event.0 {
-            all.insert(headers::LAST_EVENT_ID, id.clone());
-        }
-        self.send(request, None).await
+        let get = || {
+            let mut request = self.request(Method::GET, Full::default());
+            let all = request.headers_mut();
+            all.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+            if let Some(id) = &last_event.0 {
+                all.insert(headers::LAST_EVENT_ID, id.clone());
+            }
+            request
+        };
+        self.send(&get, None).await
     }
 
     /// Sends a message that nobody waits for; drops it when too many are on their way.
@@ -315,9 +325,9 @@ impl HttpLink {
     /// Ends the child's session, if there is one.
     pub(in crate::outbound) async fn end_session(&self) {
         if self.has_session() {
-            let request = self.request(Method::DELETE, Full::default());
+            let delete = || self.request(Method::DELETE, Full::default());
             // A child that does not answer forgets us by itself one day.
-            let _ = tokio::time::timeout(END_TIMEOUT, self.send(request, None)).await;
+            let _ = tokio::time::timeout(END_TIMEOUT, self.send(&delete, None)).await;
         }
     }
 
@@ -343,12 +353,12 @@ impl HttpLink {
         request
     }
 
-    /// Sends a request; follows a child that has moved within its own origin, as
-    /// frameworks do that want a slash at the end. No other redirect is followed: our
-    /// credentials are for this origin.
+    /// Sends a request, made anew each time that it is sent; follows a child that has
+    /// moved within its own origin, as frameworks do that want a slash at the end. No
+    /// other redirect is followed: our credentials are for this origin.
     async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Make<'_>,
         shown: Option<&Shown>,
     ) -> Result<Response<Incoming>, Failure> {
         let Remote {
@@ -357,19 +367,21 @@ impl HttpLink {
             metrics,
             ..
         } = &self.0.remote;
-        let again = request.clone();
         let response = client.send(request, credentials, shown, metrics).await?;
         let moved = matches!(
             response.status(),
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
         );
-        match same_origin(again.uri(), &response).filter(|_| moved) {
+        if !moved {
+            return Ok(response);
+        }
+        // Of requests at once the first one to learn of it says where to.
+        match same_origin(self.uri(), &response) {
             None => Ok(response),
             Some(uri) => {
-                let mut again = again;
-                *again.uri_mut() = self.0.moved.get_or_init(|| uri).clone();
+                self.0.moved.get_or_init(|| uri);
                 drop(response);
-                client.send(again, credentials, shown, metrics).await
+                client.send(request, credentials, shown, metrics).await
             }
         }
     }
