@@ -1,6 +1,7 @@
 //! Connections of clients: taken in, as many as may be, and refused in words beyond.
 
 use std::{
+    convert::Infallible,
     fs::File,
     io,
     sync::{
@@ -56,11 +57,30 @@ const REFUSALS: usize = 64;
 /// Before the next try after an `accept` that failed for no fault of the connection.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Serves `router` until `shutdown`, and returns when the last answer has been sent.
+/// What answers the requests of a connection.
+pub(super) trait Respond:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Respond for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Serves `all` until `shutdown`, and returns when the last answer has been sent.
 /// Where something is short, only `open` is served, and all else is refused with 503.
 pub(super) async fn serve(
     listener: TcpListener,
-    router: Router,
+    all: impl Respond,
     open: Router,
     overload: Overload,
     shutdown: CancellationToken,
@@ -96,7 +116,7 @@ pub(super) async fn serve(
         }
         match overload.connection() {
             Ok(place) => {
-                let served = connection(stream, peer, router.clone(), shutdown.clone());
+                let served = connection(stream, peer, all.clone(), shutdown.clone());
                 connections.spawn(async move {
                     served.await;
                     drop(place);
@@ -120,15 +140,14 @@ pub(super) async fn serve(
 }
 
 /// Serves one connection until it ends, or `shutdown` and the request that is open.
-async fn connection(stream: TcpStream, peer: Peer, router: Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, peer: Peer, all: impl Respond, shutdown: CancellationToken) {
     let asked = Arc::new(AtomicBool::new(false));
-    let router = TowerToHyperService::new(router);
     let service = {
         let asked = Arc::clone(&asked);
         service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
-            router.call(request)
+            all.call(request)
         })
     };
     let mut builder = Builder::new(TokioExecutor::new());
@@ -245,7 +264,8 @@ mod tests {
         let open = Router::new().route("/health", get(async || "well"));
         let router = open.clone().route("/mcp", get(async || "served"));
         let shutdown = CancellationToken::new();
-        let served = serve(listener, router, open, overload, shutdown.clone());
+        let all = TowerToHyperService::new(router);
+        let served = serve(listener, all, open, overload, shutdown.clone());
         (address, shutdown, tokio::spawn(served))
     }
 

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use serde_json::json;
 use tokio::{
@@ -270,7 +271,8 @@ impl Admin {
         let overload = Overload::new(Some(CONNECTIONS), None);
         let routes = self.all(guard.map_or(Desk::Alone, Desk::Door));
         let shutdown = self.shared.shutdown.clone();
-        accept::serve(listener, routes.clone(), routes, overload, shutdown).await;
+        let all = TowerToHyperService::new(routes.clone());
+        accept::serve(listener, all, routes, overload, shutdown).await;
     }
 }
 

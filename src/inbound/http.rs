@@ -2,6 +2,7 @@
 //! alike.
 
 use std::{
+    convert::Infallible,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -15,11 +16,14 @@ use axum::{
     routing::any,
 };
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_TYPE, WWW_AUTHENTICATE},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
@@ -101,17 +105,39 @@ pub async fn serve(
         view: View::All,
     };
     let router = Router::new()
-        .route("/mcp", any(all))
         .route("/mcp/{child}", any(one_child))
         .route("/mcp/group/{group}", any(one_group))
-        .with_state(door)
+        .with_state(door.clone())
         .merge(metadata)
         .merge(open.clone());
-    accept::serve(listener, router, open, overload, shutdown).await;
+    let front = Front {
+        door: Arc::new(door),
+        router: TowerToHyperService::new(router),
+    };
+    accept::serve(listener, front, open, overload, shutdown).await;
 }
 
-async fn all(State(door): State<Door>, request: Request) -> Response {
-    handle(door, request).await
+/// Answers the requests of all connections: those for `/mcp` itself, which are most, go
+/// straight to the door, all others by the router.
+#[derive(Clone, Debug)]
+struct Front {
+    door: Arc<Door>,
+    router: TowerToHyperService<Router>,
+}
+
+impl Service<http::Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        if request.uri().path() == "/mcp" {
+            let answered = handle(Door::clone(&self.door), request.map(Body::new));
+            Box::pin(answered.map(Ok))
+        } else {
+            Box::pin(self.router.call(request))
+        }
+    }
 }
 
 async fn one_child(State(door): State<Door>, name: Name, request: Request) -> Response {
