@@ -172,6 +172,26 @@ async fn newlines_between_tokens_survive_where_they_can_travel() {
     }
 }
 
+/// A long answer is passed on while it arrives, under the client's own id: read whole first
+/// where the id stands behind it.
+#[tokio::test]
+async fn a_long_answer_bears_its_clients_id_wherever_the_child_puts_it() {
+    let sent = monster_of(Era::Legacy);
+    for flags in [&[][..], &["--id-last"], &["--id-last", "--sse"]] {
+        let child = flags
+            .iter()
+            .fold(Child::legacy(), |child, flag| child.flag(flag));
+        let fleet = Fleet::new().http("child", child.returning(&sent));
+        let mut mux = fleet.over(Door::Http).await;
+        mux.all_ready().await;
+        let mut client = mux.client(Era::Legacy).await;
+        for _ in 0..2 {
+            let answer = client.call("child__raw", "{}").await;
+            assert_same_bytes(answer.result(), &sent, &format!("{flags:?}"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_page_of_a_childs_list_is_followed() {
     for outbound in Door::ALL {

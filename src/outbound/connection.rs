@@ -254,7 +254,7 @@ impl Connection {
             name: None,
             shown: None,
             headers: &[],
-            may_stream: false,
+            passes_as: None,
         };
         let mut exchange = self.call(&request, None).await?;
         loop {

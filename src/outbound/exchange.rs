@@ -27,9 +27,9 @@ pub struct Outgoing<'a> {
     /// Headers for an HTTP child: what it is to read of the arguments there, and where
     /// the request stands in a trace.
     pub headers: &'a [(HeaderName, HeaderValue)],
-    /// Whether the client can take an answer that is still arriving: it must be
-    /// fit to be passed on as it is.
-    pub may_stream: bool,
+    /// The client's id (JSON text), where it can take an answer that is still arriving: but
+    /// for its id that must be fit to be passed on as it is.
+    pub passes_as: Option<&'a str>,
 }
 
 /// One thing that came back.
@@ -48,8 +48,8 @@ pub enum Part {
 /// An answer that is passed on while it arrives.
 #[derive(Debug)]
 pub struct LongAnswer {
-    /// What has arrived.
-    pub head: Bytes,
+    /// What has arrived, in pieces.
+    pub head: Vec<Bytes>,
     /// What is still to come. Ends with an error if the child cuts it.
     pub rest: hyper::body::Incoming,
     /// Held until the answer has passed.

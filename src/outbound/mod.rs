@@ -62,7 +62,7 @@ pub(crate) use failure::seconds;
 /// The largest message taken from a child, in bytes.
 pub(crate) const MESSAGE_LIMIT: usize = 64 << 20;
 /// Up to this an HTTP answer is gathered and sent whole, in bytes.
-const GATHER_LIMIT: usize = 1 << 20;
+const GATHER_LIMIT: usize = 64 << 10;
 
 /// The id, as JSON text, of this program's request of that number. A string, so
 /// that it can never be one of rmcp's, which are numbers.

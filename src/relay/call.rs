@@ -226,9 +226,8 @@ impl<'a> Call<'a> {
             name: name_key(&method).map(|_| self.own_name),
             shown: self.child.shown_by(self.caller),
             headers: &headers,
-            may_stream: keeps_ids
-                && self.caller.era == connection.era()
-                && !self.method.is_of_tasks(),
+            passes_as: (self.caller.era == connection.era() && !self.method.is_of_tasks())
+                .then(|| self.id()),
         };
         let settings = &self.child.settings;
         let deadline = self

@@ -72,8 +72,9 @@ pub(super) fn pass(
     settlement.waits();
     let head = answer.head.clone();
     let passing = Passing {
-        passed: head.len(),
-        tail: head.clone(),
+        passed: head.iter().map(Bytes::len).sum(),
+        // The long one, if there are several.
+        tail: head.last().cloned().unwrap_or_default(),
         answer,
         connection,
         settlement,
@@ -97,7 +98,7 @@ pub(super) fn pass(
             }
         }
     });
-    stream::iter([Ok(head)]).chain(rest).boxed()
+    stream::iter(head.into_iter().map(Ok)).chain(rest).boxed()
 }
 
 impl Passing {
@@ -133,7 +134,8 @@ impl Passing {
                 .iter()
                 .any(|said| memchr::memmem::find(part, said).is_some())
         };
-        let beginning = &self.answer.head[..self.answer.head.len().min(SEEN)];
+        let first = self.answer.head.last().map_or(&[][..], |head| head);
+        let beginning = &first[..first.len().min(SEEN)];
         let end = &self.tail[self.tail.len().saturating_sub(SEEN)..];
         if says_error(beginning) || says_error(end) {
             Outcome::ToolError

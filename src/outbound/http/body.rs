@@ -100,16 +100,32 @@ pub(in crate::outbound) enum Gathered {
     Beyond(Bytes),
 }
 
-/// Reads a body until its end or until more than `enough` bytes are there.
+impl Gathered {
+    /// The message that this is.
+    ///
+    /// # Errors
+    ///
+    /// When it is too long, or none.
+    pub(in crate::outbound) fn message(self) -> Result<Frame, Failure> {
+        match self {
+            Self::Whole(bytes) => frame(bytes),
+            Self::Beyond(_) => Err(too_long()),
+        }
+    }
+}
+
+/// Reads a body, of which `head` has been read, until its end or until more than `enough`
+/// bytes are there.
 ///
 /// # Errors
 ///
 /// When the child cuts it.
 pub(in crate::outbound) async fn gather(
+    head: Bytes,
     body: &mut Incoming,
     enough: usize,
 ) -> Result<Gathered, Failure> {
-    let mut first: Option<Bytes> = None;
+    let mut first = Some(head).filter(|head| !head.is_empty());
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(cut)?.into_data() else {
@@ -120,6 +136,9 @@ pub(in crate::outbound) async fn gather(
             None if all.is_empty() => first = Some(data),
             None => all.extend_from_slice(&data),
             Some(before) => {
+                // Where the child has said how long it is, there is room for all of it.
+                let rest = usize::try_from(body.size_hint().lower()).unwrap_or(enough);
+                all.reserve(before.len() + data.len() + rest.min(enough));
                 all.extend_from_slice(&before);
                 all.extend_from_slice(&data);
             }
@@ -137,15 +156,12 @@ pub(in crate::outbound) async fn gather(
 ///
 /// When it is cut, too long, or no message.
 pub(in crate::outbound) async fn message(body: &mut Incoming) -> Result<Frame, Failure> {
-    match gather(body, MESSAGE_LIMIT).await? {
-        Gathered::Whole(bytes) => frame(bytes),
-        Gathered::Beyond(_) => Err(too_long()),
-    }
+    gather(Bytes::new(), body, MESSAGE_LIMIT).await?.message()
 }
 
 /// The beginning of an error's body.
 pub(in crate::outbound) async fn error_body(body: &mut Incoming) -> Bytes {
-    match gather(body, ERROR_LIMIT).await {
+    match gather(Bytes::new(), body, ERROR_LIMIT).await {
         Ok(Gathered::Whole(bytes) | Gathered::Beyond(bytes)) => bytes,
         Err(_) => Bytes::new(),
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::Response;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{
@@ -17,13 +17,14 @@ use super::{
 };
 use crate::{
     outbound::{
-        Failure, GATHER_LIMIT, LongAnswer, Outgoing, Part, Question,
+        Failure, GATHER_LIMIT, LongAnswer, MESSAGE_LIMIT, Outgoing, Part, Question,
         link::Link,
         slots::{CANCEL_GRACE, Slot},
     },
     protocol::{
-        Frame, Kind, answer,
+        Frame, Kind, LEADING, answer,
         error::{notification, result_answer},
+        leading_id,
     },
 };
 
@@ -37,7 +38,8 @@ const UNHEARD_GRACE: Duration = Duration::from_secs(1);
 pub struct HttpExchange {
     link: HttpLink,
     id: Box<str>,
-    may_stream: bool,
+    /// The client's id, where a long answer may be passed on under it.
+    passes_as: Option<Box<str>>,
     state: State,
     refused: bool,
     slot: Option<Slot>,
@@ -72,7 +74,7 @@ impl HttpExchange {
         Self {
             link,
             id: request.id.into(),
-            may_stream: request.may_stream,
+            passes_as: request.passes_as.map(Box::from),
             state: State::Sent,
             refused: false,
             slot,
@@ -147,13 +149,20 @@ impl HttpExchange {
     async fn part(&mut self) -> Result<Part, Failure> {
         match &mut self.state {
             State::Message(incoming) => {
-                let whole = match self.may_stream {
-                    false => body::message(incoming).await?,
-                    true => match body::gather(incoming, GATHER_LIMIT).await? {
-                        Gathered::Whole(bytes) => body::frame(bytes)?,
-                        Gathered::Beyond(head) => return self.long(head),
-                    },
+                let enough = match self.passes_as {
+                    // What is known to be long is not gathered first.
+                    Some(_) if incoming.size_hint().lower() > GATHER_LIMIT as u64 => LEADING,
+                    Some(_) => GATHER_LIMIT,
+                    None => MESSAGE_LIMIT,
                 };
+                let mut gathered = body::gather(Bytes::new(), incoming, enough).await?;
+                if let (Gathered::Beyond(head), Some(id)) = (&gathered, &self.passes_as) {
+                    if let Some(head) = with_leading_id(head, &self.id, id) {
+                        return self.long(head);
+                    }
+                    gathered = body::gather(head.clone(), incoming, MESSAGE_LIMIT).await?;
+                }
+                let whole = gathered.message()?;
                 if answers(&whole, &self.id) {
                     Ok(Part::Answer(whole))
                 } else {
@@ -208,7 +217,7 @@ impl HttpExchange {
         }
     }
 
-    fn long(&mut self, head: Bytes) -> Result<Part, Failure> {
+    fn long(&mut self, head: Vec<Bytes>) -> Result<Part, Failure> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Message(rest) => Ok(Part::Long(LongAnswer {
                 head,
@@ -218,6 +227,20 @@ impl HttpExchange {
             _ => Err(Failure::transport("has been answered")),
         }
     }
+}
+
+/// The beginning of a long answer, given back the id `public`, and nothing of it copied;
+/// `None` if it has to be read whole for that.
+fn with_leading_id(head: &Bytes, own: &str, public: &str) -> Option<Vec<Bytes>> {
+    if own == public {
+        return Some(vec![head.clone()]);
+    }
+    let at = leading_id(head).filter(|at| head[at.clone()] == *own.as_bytes())?;
+    Some(vec![
+        head.slice(..at.start),
+        Bytes::copy_from_slice(public.as_bytes()),
+        head.slice(at.end..),
+    ])
 }
 
 /// Whether a message answers the request of this id. Ids are compared as values: a

@@ -481,7 +481,7 @@ mod tests {
             method: "tools/call",
             name: None,
             headers: &[],
-            may_stream: false,
+            passes_as: None,
         };
         pipe.call(&request, Some(slot)).unwrap()
     }

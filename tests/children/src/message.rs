@@ -128,6 +128,14 @@ impl Reply {
             Self::Failure(error) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
         }
     }
+
+    /// The same in the order of some SDKs, where it is a result.
+    pub fn frame_with_id_last(&self, id: &str) -> String {
+        match self {
+            Self::Result(result) => format!(r#"{{"result":{result},"jsonrpc":"2.0","id":{id}}}"#),
+            other => other.frame(id),
+        }
+    }
 }
 
 /// The frame of a notification whose `params` are these bytes.

@@ -26,6 +26,9 @@ pub struct Options {
     /// Answer every HTTP request as an event stream, not only those that need one.
     #[arg(long)]
     pub sse: bool,
+    /// Put the id behind the result.
+    #[arg(long)]
+    pub id_last: bool,
     /// Where something is said before a legacy answer, let go of the stream at once;
     /// whoever comes back with its id is told all of it.
     #[arg(long)]

@@ -129,7 +129,10 @@ impl Server {
                 send(reply.frame(stray));
             }
         }
-        send(reply.frame(id));
+        send(match self.options.id_last {
+            true => reply.frame_with_id_last(id),
+            false => reply.frame(id),
+        });
         if behaviour == Behaviour::Twice {
             send(reply.frame(id));
         }
