@@ -23,18 +23,21 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    process::{ChildStdin, ChildStdout, Command},
+    process::{Child, ChildStdin, ChildStdout, Command},
     sync::{mpsc, oneshot},
 };
 
 use crate::{
-    message,
+    message, relay,
     web::{self, Body, Error},
 };
 
 /// A bare proxy. The first line on stdout is its URL.
 #[derive(Args, Debug)]
 pub struct Bare {
+    /// Its client is on stdin and stdout, and it says no URL.
+    #[arg(long)]
+    stdio: bool,
     /// The child, over HTTP.
     #[arg(long)]
     to: Option<Uri>,
@@ -46,6 +49,9 @@ pub struct Bare {
 impl Bare {
     /// Serves until it is killed.
     pub async fn run(self) -> Result<(), Error> {
+        if self.stdio {
+            return relay::run(&self.command).await;
+        }
         let (listener, at) = web::listen().await?;
         println!("http://{at}");
         match self.to {
@@ -100,14 +106,7 @@ struct Pipe {
 
 impl Pipe {
     fn to(command: &[String]) -> Result<Self, Error> {
-        let [program, arguments @ ..] = command else {
-            return Err("no child is given".into());
-        };
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = start(command)?;
         let (out, outgoing) = mpsc::unbounded_channel();
         let waiting = Waiting::default();
         if let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) {
@@ -126,6 +125,16 @@ impl Pipe {
         self.out.send(message)?;
         Ok(async { answer?.await.ok() })
     }
+}
+
+/// A child whose pipes are held here.
+pub fn start(command: &[String]) -> Result<Child, Error> {
+    let [program, arguments @ ..] = command else {
+        return Err("no child is given".into());
+    };
+    let mut child = Command::new(program);
+    child.args(arguments);
+    Ok(child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
 }
 
 async fn write(mut stdin: ChildStdin, mut outgoing: mpsc::UnboundedReceiver<Bytes>) {

@@ -15,8 +15,10 @@ mod load;
 mod many;
 mod message;
 mod processes;
+mod relay;
 mod report;
 mod search;
+mod subjects;
 mod usage;
 mod web;
 

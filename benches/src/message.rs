@@ -4,8 +4,11 @@
 //! with would look cheap. So nothing is parsed: every message here is one of ours or
 //! the multiplexer's, and both put the envelope's `id` before anything called so.
 
+use std::{fmt, str::FromStr};
+
 use bytes::Bytes;
 use memchr::memmem;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Value, json};
 
 /// What the multiplexer and the bare proxy put before a child's own names.
@@ -23,12 +26,103 @@ pub enum Era {
 }
 
 impl Era {
+    /// As it stands on a command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+
     /// The version a request of this era names in its header.
     pub fn version(self) -> &'static str {
         match self {
             Self::Legacy => LEGACY_VERSION,
             Self::Modern => MODERN_VERSION,
         }
+    }
+}
+
+/// What a tool gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Payload {
+    /// A text of so many bytes.
+    Text(usize),
+    /// A structured result of so many rows, and the same as text.
+    Rows(usize),
+}
+
+impl Payload {
+    /// The name of the tool that gives it.
+    pub fn tool(self) -> String {
+        match self {
+            Self::Text(bytes) => format!("text_{bytes}"),
+            Self::Rows(rows) => format!("rows_{rows}"),
+        }
+    }
+
+    /// What the tool gives.
+    pub fn result(self) -> Value {
+        match self {
+            Self::Text(bytes) => json!({"content": [{"type": "text", "text": text(bytes)}]}),
+            Self::Rows(rows) => {
+                let rows = json!({"rows": (0..rows).map(row).collect::<Vec<_>>()});
+                let text = rows.to_string();
+                json!({"content": [{"type": "text", "text": text}], "structuredContent": rows})
+            }
+        }
+    }
+
+    /// The least bytes that an answer with it has.
+    pub fn least(self) -> usize {
+        match self {
+            Self::Text(bytes) => bytes,
+            // A row is well above this, and stands there twice.
+            Self::Rows(rows) => 200 * rows,
+        }
+    }
+
+    /// As a person reads it.
+    pub fn title(self) -> String {
+        match self {
+            Self::Text(bytes) if bytes >= 1 << 20 => format!("{} MB", bytes >> 20),
+            Self::Text(bytes) if bytes >= 1 << 10 => format!("{} KB", bytes >> 10),
+            Self::Text(bytes) => format!("{bytes} B"),
+            Self::Rows(rows) => format!("{rows} rows"),
+        }
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(bytes) => write!(f, "{bytes}"),
+            Self::Rows(rows) => write!(f, "rows:{rows}"),
+        }
+    }
+}
+
+impl FromStr for Payload {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.strip_prefix("rows:") {
+            Some(rows) => Self::Rows(rows.parse()?),
+            None => Self::Text(text.parse()?),
+        })
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -54,11 +148,6 @@ pub fn without_prefix(message: Bytes) -> Bytes {
     out.extend_from_slice(&message[..at]);
     out.extend_from_slice(&message[at + PREFIX.len()..]);
     out.into()
-}
-
-/// The name of the tool whose result holds this many bytes of text.
-pub fn tool(bytes: usize) -> String {
-    format!("text_{bytes}")
 }
 
 /// The answer to `id`, with a result that is ready.
@@ -98,6 +187,11 @@ pub fn initialize() -> Bytes {
     .into()
 }
 
+/// The other half of that beginning.
+pub fn initialized() -> Bytes {
+    Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+}
+
 /// The results of a child, ready to be sent.
 #[derive(Debug)]
 pub struct Results {
@@ -109,23 +203,14 @@ pub struct Results {
 }
 
 impl Results {
-    /// Those of a child with one tool for each of these lengths.
-    pub fn new(era: Era, lengths: &[usize]) -> Self {
+    /// Those of a child with one tool for each of these payloads.
+    pub fn new(era: Era, payloads: &[Payload]) -> Self {
         let about = json!({"name": "benches-child", "version": "0"});
         let capabilities = json!({"tools": {}});
-        let tools: Vec<_> = lengths
-            .iter()
-            .map(|&length| {
-                json!({
-                    "name": tool(length),
-                    "description": "Gives a text of a known length.",
-                    "inputSchema": {"type": "object"},
-                })
-            })
-            .collect();
-        let calls = lengths.iter().map(|&length| {
-            let text = json!({"content": [{"type": "text", "text": text(length)}]});
-            (format!("\"{}\"", tool(length)), complete(era, text))
+        let tools: Vec<_> = payloads.iter().map(|it| described(*it)).collect();
+        let calls = payloads.iter().map(|payload| {
+            let name = format!("\"{}\"", payload.tool());
+            (name, complete(era, payload.result()))
         });
         Self {
             initialize: Bytes::from(
@@ -154,6 +239,19 @@ impl Results {
     }
 }
 
+/// A tool as its child lists it.
+fn described(payload: Payload) -> Value {
+    let mut tool = json!({
+        "name": payload.tool(),
+        "description": "Gives a result that is known beforehand.",
+        "inputSchema": {"type": "object"},
+    });
+    if let Payload::Rows(_) = payload {
+        tool["outputSchema"] = json!({"type": "object"});
+    }
+    tool
+}
+
 fn complete(era: Era, mut result: Value) -> Bytes {
     if era == Era::Modern {
         result["resultType"] = "complete".into();
@@ -173,6 +271,19 @@ fn modern_meta() -> Value {
 fn text(length: usize) -> String {
     let line = "the quick brown fox jumps over the lazy dog and says \"hello\" to it\n";
     line.chars().cycle().take(length).collect()
+}
+
+/// One of many, as a database would give it.
+fn row(number: usize) -> Value {
+    json!({
+        "id": number,
+        "name": format!("customer {number}"),
+        "email": format!("customer.{number}@example.com"),
+        "balance": number as f64 * 1.25,
+        "active": number.is_multiple_of(3),
+        "tags": ["north", "retail"],
+        "note": null,
+    })
 }
 
 #[cfg(test)]
