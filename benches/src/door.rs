@@ -101,8 +101,7 @@ impl Door {
         };
         let to = processes::Door::Http(server.url.clone());
         let options = ["--token", token];
-        let load =
-            Load::with(&options, &to, Era::Modern, PREFIX, cell, self.millis).await?;
+        let load = Load::with(&options, &to, Era::Modern, PREFIX, cell, self.millis).await?;
         let flood = match flood {
             Some(tokens) => {
                 let millis = self.millis + 2 * u64::try_from(AROUND.as_millis())?;

@@ -34,7 +34,14 @@ pub enum Way {
 pub fn child(transport: &str, era: Era, payloads: &[Payload]) -> Result<Vec<String>, Error> {
     let program = std::env::current_exe()?.display().to_string();
     let payloads: Vec<_> = payloads.iter().map(Payload::to_string).collect();
-    let arguments = [&program, "child", "--transport", transport, "--era", era.word()];
+    let arguments = [
+        &program,
+        "child",
+        "--transport",
+        transport,
+        "--era",
+        era.word(),
+    ];
     let mut line: Vec<_> = arguments.map(str::to_owned).into();
     line.extend(["--payloads".to_owned(), payloads.join(",")]);
     Ok(line)

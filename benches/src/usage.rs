@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn a_process_is_counted_with_what_it_started() {
-        let mut started = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut started = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let parent = (started.id(), std::process::id());
         assert!(parents().unwrap().contains(&parent));
         let used = Used::by(parent.1).unwrap();

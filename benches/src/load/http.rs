@@ -52,10 +52,7 @@ pub async fn run(load: Load, url: Uri) -> Result<Measured, Error> {
 const SESSION: &str = "mcp-session-id";
 
 /// All of them call for so long.
-async fn repeat(
-    clients: Vec<Client>,
-    long: Duration,
-) -> Result<(Vec<Client>, Vec<u32>), Error> {
+async fn repeat(clients: Vec<Client>, long: Duration) -> Result<(Vec<Client>, Vec<u32>), Error> {
     let until = Instant::now() + long;
     let mut running: JoinSet<_> = clients.into_iter().map(|it| it.repeat(until)).collect();
     let (mut clients, mut times) = (Vec::new(), Vec::new());
