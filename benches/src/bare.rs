@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -41,6 +42,9 @@ pub struct Bare {
     /// The child, over HTTP.
     #[arg(long)]
     to: Option<Uri>,
+    /// No child: this file is the answer to everything.
+    #[arg(long)]
+    fixed: Option<PathBuf>,
     /// Else: the child's command line.
     #[arg(trailing_var_arg = true)]
     command: Vec<String>,
@@ -54,6 +58,11 @@ impl Bare {
         }
         let (listener, at) = web::listen().await?;
         println!("http://{at}");
+        if let Some(file) = self.fixed {
+            let answer = Bytes::from(std::fs::read(file)?);
+            let respond = move |request| fixed(answer.clone(), request);
+            return Ok(web::serve(listener, respond).await?);
+        }
         match self.to {
             Some(to) => {
                 let mut connector = HttpConnector::new();
@@ -70,6 +79,11 @@ impl Bare {
         }
         Ok(())
     }
+}
+
+async fn fixed(answer: Bytes, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+    web::read(request.into_body()).await?;
+    Ok(web::json(answer))
 }
 
 async fn over_http(

@@ -10,7 +10,8 @@ use crate::{
     message::{Era, Payload},
     processes::{child, start},
     report::{self, Run, Sample},
-    subjects::{Makers, Subject},
+    subjects::{LIST, Makers, Subject},
+    targets,
     web::Error,
 };
 
@@ -35,20 +36,63 @@ pub struct Bench {
     /// Calls at once.
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
     concurrency: Vec<usize>,
-    /// Results: the length of a text, or `rows:` and how many.
+    /// Results: the length of a text, `rows:` and how many, or `tools:` and how many are
+    /// listed.
     #[arg(
         long,
         alias = "bytes",
         value_delimiter = ',',
-        default_value = "64,4096,102400,1048576,rows:1000"
+        default_value = "64,4096,102400,1048576,rows:1000,tools:10000"
     )]
     payloads: Vec<Payload>,
     /// Children of the multiplexer whose memory is measured; 0 for none.
     #[arg(long, default_value_t = 1000)]
     children: usize,
+    /// Where the peers are installed.
+    #[arg(long, env = "BENCH_PEERS", default_value = ".cache/bench-peers")]
+    peers: PathBuf,
     /// Only the ways with this in their name, such as "http, legacy".
     #[arg(long, default_value = "")]
     only: String,
+}
+
+/// Measures the list of many tools, and nothing else.
+#[derive(Args, Debug)]
+pub struct List {
+    /// The multiplexer.
+    #[arg(long, default_value = "target/release/mcp-multiplexer")]
+    multiplexer: PathBuf,
+    /// Where configurations and raw numbers go.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    /// How many tools there are.
+    #[arg(long, default_value_t = 10_000)]
+    tools: usize,
+    /// How often it is measured.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// For how long, each time.
+    #[arg(long, default_value_t = 2000)]
+    millis: u64,
+}
+
+impl List {
+    /// Runs it and prints the table.
+    pub async fn run(self) -> Result<(), Error> {
+        let bench = Bench {
+            multiplexer: self.multiplexer,
+            beside: None,
+            out: self.out,
+            rounds: self.rounds,
+            millis: self.millis,
+            concurrency: vec![1, 16],
+            payloads: vec![Payload::Tools(self.tools)],
+            children: 0,
+            peers: PathBuf::new(),
+            only: LIST.to_owned(),
+        };
+        bench.run().await
+    }
 }
 
 /// What is asked of everybody.
@@ -74,6 +118,7 @@ impl Bench {
             out: &self.out,
             payloads: &self.payloads,
             only: &self.only,
+            peers: &self.peers,
         };
         let (_children, subjects) = makers.start().await?;
         let mut samples = Vec::new();
@@ -86,20 +131,26 @@ impl Bench {
                         0 => turn,
                         _ => subjects.len() - 1 - turn,
                     };
-                    samples.push(self.measure(&subjects[at], cell, round).await?);
+                    let subject = &subjects[at];
+                    if subject.is_asked(cell) {
+                        samples.push(self.measure(subject, cell, round).await?);
+                    }
                 }
             }
         }
         drop(subjects);
         let run = Run {
             machine: report::machine(),
+            peers: makers.installed(),
             samples,
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let raw = self.out.join(format!("{}.json", now.as_secs()));
         std::fs::write(&raw, serde_json::to_vec_pretty(&run)?)?;
         println!("{}", run.machine);
+        println!("peers: {}", run.peers.join(", "));
         println!("{}", report::table(&run.samples));
+        println!("{}", targets::table(&run.samples));
         for many in self.many().await? {
             println!("{}", many.line());
         }

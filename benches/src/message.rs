@@ -50,6 +50,8 @@ pub enum Payload {
     Text(usize),
     /// A structured result of so many rows, and the same as text.
     Rows(usize),
+    /// The list of so many tools, which is no tool's result.
+    Tools(usize),
 }
 
 impl Payload {
@@ -58,10 +60,19 @@ impl Payload {
         match self {
             Self::Text(bytes) => format!("text_{bytes}"),
             Self::Rows(rows) => format!("rows_{rows}"),
+            Self::Tools(_) => "tools/list".to_owned(),
         }
     }
 
-    /// What the tool gives.
+    /// The request for it.
+    pub fn request(self, id: u64, era: Era, prefix: &str) -> Bytes {
+        match self {
+            Self::Tools(_) => list(id, era),
+            _ => call(id, era, &format!("{prefix}{}", self.tool())),
+        }
+    }
+
+    /// What is given.
     pub fn result(self) -> Value {
         match self {
             Self::Text(bytes) => json!({"content": [{"type": "text", "text": text(bytes)}]}),
@@ -70,6 +81,7 @@ impl Payload {
                 let text = rows.to_string();
                 json!({"content": [{"type": "text", "text": text}], "structuredContent": rows})
             }
+            Self::Tools(many) => json!({"tools": fleet(many)}),
         }
     }
 
@@ -79,6 +91,7 @@ impl Payload {
             Self::Text(bytes) => bytes,
             // A row is well above this, and stands there twice.
             Self::Rows(rows) => 200 * rows,
+            Self::Tools(many) => 100 * many,
         }
     }
 
@@ -89,6 +102,7 @@ impl Payload {
             Self::Text(bytes) if bytes >= 1 << 10 => format!("{} KB", bytes >> 10),
             Self::Text(bytes) => format!("{bytes} B"),
             Self::Rows(rows) => format!("{rows} rows"),
+            Self::Tools(many) => format!("a list of {many} tools"),
         }
     }
 }
@@ -98,6 +112,7 @@ impl fmt::Display for Payload {
         match self {
             Self::Text(bytes) => write!(f, "{bytes}"),
             Self::Rows(rows) => write!(f, "rows:{rows}"),
+            Self::Tools(many) => write!(f, "tools:{many}"),
         }
     }
 }
@@ -106,9 +121,10 @@ impl FromStr for Payload {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.strip_prefix("rows:") {
-            Some(rows) => Self::Rows(rows.parse()?),
-            None => Self::Text(text.parse()?),
+        Ok(match text.split_once(':') {
+            Some(("rows", rows)) => Self::Rows(rows.parse()?),
+            Some(("tools", many)) => Self::Tools(many.parse()?),
+            _ => Self::Text(text.parse()?),
         })
     }
 }
@@ -173,6 +189,15 @@ pub fn call(id: u64, era: Era, tool: &str) -> Bytes {
     .into()
 }
 
+/// A request for the list of tools.
+fn list(id: u64, era: Era) -> Bytes {
+    let meta = match era {
+        Era::Legacy => String::new(),
+        Era::Modern => format!(r#","params":{{"_meta":{}}}"#, modern_meta()),
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list"{meta}}}"#).into()
+}
+
 /// The beginning of a legacy session.
 pub fn initialize() -> Bytes {
     json!({
@@ -207,8 +232,11 @@ impl Results {
     pub fn new(era: Era, payloads: &[Payload]) -> Self {
         let about = json!({"name": "benches-child", "version": "0"});
         let capabilities = json!({"tools": {}});
-        let tools: Vec<_> = payloads.iter().map(|it| described(*it)).collect();
-        let calls = payloads.iter().map(|payload| {
+        let tools: Vec<_> = payloads.iter().flat_map(|it| described(*it)).collect();
+        let given = payloads
+            .iter()
+            .filter(|it| !matches!(it, Payload::Tools(_)));
+        let calls = given.map(|payload| {
             let name = format!("\"{}\"", payload.tool());
             (name, complete(era, payload.result()))
         });
@@ -239,8 +267,11 @@ impl Results {
     }
 }
 
-/// A tool as its child lists it.
-fn described(payload: Payload) -> Value {
+/// The tool that gives it as its child lists it.
+fn described(payload: Payload) -> Vec<Value> {
+    if let Payload::Tools(many) = payload {
+        return fleet(many);
+    }
     let mut tool = json!({
         "name": payload.tool(),
         "description": "Gives a result that is known beforehand.",
@@ -249,7 +280,22 @@ fn described(payload: Payload) -> Value {
     if let Payload::Rows(_) = payload {
         tool["outputSchema"] = json!({"type": "object"});
     }
-    tool
+    vec![tool]
+}
+
+/// So many tools as real servers describe theirs, under names of their own.
+fn fleet(many: usize) -> Vec<Value> {
+    let fleet = include_str!("../../tests/data/fleet57.json");
+    let fleet: Vec<Value> = serde_json::from_str(fleet).unwrap_or_default();
+    let tools = fleet.iter().flat_map(|child| child["tools"].as_array());
+    let tools: Vec<_> = tools.flatten().collect();
+    let named = tools.iter().cycle().take(many).enumerate();
+    let named = named.map(|(number, &tool)| {
+        let mut tool = tool.clone();
+        tool["name"] = format!("tool_{number}").into();
+        tool
+    });
+    named.collect()
 }
 
 fn complete(era: Era, mut result: Value) -> Bytes {

@@ -22,6 +22,17 @@ pub struct Server {
     _process: Child,
 }
 
+impl Server {
+    /// One that has been started, and serves there.
+    pub fn of(process: Child, pid: u32, url: String) -> Self {
+        Self {
+            url,
+            pid,
+            _process: process,
+        }
+    }
+}
+
 /// How a proxy reaches its child.
 pub enum Way {
     /// Over HTTP, at this address.

@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, fmt::Write, fs};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{load::Measured, message::Payload, subjects::BARE};
+use crate::{load::Measured, message::Payload, subjects::yardstick};
 
 /// All numbers of a run, as they are kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// What it was measured on.
     pub machine: String,
+    /// The peers with their versions, and those that are not there.
+    pub peers: Vec<String>,
     pub samples: Vec<Sample>,
 }
 
@@ -69,36 +71,54 @@ pub fn table(samples: &[Sample]) -> String {
             "× bare",
             "RSS MiB"
         );
-        let all = Samples(samples);
         for (way, who) in subjects {
-            let of = |who| all.of(way, who, payload, concurrency);
-            let _ = writeln!(out, "{way:<22}{who:<24}{}", row(&of(who), &of(BARE)));
+            let of = |who| of(samples, way, who, payload, concurrency);
+            let _ = writeln!(
+                out,
+                "{way:<22}{who:<24}{}",
+                row(&of(who), &of(yardstick(way)))
+            );
         }
     }
     out
 }
 
-/// The samples of a run, to be asked for some of them.
-pub struct Samples<'a>(pub &'a [Sample]);
+/// The samples of one row.
+pub fn of<'a>(
+    samples: &'a [Sample],
+    way: &str,
+    who: &str,
+    payload: Payload,
+    concurrency: usize,
+) -> Vec<&'a Sample> {
+    let row = samples.iter().filter(|it| it.way == way && it.who == who);
+    let cell = row.filter(|it| (it.payload, it.concurrency) == (payload, concurrency));
+    cell.collect()
+}
 
-impl<'a> Samples<'a> {
-    /// Those of one row, round by round.
-    pub fn of(
-        &self,
-        way: &str,
-        who: &str,
-        payload: Payload,
-        concurrency: usize,
-    ) -> Vec<&'a Sample> {
-        let mut found: Vec<_> = self
-            .0
-            .iter()
-            .filter(|it| it.way == way && it.who == who)
-            .filter(|it| (it.payload, it.concurrency) == (payload, concurrency))
-            .collect();
-        found.sort_by_key(|it| it.round);
-        found
+/// Who was measured on this way, in this order.
+pub fn names<'a>(samples: &'a [Sample], way: &str) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for sample in samples.iter().filter(|it| it.way == way) {
+        if !names.contains(&&*sample.who) {
+            names.push(&sample.who);
+        }
     }
+    names
+}
+
+/// What the one divided by the other gives, round by round: what slowed one of them then,
+/// slowed both.
+pub fn ratios(
+    ones: &[&Sample],
+    others: &[&Sample],
+    value: &dyn Fn(&Sample) -> Option<f64>,
+) -> Vec<f64> {
+    let rounds = ones.iter().filter_map(|one| {
+        let other = others.iter().find(|it| it.round == one.round)?;
+        Some(value(one)? / value(other)?)
+    });
+    rounds.collect()
 }
 
 fn row(samples: &[&Sample], bare: &[&Sample]) -> String {
@@ -106,12 +126,7 @@ fn row(samples: &[&Sample], bare: &[&Sample]) -> String {
         samples.iter().filter_map(|sample| value(sample)).collect()
     };
     let cpu = all(&|sample| sample.cpu);
-    // Round by round: what slowed one of them then, slowed both.
-    let ratios: Vec<_> = samples
-        .iter()
-        .zip(bare)
-        .filter_map(|(one, bare)| Some(one.cpu? / bare.cpu?))
-        .collect();
+    let ratios = ratios(samples, bare, &|sample| sample.cpu);
     let shown = |values: &[f64], digits: usize| match median(values) {
         Some(median) => format!("{median:.digits$}"),
         None => "–".to_owned(),

@@ -26,6 +26,13 @@ pub fn is_to(id: u64, parts: &[Bytes]) -> bool {
 pub fn check(answer: &[u8], payload: Payload) -> Result<(), Error> {
     let shown = || String::from_utf8_lossy(&answer[..answer.len().min(400)]).into_owned();
     let read = read(answer).ok_or_else(|| format!("no answer: {}", shown()))?;
+    if let Payload::Tools(many) = payload {
+        let tools = read["result"]["tools"].as_array();
+        return match tools.is_some_and(|tools| tools.len() == many) {
+            true => Ok(()),
+            false => Err(format!("not a list of {many} tools: {}", shown()).into()),
+        };
+    }
     let (result, wanted) = (&read["result"], payload.result());
     if result["isError"] == true || result["content"][0]["text"] != wanted["content"][0]["text"] {
         return Err(format!("not the text that the child gave: {}", shown()).into());

@@ -1,4 +1,5 @@
-//! The load over HTTP: so many connections.
+//! The load over HTTP: so many connections. Where the server speaks the oldest HTTP
+//! transport, a stream of events for each of them, too.
 
 use std::{
     sync::{
@@ -9,14 +10,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    HeaderMap, Request, Response, StatusCode, Uri,
+    HeaderMap, Request, Response, Uri,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
+use sse_stream::SseStream;
 use tokio::{net::TcpStream, task::JoinSet};
 
 use super::{Load, Measured, WARM_UP, answer, since, wait};
@@ -74,6 +77,10 @@ struct Client {
     shared: Arc<Shared>,
     connection: SendRequest<Full<Bytes>>,
     headers: HeaderMap,
+    /// Where messages are sent.
+    path: String,
+    /// Where answers come, if not to the requests themselves.
+    events: Option<SseStream<Incoming>>,
 }
 
 impl Client {
@@ -81,10 +88,7 @@ impl Client {
     async fn connect(shared: &Arc<Shared>, session: Option<HeaderValue>) -> Result<Self, Error> {
         let Load { era, token, .. } = &shared.load;
         let at = shared.url.authority().ok_or("the URL names no host")?;
-        let stream = TcpStream::connect(at.as_str()).await?;
-        stream.set_nodelay(true)?;
-        let (connection, driver) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(driver);
+        let connection = open(at.as_str()).await?;
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(at.as_str())?);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -100,7 +104,12 @@ impl Client {
             shared: Arc::clone(shared),
             connection,
             headers,
+            path: shared.url.path().to_owned(),
+            events: None,
         };
+        if shared.load.sse {
+            client.listen().await?;
+        }
         let version = HeaderValue::from_static(era.version());
         match (era, session) {
             (Era::Legacy, Some(session)) => {
@@ -118,12 +127,41 @@ impl Client {
         Ok(client)
     }
 
+    /// Opens a stream of events, which says where messages are sent.
+    async fn listen(&mut self) -> Result<(), Error> {
+        let at = self.headers[HOST].to_str()?.to_owned();
+        let mut connection = open(&at).await?;
+        let request = Request::get(&self.path)
+            .header(HOST, at)
+            .header(ACCEPT, "text/event-stream")
+            .body(Full::default())?;
+        let response = connection.send_request(request).await?;
+        self.events = Some(SseStream::new(response.into_body()));
+        let endpoint: Uri = self.event("endpoint").await?.parse()?;
+        self.path = endpoint.path_and_query().ok_or("no endpoint")?.to_string();
+        Ok(())
+    }
+
+    /// What the next event of this kind says.
+    async fn event(&mut self, kind: &str) -> Result<String, Error> {
+        let events = self.events.as_mut().ok_or("no events")?;
+        loop {
+            let event = events.next().await.ok_or("the events ended")??;
+            if event.event.as_deref().unwrap_or("message") == kind {
+                return Ok(event.data.unwrap_or_default());
+            }
+        }
+    }
+
     async fn begin_session(&mut self) -> Result<(), Error> {
         let response = self.post(message::initialize()).await?;
         if let Some(session) = response.headers().get(SESSION) {
             self.headers.insert(SESSION, session.clone());
         }
         response.into_body().collect().await?;
+        if self.events.is_some() {
+            self.event("message").await?;
+        }
         let accepted = self.post(message::initialized()).await?;
         accepted.into_body().collect().await?;
         Ok(())
@@ -143,26 +181,34 @@ impl Client {
 
     /// One call, whose answer must be exactly what the child gives.
     async fn check(&mut self) -> Result<(), Error> {
-        let parts = self.call().await?;
-        answer::check(&parts.concat(), self.shared.load.payload)
+        let answer = self.call().await?.concat();
+        let Load { payload, keep, .. } = &self.shared.load;
+        if let Some(file) = keep {
+            std::fs::write(file, &answer)?;
+        }
+        answer::check(&answer, *payload)
     }
 
     /// One call, whose answer must be its own and whole.
     async fn call(&mut self) -> Result<Vec<Bytes>, Error> {
-        let id = self.shared.ids.fetch_add(1, Ordering::Relaxed);
+        let id = match self.shared.load.one_id {
+            true => 1,
+            false => self.shared.ids.fetch_add(1, Ordering::Relaxed),
+        };
         let request = self.shared.load.request(id);
         let response = self.post(request).await?;
         let status = response.status();
+        let mut parts = Vec::new();
         let mut body = response.into_body();
-        let (mut length, mut parts) = (0, Vec::new());
         while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame?.into_data() {
-                length += data.len();
-                parts.push(data);
-            }
+            parts.extend(frame?.into_data());
         }
+        if self.events.is_some() && status.is_success() {
+            parts = vec![self.event("message").await?.into()];
+        }
+        let length: usize = parts.iter().map(Bytes::len).sum();
         let is_whole = length >= self.shared.load.payload.least();
-        if status != StatusCode::OK || !is_whole || !answer::is_to(id, &parts) {
+        if !status.is_success() || !is_whole || !answer::is_to(id, &parts) {
             let all = parts.concat();
             let shown = String::from_utf8_lossy(&all[..all.len().min(300)]).into_owned();
             return Err(format!("{status}, {length} bytes instead of an answer: {shown}").into());
@@ -171,9 +217,17 @@ impl Client {
     }
 
     async fn post(&mut self, message: Bytes) -> Result<Response<Incoming>, Error> {
-        let mut request = Request::post(self.shared.url.path()).body(Full::new(message))?;
+        let mut request = Request::post(&self.path).body(Full::new(message))?;
         request.headers_mut().clone_from(&self.headers);
         self.connection.ready().await?;
         Ok(self.connection.send_request(request).await?)
     }
+}
+
+async fn open(at: &str) -> Result<SendRequest<Full<Bytes>>, Error> {
+    let stream = TcpStream::connect(at).await?;
+    stream.set_nodelay(true)?;
+    let (connection, driver) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(driver);
+    Ok(connection)
 }

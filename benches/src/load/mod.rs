@@ -7,6 +7,7 @@ mod stdio;
 
 use std::{
     io::BufRead,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use hyper::Uri;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    message::{self, Era, Payload},
+    message::{Era, Payload},
     web::Error,
 };
 
@@ -51,6 +52,15 @@ pub struct Load {
     /// All connections share one session: for those who start a child for each.
     #[arg(long)]
     one_session: bool,
+    /// The server speaks the transport of 2024: answers come as events.
+    #[arg(long)]
+    sse: bool,
+    /// The first answer is kept in this file.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Every request has the id 1, so that an answer that is ready answers all.
+    #[arg(long)]
+    one_id: bool,
     /// Else: who is asked, over stdio. The line `warm` says its process, too.
     #[arg(trailing_var_arg = true)]
     command: Vec<String>,
@@ -106,7 +116,7 @@ impl Load {
     }
 
     fn request(&self, id: u64) -> bytes::Bytes {
-        message::call(id, self.era, &self.tool())
+        self.payload.request(id, self.era, &self.prefix)
     }
 
     fn tool(&self) -> String {
