@@ -204,17 +204,6 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts one.
-    pub async fn start(
-        door: &Door,
-        era: Era,
-        prefix: &str,
-        cell: Cell,
-        millis: u64,
-    ) -> Result<Self, Error> {
-        Self::of(Self::command(door, era, prefix, cell, millis, &[])?).await
-    }
-
     /// Starts one with options of its own.
     pub async fn with(
         options: &[&str],
