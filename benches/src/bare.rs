@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -23,21 +24,27 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    process::{ChildStdin, ChildStdout, Command},
+    process::{Child, ChildStdin, ChildStdout, Command},
     sync::{mpsc, oneshot},
 };
 
 use crate::{
-    message,
+    message, relay,
     web::{self, Body, Error},
 };
 
 /// A bare proxy. The first line on stdout is its URL.
 #[derive(Args, Debug)]
 pub struct Bare {
+    /// Its client is on stdin and stdout, and it says no URL.
+    #[arg(long)]
+    stdio: bool,
     /// The child, over HTTP.
     #[arg(long)]
     to: Option<Uri>,
+    /// No child: this file is the answer to everything.
+    #[arg(long)]
+    fixed: Option<PathBuf>,
     /// Else: the child's command line.
     #[arg(trailing_var_arg = true)]
     command: Vec<String>,
@@ -46,8 +53,16 @@ pub struct Bare {
 impl Bare {
     /// Serves until it is killed.
     pub async fn run(self) -> Result<(), Error> {
+        if self.stdio {
+            return relay::run(&self.command).await;
+        }
         let (listener, at) = web::listen().await?;
         println!("http://{at}");
+        if let Some(file) = self.fixed {
+            let answer = Bytes::from(std::fs::read(file)?);
+            let respond = move |request| fixed(answer.clone(), request);
+            return Ok(web::serve(listener, respond).await?);
+        }
         match self.to {
             Some(to) => {
                 let mut connector = HttpConnector::new();
@@ -64,6 +79,11 @@ impl Bare {
         }
         Ok(())
     }
+}
+
+async fn fixed(answer: Bytes, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+    web::read(request.into_body()).await?;
+    Ok(web::json(answer))
 }
 
 async fn over_http(
@@ -100,14 +120,7 @@ struct Pipe {
 
 impl Pipe {
     fn to(command: &[String]) -> Result<Self, Error> {
-        let [program, arguments @ ..] = command else {
-            return Err("no child is given".into());
-        };
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = start(command)?;
         let (out, outgoing) = mpsc::unbounded_channel();
         let waiting = Waiting::default();
         if let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) {
@@ -126,6 +139,16 @@ impl Pipe {
         self.out.send(message)?;
         Ok(async { answer?.await.ok() })
     }
+}
+
+/// A child whose pipes are held here.
+pub fn start(command: &[String]) -> Result<Child, Error> {
+    let [program, arguments @ ..] = command else {
+        return Err("no child is given".into());
+    };
+    let mut child = Command::new(program);
+    child.args(arguments);
+    Ok(child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
 }
 
 async fn write(mut stdin: ChildStdin, mut outgoing: mpsc::UnboundedReceiver<Bytes>) {

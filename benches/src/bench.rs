@@ -1,19 +1,17 @@
-//! The run: who is measured, in which order, and the table at its end.
+//! The run: in which order everybody is measured, and the table at its end.
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{fmt, path::PathBuf, time::SystemTime};
 
 use clap::Args;
 
 use crate::{
     load::Measured,
     many::Many,
-    message::{Era, PREFIX},
-    processes::{Load, Server, Way, child, only, start, start_bare, start_multiplexer},
-    report::{self, Sample},
-    usage,
+    message::{Era, Payload},
+    processes::{child, start},
+    report::{self, Run, Sample},
+    subjects::{LIST, Makers, Subject},
+    targets,
     web::Error,
 };
 
@@ -33,45 +31,96 @@ pub struct Bench {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// For how long, each time.
-    #[arg(long, default_value_t = 700)]
+    #[arg(long, default_value_t = 400)]
     millis: u64,
     /// Calls at once.
-    #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
     concurrency: Vec<usize>,
-    /// Lengths of a result's text.
-    #[arg(long, value_delimiter = ',', default_value = "64,102400")]
-    bytes: Vec<usize>,
+    /// Results: the length of a text, `rows:` and how many, or `tools:` and how many are
+    /// listed.
+    #[arg(
+        long,
+        alias = "bytes",
+        value_delimiter = ',',
+        default_value = "64,4096,102400,1048576,rows:1000,tools:10000"
+    )]
+    payloads: Vec<Payload>,
     /// Children of the multiplexer whose memory is measured; 0 for none.
     #[arg(long, default_value_t = 1000)]
     children: usize,
-    /// Only what has this in its name, and what that is compared with.
+    /// Where the peers are installed.
+    #[arg(long, env = "BENCH_PEERS", default_value = ".cache/bench-peers")]
+    peers: PathBuf,
+    /// Only the ways with this in their name, such as "http, legacy".
     #[arg(long, default_value = "")]
     only: String,
+}
+
+/// Measures the list of many tools, and nothing else.
+#[derive(Args, Debug)]
+pub struct List {
+    /// The multiplexer.
+    #[arg(long, default_value = "target/release/mcp-multiplexer")]
+    multiplexer: PathBuf,
+    /// Where configurations and raw numbers go.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    /// How many tools there are.
+    #[arg(long, default_value_t = 10_000)]
+    tools: usize,
+    /// How often it is measured.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// For how long, each time.
+    #[arg(long, default_value_t = 2000)]
+    millis: u64,
+}
+
+impl List {
+    /// Runs it and prints the table.
+    pub async fn run(self) -> Result<(), Error> {
+        let bench = Bench {
+            multiplexer: self.multiplexer,
+            beside: None,
+            out: self.out,
+            rounds: self.rounds,
+            millis: self.millis,
+            concurrency: vec![1, 16],
+            payloads: vec![Payload::Tools(self.tools)],
+            children: 0,
+            peers: PathBuf::new(),
+            only: LIST.to_owned(),
+        };
+        bench.run().await
+    }
 }
 
 /// What is asked of everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    pub bytes: usize,
+    pub payload: Payload,
     pub concurrency: usize,
 }
 
-/// Who is measured.
-struct Subject {
-    name: String,
-    /// Clients and child speak the same.
-    era: Era,
-    url: String,
-    prefix: &'static str,
-    /// `None` for the child itself, which is no proxy.
-    proxy: Option<Server>,
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, c={}", self.payload.title(), self.concurrency)
+    }
 }
 
 impl Bench {
     /// Runs everything and prints the table.
     pub async fn run(self) -> Result<(), Error> {
         std::fs::create_dir_all(&self.out)?;
-        let (_children, subjects) = self.subjects().await?;
+        let makers = Makers {
+            multiplexer: &self.multiplexer,
+            beside: self.beside.as_deref(),
+            out: &self.out,
+            payloads: &self.payloads,
+            only: &self.only,
+            peers: &self.peers,
+        };
+        let (_children, subjects) = makers.start().await?;
         let mut samples = Vec::new();
         for round in 0..self.rounds {
             eprintln!("round {} of {}", round + 1, self.rounds);
@@ -82,15 +131,26 @@ impl Bench {
                         0 => turn,
                         _ => subjects.len() - 1 - turn,
                     };
-                    samples.push(self.measure(&subjects[at], cell, round).await?);
+                    let subject = &subjects[at];
+                    if subject.is_asked(cell) {
+                        samples.push(self.measure(subject, cell, round).await?);
+                    }
                 }
             }
         }
+        drop(subjects);
+        let run = Run {
+            machine: report::machine(),
+            peers: makers.installed(),
+            samples,
+        };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let raw = self.out.join(format!("{}.json", now.as_secs()));
-        std::fs::write(&raw, serde_json::to_vec_pretty(&samples)?)?;
-        print!("{}", report::machine());
-        println!("{}", report::table(&samples));
+        std::fs::write(&raw, serde_json::to_vec_pretty(&run)?)?;
+        println!("{}", run.machine);
+        println!("peers: {}", run.peers.join(", "));
+        println!("{}", report::table(&run.samples));
+        println!("{}", targets::table(&run.samples));
         for many in self.many().await? {
             println!("{}", many.line());
         }
@@ -106,8 +166,9 @@ impl Bench {
             if self.children == 0 || !name.contains(&self.only) {
                 continue;
             }
-            let served = start(&child("http", era, &[64])?).await?;
-            let folder = self.folder(name, self.children)?;
+            let served = start(&child("http", era, &[Payload::Text(64)])?).await?;
+            let folder = self.out.join(format!("many-{}", era.word()));
+            std::fs::create_dir_all(&folder)?;
             let builds = [Some(&self.multiplexer), self.beside.as_ref()];
             for program in builds.into_iter().flatten() {
                 let url = &served.url;
@@ -118,103 +179,32 @@ impl Bench {
     }
 
     fn cells(&self) -> impl Iterator<Item = Cell> {
-        self.bytes.iter().flat_map(|&bytes| {
+        self.payloads.iter().flat_map(|&payload| {
             let each = self.concurrency.iter();
-            each.map(move |&concurrency| Cell { bytes, concurrency })
+            each.map(move |&concurrency| Cell {
+                payload,
+                concurrency,
+            })
         })
     }
 
     async fn measure(&self, subject: &Subject, cell: Cell, round: usize) -> Result<Sample, Error> {
-        let Subject {
-            name, era, prefix, ..
-        } = subject;
-        let load = Load::start(&subject.url, *era, prefix, cell, self.millis).await?;
-        let pid = subject.proxy.as_ref().map(|proxy| proxy.pid);
-        let before = pid.map(usage::cpu).transpose()?.unwrap_or_default();
-        let measured: Measured = load.measure().await?;
-        let after = pid.map(usage::cpu).transpose()?.unwrap_or_default();
-        let used = (after - before).as_secs_f64() * 1e6;
+        let mut load = subject.load(cell, self.millis).await?;
+        let before = subject.used(&load)?;
+        let measured: Measured = load.go().await?;
+        let after = subject.used(&load)?;
+        let cpu = before.zip(after).map(|(before, after)| {
+            after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / measured.calls as f64
+        });
         Ok(Sample {
-            subject: name.clone(),
-            bytes: cell.bytes,
+            who: subject.who.clone(),
+            way: subject.way.to_owned(),
+            payload: cell.payload,
             concurrency: cell.concurrency,
             round,
-            calls_per_second: measured.calls as f64 / measured.seconds,
-            cpu: pid.map(|_| used / measured.calls as f64),
-            memory: pid.map(usage::memory).transpose()?,
+            cpu,
+            memory: after.map(|after| after.memory),
             measured,
         })
-    }
-
-    /// Starts everybody. The first server of each way is what the proxies are in
-    /// front of.
-    async fn subjects(&self) -> Result<(Vec<Server>, Vec<Subject>), Error> {
-        let mut children = Vec::new();
-        let mut subjects = Vec::new();
-        for era in [Era::Legacy, Era::Modern] {
-            let served = start(&child("http", era, &self.bytes)?).await?;
-            let name = match era {
-                Era::Legacy => "http, legacy",
-                Era::Modern => "http, modern",
-            };
-            if era == Era::Legacy {
-                subjects.push(Subject {
-                    name: "direct: the child alone".to_owned(),
-                    era,
-                    url: served.url.clone(),
-                    prefix: "",
-                    proxy: None,
-                });
-            }
-            let way = Way::Http(served.url.clone());
-            subjects.extend(self.proxies(name, era, &way, &served.url).await?);
-            children.push(served);
-        }
-        let way = Way::Stdio(child("stdio", Era::Legacy, &self.bytes)?);
-        let issuer = &children[0].url;
-        subjects.extend(
-            self.proxies("stdio, legacy", Era::Legacy, &way, issuer)
-                .await?,
-        );
-        Ok((children, subjects))
-    }
-
-    /// The bare proxy and the multiplexer in front of one child.
-    async fn proxies(
-        &self,
-        name: &str,
-        era: Era,
-        way: &Way,
-        issuer: &str,
-    ) -> Result<Vec<Subject>, Error> {
-        if !name.contains(&self.only) {
-            return Ok(Vec::new());
-        }
-        let subject = |kind: &str, proxy: Server| Subject {
-            name: format!("{kind} → {name}"),
-            era,
-            url: proxy.url.clone(),
-            prefix: PREFIX,
-            proxy: Some(proxy),
-        };
-        let mut subjects = vec![subject(report::BARE, start_bare(way).await?)];
-        let builds = [
-            ("multiplexer", Some(&self.multiplexer)),
-            ("beside", self.beside.as_ref()),
-        ];
-        for (kind, program) in builds {
-            if let Some(program) = program {
-                let folder = self.folder(kind, subjects.len())?;
-                let server = start_multiplexer(program, &folder, only(way), issuer).await?;
-                subjects.push(subject(kind, server));
-            }
-        }
-        Ok(subjects)
-    }
-
-    fn folder(&self, kind: &str, number: usize) -> Result<PathBuf, Error> {
-        let folder = Path::new(&self.out).join(format!("{kind}-{number}"));
-        std::fs::create_dir_all(&folder)?;
-        Ok(folder)
     }
 }

@@ -8,7 +8,7 @@ use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::Heade
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use crate::{
-    message::{self, Era, Results},
+    message::{self, Era, Payload, Results},
     web::{self, Body, Error},
 };
 
@@ -21,9 +21,9 @@ pub struct Child {
     /// What it speaks.
     #[arg(long, value_enum)]
     era: Era,
-    /// The lengths of the texts its tools give.
+    /// What its tools give.
     #[arg(long, value_delimiter = ',')]
-    bytes: Vec<usize>,
+    payloads: Vec<Payload>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -38,7 +38,7 @@ impl Child {
     pub async fn run(self) -> Result<(), Error> {
         let child = Answers {
             era: self.era,
-            results: Arc::new(Results::new(self.era, &self.bytes)),
+            results: Arc::new(Results::new(self.era, &self.payloads)),
         };
         match self.transport {
             Transport::Stdio => child.serve_stdio().await,

@@ -12,8 +12,8 @@ use crate::{
     flood::Refused,
     issuer::Issuer,
     load::Measured,
-    message::Era,
-    processes::{Load, Server, Way, child, only, start, start_configured},
+    message::{Era, PREFIX, Payload},
+    processes::{self, Load, Server, Way, child, only, start, start_configured},
     report, usage,
     web::Error,
 };
@@ -60,7 +60,7 @@ impl Door {
         std::fs::create_dir_all(&folder)?;
         let tokens = folder.join("tokens");
         std::fs::write(&tokens, issuer.bad()?.join("\n"))?;
-        let behind = start(&child("http", Era::Modern, &[64])?).await?;
+        let behind = start(&child("http", Era::Modern, &[Payload::Text(64)])?).await?;
         let entries = only(&Way::Http(behind.url.clone()));
         let config = json!({"mcpServers": entries, "auth": issuer.lock()});
         let began = Instant::now();
@@ -96,10 +96,12 @@ impl Door {
         flood: Option<&PathBuf>,
     ) -> Result<Round, Error> {
         let cell = Cell {
-            bytes: 64,
+            payload: Payload::Text(64),
             concurrency: self.concurrency,
         };
-        let load = Load::bearing(token, &server.url, Era::Modern, cell, self.millis).await?;
+        let to = processes::Door::Http(server.url.clone());
+        let options = ["--token", token];
+        let load = Load::with(&options, &to, Era::Modern, PREFIX, cell, self.millis).await?;
         let flood = match flood {
             Some(tokens) => {
                 let millis = self.millis + 2 * u64::try_from(AROUND.as_millis())?;
@@ -191,6 +193,7 @@ mod tests {
                 seconds: 1.0,
                 p50,
                 p99: 1.0,
+                p999: 1.0,
             },
             used: 1000.0,
             flood: None,

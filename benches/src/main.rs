@@ -7,6 +7,7 @@
 
 mod bare;
 mod bench;
+mod chart;
 mod child;
 mod door;
 mod flood;
@@ -14,9 +15,14 @@ mod issuer;
 mod load;
 mod many;
 mod message;
+mod page;
+mod peers;
 mod processes;
+mod relay;
 mod report;
 mod search;
+mod subjects;
+mod targets;
 mod usage;
 mod web;
 
@@ -27,6 +33,10 @@ use tokio::runtime::Builder;
 #[derive(Debug, Parser)]
 enum Cli {
     Bench(bench::Bench),
+    /// Measures a list of many tools beside the same bytes, ready.
+    List(bench::List),
+    Chart(page::Chart),
+    Page(page::Page),
     /// Measures the search for tools.
     Search(search::Search),
     /// Measures what a flood of bad tokens does to those who have good ones.
@@ -44,6 +54,9 @@ enum Cli {
 fn main() -> Result<(), web::Error> {
     match Cli::parse() {
         Cli::Bench(bench) => one_thread()?.block_on(bench.run()),
+        Cli::List(list) => one_thread()?.block_on(list.run()),
+        Cli::Chart(chart) => chart.run(),
+        Cli::Page(page) => page.run(),
         Cli::Search(search) => search.run(),
         Cli::Child(child) => one_thread()?.block_on(child.run()),
         Cli::Door(door) => one_thread()?.block_on(door.run()),

@@ -4,8 +4,11 @@
 //! with would look cheap. So nothing is parsed: every message here is one of ours or
 //! the multiplexer's, and both put the envelope's `id` before anything called so.
 
+use std::{fmt, str::FromStr};
+
 use bytes::Bytes;
 use memchr::memmem;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Value, json};
 
 /// What the multiplexer and the bare proxy put before a child's own names.
@@ -23,12 +26,119 @@ pub enum Era {
 }
 
 impl Era {
+    /// As it stands on a command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+
     /// The version a request of this era names in its header.
     pub fn version(self) -> &'static str {
         match self {
             Self::Legacy => LEGACY_VERSION,
             Self::Modern => MODERN_VERSION,
         }
+    }
+}
+
+/// What a tool gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Payload {
+    /// A text of so many bytes.
+    Text(usize),
+    /// A structured result of so many rows, and the same as text.
+    Rows(usize),
+    /// The list of so many tools, which is no tool's result.
+    Tools(usize),
+}
+
+impl Payload {
+    /// The name of the tool that gives it.
+    pub fn tool(self) -> String {
+        match self {
+            Self::Text(bytes) => format!("text_{bytes}"),
+            Self::Rows(rows) => format!("rows_{rows}"),
+            Self::Tools(_) => "tools/list".to_owned(),
+        }
+    }
+
+    /// The request for it.
+    pub fn request(self, id: u64, era: Era, prefix: &str) -> Bytes {
+        match self {
+            Self::Tools(_) => list(id, era),
+            _ => call(id, era, &format!("{prefix}{}", self.tool())),
+        }
+    }
+
+    /// What is given.
+    pub fn result(self) -> Value {
+        match self {
+            Self::Text(bytes) => json!({"content": [{"type": "text", "text": text(bytes)}]}),
+            Self::Rows(rows) => {
+                let rows = json!({"rows": (0..rows).map(row).collect::<Vec<_>>()});
+                let text = rows.to_string();
+                json!({"content": [{"type": "text", "text": text}], "structuredContent": rows})
+            }
+            Self::Tools(many) => json!({"tools": fleet(many)}),
+        }
+    }
+
+    /// The least bytes that an answer with it has.
+    pub fn least(self) -> usize {
+        match self {
+            Self::Text(bytes) => bytes,
+            // A row is well above this, and stands there twice.
+            Self::Rows(rows) => 200 * rows,
+            Self::Tools(many) => 100 * many,
+        }
+    }
+
+    /// As a person reads it.
+    pub fn title(self) -> String {
+        match self {
+            Self::Text(bytes) if bytes >= 1 << 20 => format!("{} MB", bytes >> 20),
+            Self::Text(bytes) if bytes >= 1 << 10 => format!("{} KB", bytes >> 10),
+            Self::Text(bytes) => format!("{bytes} B"),
+            Self::Rows(rows) => format!("{rows} rows"),
+            Self::Tools(many) => format!("a list of {many} tools"),
+        }
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(bytes) => write!(f, "{bytes}"),
+            Self::Rows(rows) => write!(f, "rows:{rows}"),
+            Self::Tools(many) => write!(f, "tools:{many}"),
+        }
+    }
+}
+
+impl FromStr for Payload {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once(':') {
+            Some(("rows", rows)) => Self::Rows(rows.parse()?),
+            Some(("tools", many)) => Self::Tools(many.parse()?),
+            _ => Self::Text(text.parse()?),
+        })
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -56,11 +166,6 @@ pub fn without_prefix(message: Bytes) -> Bytes {
     out.into()
 }
 
-/// The name of the tool whose result holds this many bytes of text.
-pub fn tool(bytes: usize) -> String {
-    format!("text_{bytes}")
-}
-
 /// The answer to `id`, with a result that is ready.
 pub fn answer(id: &[u8], result: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(result.len() + id.len() + 40);
@@ -84,6 +189,15 @@ pub fn call(id: u64, era: Era, tool: &str) -> Bytes {
     .into()
 }
 
+/// A request for the list of tools.
+fn list(id: u64, era: Era) -> Bytes {
+    let meta = match era {
+        Era::Legacy => String::new(),
+        Era::Modern => format!(r#","params":{{"_meta":{}}}"#, modern_meta()),
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list"{meta}}}"#).into()
+}
+
 /// The beginning of a legacy session.
 pub fn initialize() -> Bytes {
     json!({
@@ -98,6 +212,11 @@ pub fn initialize() -> Bytes {
     .into()
 }
 
+/// The other half of that beginning.
+pub fn initialized() -> Bytes {
+    Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+}
+
 /// The results of a child, ready to be sent.
 #[derive(Debug)]
 pub struct Results {
@@ -109,23 +228,17 @@ pub struct Results {
 }
 
 impl Results {
-    /// Those of a child with one tool for each of these lengths.
-    pub fn new(era: Era, lengths: &[usize]) -> Self {
+    /// Those of a child with one tool for each of these payloads.
+    pub fn new(era: Era, payloads: &[Payload]) -> Self {
         let about = json!({"name": "benches-child", "version": "0"});
         let capabilities = json!({"tools": {}});
-        let tools: Vec<_> = lengths
+        let tools: Vec<_> = payloads.iter().flat_map(|it| described(*it)).collect();
+        let given = payloads
             .iter()
-            .map(|&length| {
-                json!({
-                    "name": tool(length),
-                    "description": "Gives a text of a known length.",
-                    "inputSchema": {"type": "object"},
-                })
-            })
-            .collect();
-        let calls = lengths.iter().map(|&length| {
-            let text = json!({"content": [{"type": "text", "text": text(length)}]});
-            (format!("\"{}\"", tool(length)), complete(era, text))
+            .filter(|it| !matches!(it, Payload::Tools(_)));
+        let calls = given.map(|payload| {
+            let name = format!("\"{}\"", payload.tool());
+            (name, complete(era, payload.result()))
         });
         Self {
             initialize: Bytes::from(
@@ -154,6 +267,37 @@ impl Results {
     }
 }
 
+/// The tool that gives it as its child lists it.
+fn described(payload: Payload) -> Vec<Value> {
+    if let Payload::Tools(many) = payload {
+        return fleet(many);
+    }
+    let mut tool = json!({
+        "name": payload.tool(),
+        "description": "Gives a result that is known beforehand.",
+        "inputSchema": {"type": "object"},
+    });
+    if let Payload::Rows(_) = payload {
+        tool["outputSchema"] = json!({"type": "object"});
+    }
+    vec![tool]
+}
+
+/// So many tools as real servers describe theirs, under names of their own.
+fn fleet(many: usize) -> Vec<Value> {
+    let fleet = include_str!("../../tests/data/fleet57.json");
+    let fleet: Vec<Value> = serde_json::from_str(fleet).unwrap_or_default();
+    let tools = fleet.iter().flat_map(|child| child["tools"].as_array());
+    let tools: Vec<_> = tools.flatten().collect();
+    let named = tools.iter().cycle().take(many).enumerate();
+    let named = named.map(|(number, &tool)| {
+        let mut tool = tool.clone();
+        tool["name"] = format!("tool_{number}").into();
+        tool
+    });
+    named.collect()
+}
+
 fn complete(era: Era, mut result: Value) -> Bytes {
     if era == Era::Modern {
         result["resultType"] = "complete".into();
@@ -173,6 +317,19 @@ fn modern_meta() -> Value {
 fn text(length: usize) -> String {
     let line = "the quick brown fox jumps over the lazy dog and says \"hello\" to it\n";
     line.chars().cycle().take(length).collect()
+}
+
+/// One of many, as a database would give it.
+fn row(number: usize) -> Value {
+    json!({
+        "id": number,
+        "name": format!("customer {number}"),
+        "email": format!("customer.{number}@example.com"),
+        "balance": number as f64 * 1.25,
+        "active": number.is_multiple_of(3),
+        "tags": ["north", "retail"],
+        "note": null,
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     bench::Cell,
-    message::{Era, PREFIX, tool},
+    message::{Era, PREFIX, Payload},
     web::Error,
 };
 
@@ -20,6 +20,17 @@ pub struct Server {
     pub url: String,
     pub pid: u32,
     _process: Child,
+}
+
+impl Server {
+    /// One that has been started, and serves there.
+    pub fn of(process: Child, pid: u32, url: String) -> Self {
+        Self {
+            url,
+            pid,
+            _process: process,
+        }
+    }
 }
 
 /// How a proxy reaches its child.
@@ -31,16 +42,19 @@ pub enum Way {
 }
 
 /// The command line of the child.
-pub fn child(transport: &str, era: Era, lengths: &[usize]) -> Result<Vec<String>, Error> {
+pub fn child(transport: &str, era: Era, payloads: &[Payload]) -> Result<Vec<String>, Error> {
     let program = std::env::current_exe()?.display().to_string();
-    let lengths: Vec<_> = lengths.iter().map(usize::to_string).collect();
-    let era = match era {
-        Era::Legacy => "legacy",
-        Era::Modern => "modern",
-    };
-    let arguments = [&program, "child", "--transport", transport, "--era", era];
+    let payloads: Vec<_> = payloads.iter().map(Payload::to_string).collect();
+    let arguments = [
+        &program,
+        "child",
+        "--transport",
+        transport,
+        "--era",
+        era.word(),
+    ];
     let mut line: Vec<_> = arguments.map(str::to_owned).into();
-    line.extend(["--bytes".to_owned(), lengths.join(",")]);
+    line.extend(["--payloads".to_owned(), payloads.join(",")]);
     Ok(line)
 }
 
@@ -59,8 +73,14 @@ pub async fn start(line: &[String]) -> Result<Server, Error> {
 
 /// Starts a bare proxy.
 pub async fn start_bare(way: &Way) -> Result<Server, Error> {
+    start(&bare(way, &[])?).await
+}
+
+/// The command line of a bare proxy.
+pub fn bare(way: &Way, options: &[&str]) -> Result<Vec<String>, Error> {
     let program = std::env::current_exe()?.display().to_string();
     let mut line = vec![program, "bare".to_owned()];
+    line.extend(options.iter().map(|&option| option.to_owned()));
     match way {
         Way::Http(url) => line.extend(["--to".to_owned(), url.clone()]),
         Way::Stdio(child) => {
@@ -68,7 +88,7 @@ pub async fn start_bare(way: &Way) -> Result<Server, Error> {
             line.extend_from_slice(child);
         }
     }
-    start(&line).await
+    Ok(line)
 }
 
 /// The one child of a multiplexer, under the name that its tools' prefix comes from.
@@ -93,6 +113,27 @@ pub async fn start_multiplexer(
     start_configured(program, folder, &config, issuer).await
 }
 
+/// The command line of a multiplexer with this configuration, but for its transport.
+pub fn multiplexer(
+    program: &Path,
+    folder: &Path,
+    settings: &Value,
+    issuer: &str,
+) -> Result<Command, Error> {
+    let config = folder.join("mcp_config.json");
+    std::fs::write(&config, settings.to_string())?;
+    let mut command = Command::new(program);
+    command
+        .arg("--config")
+        .arg(config)
+        .env("MCP_CLIENT_AUTH", "oidc-client-credentials")
+        .env("OIDC_TOKEN_URL", issuer.replace("/mcp", "/token"))
+        .env("OIDC_CLIENT_ID", "benches")
+        .env("OIDC_CLIENT_SECRET", "benches")
+        .env_remove("RUST_LOG");
+    Ok(command)
+}
+
 /// The same with all of its configuration.
 pub async fn start_configured(
     program: &Path,
@@ -100,17 +141,9 @@ pub async fn start_configured(
     settings: &Value,
     issuer: &str,
 ) -> Result<Server, Error> {
-    let config = folder.join("mcp_config.json");
-    std::fs::write(&config, settings.to_string())?;
-    let mut command = Command::new(program);
+    let mut command = multiplexer(program, folder, settings, issuer)?;
     command
-        .args(["--transport", "http", "--port", "0", "--config"])
-        .arg(config)
-        .env("MCP_CLIENT_AUTH", "oidc-client-credentials")
-        .env("OIDC_TOKEN_URL", issuer.replace("/mcp", "/token"))
-        .env("OIDC_CLIENT_ID", "benches")
-        .env("OIDC_CLIENT_SECRET", "benches")
-        .env_remove("RUST_LOG")
+        .args(["--transport", "http", "--port", "0"])
         .stderr(Stdio::piped());
     let (mut process, pid) = spawn(command)?;
     let mut log = BufReader::new(process.stderr.take().ok_or("no stderr")?).lines();
@@ -137,35 +170,50 @@ async fn listening(log: &mut Lines<BufReader<ChildStderr>>) -> Result<String, Er
     Err(format!("the multiplexer ended:\n{seen}").into())
 }
 
+/// Where a load goes.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// To a server that listens there.
+    Http(String),
+    /// To a process that the load starts by this command line.
+    Stdio(Vec<String>),
+}
+
+/// The command line that starts the same with the same variables.
+pub fn line(command: &Command) -> Vec<String> {
+    let command = command.as_std();
+    let word = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
+    let mut line = vec!["env".to_owned()];
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => line.push(format!("{}={}", word(name), word(value))),
+            None => line.extend(["-u".to_owned(), word(name)]),
+        }
+    }
+    line.push(word(command.get_program()));
+    line.extend(command.get_args().map(word));
+    line
+}
+
 /// A process that makes load, warm and waiting.
 pub struct Load {
     process: Child,
     said: Lines<BufReader<ChildStdout>>,
+    /// The process it has started, if it has.
+    pub peer: Option<u32>,
 }
 
 impl Load {
-    /// Starts one.
-    pub async fn start(
-        url: &str,
+    /// Starts one with options of its own.
+    pub async fn with(
+        options: &[&str],
+        door: &Door,
         era: Era,
         prefix: &str,
         cell: Cell,
         millis: u64,
     ) -> Result<Self, Error> {
-        Self::of(Self::command(url, era, prefix, cell, millis)?, url).await
-    }
-
-    /// Starts one whose callers show this token.
-    pub async fn bearing(
-        token: &str,
-        url: &str,
-        era: Era,
-        cell: Cell,
-        millis: u64,
-    ) -> Result<Self, Error> {
-        let mut load = Self::command(url, era, PREFIX, cell, millis)?;
-        load.args(["--token", token]);
-        Self::of(load, url).await
+        Self::of(Self::command(door, era, prefix, cell, millis, options)?).await
     }
 
     /// Starts a flood of these tokens, a line each, so many a second.
@@ -176,44 +224,54 @@ impl Load {
             .arg(tokens)
             .args(["--rate", &rate.to_string()])
             .args(["--millis", &millis.to_string()]);
-        Self::of(flood, url).await
+        Self::of(flood).await
     }
 
     fn command(
-        url: &str,
+        door: &Door,
         era: Era,
         prefix: &str,
         cell: Cell,
         millis: u64,
+        options: &[&str],
     ) -> Result<Command, Error> {
-        let program = std::env::current_exe()?.display().to_string();
-        let mut load = Command::new(program);
-        load.args(["load", "--url", url, "--era"])
-            .arg(match era {
-                Era::Legacy => "legacy",
-                Era::Modern => "modern",
-            })
-            .arg("--tool")
-            .arg(format!("{prefix}{}", tool(cell.bytes)))
-            .args(["--bytes", &cell.bytes.to_string()])
+        let mut load = Command::new(std::env::current_exe()?);
+        load.args(["load", "--era", era.word(), "--prefix", prefix])
+            .args(["--payload", &cell.payload.to_string()])
             .args(["--concurrency", &cell.concurrency.to_string()])
-            .args(["--millis", &millis.to_string()]);
+            .args(["--millis", &millis.to_string()])
+            .args(options);
+        match door {
+            Door::Http(url) => load.args(["--url", url]),
+            Door::Stdio(line) => load.arg("--").args(line),
+        };
         Ok(load)
     }
 
-    async fn of(mut load: Command, url: &str) -> Result<Self, Error> {
+    async fn of(mut load: Command) -> Result<Self, Error> {
         load.stdin(Stdio::piped()).stdout(Stdio::piped());
         let (mut process, _) = spawn(load)?;
         let stdout = process.stdout.take().ok_or("no stdout")?;
         let mut said = BufReader::new(stdout).lines();
-        match said.next_line().await? {
-            Some(line) if line == "warm" => Ok(Self { process, said }),
-            _ => Err(format!("no load can be made on {url}").into()),
-        }
+        let line = said.next_line().await?;
+        let Some(peer) = line.as_ref().and_then(|line| line.strip_prefix("warm")) else {
+            return Err("no load can be made".into());
+        };
+        let peer = peer.trim().parse().ok();
+        Ok(Self {
+            process,
+            said,
+            peer,
+        })
     }
 
     /// Lets it begin, and waits for what it measured.
     pub async fn measure<T: DeserializeOwned>(mut self) -> Result<T, Error> {
+        self.go().await
+    }
+
+    /// The same. What it has started lives on until the load is dropped.
+    pub async fn go<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
         if let Some(stdin) = &mut self.process.stdin {
             stdin.write_all(b"go\n").await?;
         }
@@ -228,7 +286,8 @@ fn command(line: &[String]) -> Command {
     command
 }
 
-fn spawn(mut command: Command) -> Result<(Child, u32), Error> {
+/// Starts a process that is killed when it is dropped.
+pub fn spawn(mut command: Command) -> Result<(Child, u32), Error> {
     let process = command.kill_on_drop(true).spawn()?;
     let pid = process.id().ok_or("it ended at once")?;
     Ok((process, pid))

@@ -2,22 +2,28 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::load::Measured;
+use crate::{load::Measured, message::Payload, subjects::yardstick};
 
-/// The first word of the yardstick's rows: what follows it is the way that the other
-/// proxies' rows share.
-pub const BARE: &str = "bare proxy";
+/// All numbers of a run, as they are kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// What it was measured on.
+    pub machine: String,
+    /// The peers with their versions, and those that are not there.
+    pub peers: Vec<String>,
+    pub samples: Vec<Sample>,
+}
 
 /// One subject, measured once.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample {
-    pub subject: String,
-    pub bytes: usize,
+    pub who: String,
+    pub way: String,
+    pub payload: Payload,
     pub concurrency: usize,
     pub round: usize,
-    pub calls_per_second: f64,
     /// Of the proxy, in microseconds a call.
     pub cpu: Option<f64>,
     /// Of the proxy, in bytes.
@@ -39,62 +45,88 @@ pub fn machine() -> String {
         .trim_start_matches(['\t', ':', ' ']);
     let compiler = std::env::var("BENCH_RUSTC").unwrap_or_default();
     format!(
-        "{cores} cores ({model}), Linux {}, {compiler}\n",
+        "{cores} cores ({model}), Linux {}, {compiler}",
         kernel.trim()
     )
 }
 
 /// One row for each subject, in blocks of one payload and concurrency.
 pub fn table(samples: &[Sample]) -> String {
-    let mut blocks: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    let mut blocks: BTreeMap<(Payload, usize), Vec<(&str, &str)>> = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.round == 0) {
-        let block = blocks.entry((sample.bytes, sample.concurrency));
-        block.or_default().push(&sample.subject);
+        let block = blocks.entry((sample.payload, sample.concurrency));
+        block.or_default().push((&sample.way, &sample.who));
     }
     let mut out = String::new();
-    for ((bytes, concurrency), subjects) in blocks {
+    for ((payload, concurrency), subjects) in blocks {
         let _ = writeln!(
             out,
-            "\n{:<29}{:>14}{:>9}{:>9}{:>15}{:>8}{:>9}",
-            format!("{bytes} bytes, c={concurrency}"),
+            "\n{:<46}{:>14}{:>9}{:>9}{:>9}{:>15}{:>8}{:>9}",
+            format!("{}, c={concurrency}", payload.title()),
             "calls/s",
             "p50 µs",
             "p99 µs",
+            "p99.9 µs",
             "CPU µs/call",
             "× bare",
             "RSS MiB"
         );
-        for subject in subjects {
-            let of = |subject: &str| -> Vec<&Sample> {
-                let all = samples.iter().filter(|sample| {
-                    (sample.bytes, sample.concurrency) == (bytes, concurrency)
-                        && sample.subject == subject
-                });
-                all.collect()
-            };
-            let bare = subject.split_once(" → ");
-            let bare = bare.map(|(_, way)| of(&format!("{BARE} → {way}")));
+        for (way, who) in subjects {
+            let of = |who| of(samples, way, who, payload, concurrency);
             let _ = writeln!(
                 out,
-                "{}",
-                row(subject, &of(subject), &bare.unwrap_or_default())
+                "{way:<22}{who:<24}{}",
+                row(&of(who), &of(yardstick(way)))
             );
         }
     }
     out
 }
 
-fn row(subject: &str, samples: &[&Sample], bare: &[&Sample]) -> String {
+/// The samples of one row.
+pub fn of<'a>(
+    samples: &'a [Sample],
+    way: &str,
+    who: &str,
+    payload: Payload,
+    concurrency: usize,
+) -> Vec<&'a Sample> {
+    let row = samples.iter().filter(|it| it.way == way && it.who == who);
+    let cell = row.filter(|it| (it.payload, it.concurrency) == (payload, concurrency));
+    cell.collect()
+}
+
+/// Who was measured on this way, in this order.
+pub fn names<'a>(samples: &'a [Sample], way: &str) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for sample in samples.iter().filter(|it| it.way == way) {
+        if !names.contains(&&*sample.who) {
+            names.push(&sample.who);
+        }
+    }
+    names
+}
+
+/// What the one divided by the other gives, round by round: what slowed one of them then,
+/// slowed both.
+pub fn ratios(
+    ones: &[&Sample],
+    others: &[&Sample],
+    value: &dyn Fn(&Sample) -> Option<f64>,
+) -> Vec<f64> {
+    let rounds = ones.iter().filter_map(|one| {
+        let other = others.iter().find(|it| it.round == one.round)?;
+        Some(value(one)? / value(other)?)
+    });
+    rounds.collect()
+}
+
+fn row(samples: &[&Sample], bare: &[&Sample]) -> String {
     let all = |value: &dyn Fn(&Sample) -> Option<f64>| -> Vec<f64> {
         samples.iter().filter_map(|sample| value(sample)).collect()
     };
     let cpu = all(&|sample| sample.cpu);
-    // Round by round: what slowed one of them then, slowed both.
-    let ratios: Vec<_> = samples
-        .iter()
-        .zip(bare)
-        .filter_map(|(one, bare)| Some(one.cpu? / bare.cpu?))
-        .collect();
+    let ratios = ratios(samples, bare, &|sample| sample.cpu);
     let shown = |values: &[f64], digits: usize| match median(values) {
         Some(median) => format!("{median:.digits$}"),
         None => "–".to_owned(),
@@ -103,19 +135,21 @@ fn row(subject: &str, samples: &[&Sample], bare: &[&Sample]) -> String {
         Some(half) => format!(" ±{:>2.0}%", half * 100.0),
         None => String::new(),
     };
-    let rate = all(&|sample| Some(sample.calls_per_second));
+    let rate = all(&|sample| Some(sample.measured.rate()));
     format!(
-        "{subject:<29}{:>14}{:>9}{:>9}{:>15}{:>8}{:>9}",
+        "{:>14}{:>9}{:>9}{:>9}{:>15}{:>8}{:>9}",
         shown(&rate, 0) + &spread(&rate),
         shown(&all(&|sample| Some(sample.measured.p50)), 0),
         shown(&all(&|sample| Some(sample.measured.p99)), 0),
+        shown(&all(&|sample| Some(sample.measured.p999)), 0),
         shown(&cpu, 1) + &spread(&cpu),
         shown(&ratios, 2),
         shown(&all(&|sample| Some(sample.memory? as f64 / 1_048_576.0)), 1),
     )
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+/// The one in the middle.
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let above = sorted.get(sorted.len() / 2)?;
@@ -124,7 +158,7 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Half the way from the least to the greatest, as a share of the median.
-fn half_range(values: &[f64]) -> Option<f64> {
+pub fn half_range(values: &[f64]) -> Option<f64> {
     let least = values.iter().copied().reduce(f64::min)?;
     let greatest = values.iter().copied().reduce(f64::max)?;
     Some((greatest - least) / 2.0 / median(values)?)

@@ -23,6 +23,54 @@ pub fn cpu(pid: u32) -> io::Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// What a proxy has used and holds: its process and all that it has started, but for its
+/// child, which is a process of this program.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    pub cpu: Duration,
+    /// In bytes.
+    pub memory: u64,
+}
+
+impl Used {
+    /// By the proxy with this process.
+    pub fn by(proxy: u32) -> io::Result<Self> {
+        let child = std::env::current_exe()?;
+        let parents = parents()?;
+        let mut used = Self::default();
+        let mut waiting = vec![proxy];
+        while let Some(pid) = waiting.pop() {
+            let program = fs::read_link(format!("/proc/{pid}/exe"));
+            if pid != proxy && program.is_ok_and(|program| program == child) {
+                continue;
+            }
+            // One that has just ended holds nothing.
+            used.cpu += cpu(pid).unwrap_or_default();
+            used.memory += memory(pid).unwrap_or_default();
+            let its = parents.iter().filter(|(_, parent)| *parent == pid);
+            waiting.extend(its.map(|(pid, _)| pid));
+        }
+        Ok(used)
+    }
+}
+
+/// All processes, each with the one that started it.
+fn parents() -> io::Result<Vec<(u32, u32)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name before it, in brackets, may hold anything.
+        let after = stat.rsplit_once(") ").map(|(_, after)| after);
+        let parent = after.and_then(|after| after.split(' ').nth(1)?.parse().ok());
+        all.extend(parent.map(|parent| (pid, parent)));
+    }
+    Ok(all)
+}
+
 /// Whether a thread's file could not be read because the thread is gone.
 fn ended(err: &io::Error) -> bool {
     const ESRCH: i32 = 3;
@@ -47,5 +95,19 @@ mod tests {
         let began = cpu(me).unwrap();
         while cpu(me).unwrap() <= began {}
         assert!(memory(me).unwrap() > 100_000);
+    }
+
+    #[test]
+    fn a_process_is_counted_with_what_it_started() {
+        let mut started = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let parent = (started.id(), std::process::id());
+        assert!(parents().unwrap().contains(&parent));
+        let used = Used::by(parent.1).unwrap();
+        assert!(used.memory > memory(parent.0).unwrap());
+        started.kill().unwrap();
+        started.wait().unwrap();
     }
 }
