@@ -8,8 +8,11 @@
 mod bare;
 mod bench;
 mod child;
+mod crowd;
 mod door;
 mod flood;
+mod growth;
+mod guests;
 mod issuer;
 mod load;
 mod many;
@@ -17,6 +20,7 @@ mod message;
 mod processes;
 mod report;
 mod search;
+mod start;
 mod usage;
 mod web;
 
@@ -31,8 +35,14 @@ enum Cli {
     Search(search::Search),
     /// Measures what a flood of bad tokens does to those who have good ones.
     Door(door::Door),
+    /// Measures what more children, tools and idle sessions cost.
+    Growth(growth::Growth),
+    /// Measures how soon the first answers come.
+    Start(start::Start),
     #[command(hide = true)]
     Child(child::Child),
+    #[command(hide = true)]
+    Crowd(crowd::Crowd),
     #[command(hide = true)]
     Bare(bare::Bare),
     #[command(hide = true)]
@@ -45,6 +55,9 @@ fn main() -> Result<(), web::Error> {
     match Cli::parse() {
         Cli::Bench(bench) => one_thread()?.block_on(bench.run()),
         Cli::Search(search) => search.run(),
+        Cli::Growth(growth) => one_thread()?.block_on(growth.run()),
+        Cli::Start(start) => one_thread()?.block_on(start.run()),
+        Cli::Crowd(crowd) => one_thread()?.block_on(crowd.run()),
         Cli::Child(child) => one_thread()?.block_on(child.run()),
         Cli::Door(door) => one_thread()?.block_on(door.run()),
         Cli::Flood(flood) => one_thread()?.block_on(flood.run()),

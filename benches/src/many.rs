@@ -81,7 +81,8 @@ async fn settled(
     Ok((usage::memory(server.pid)?, began.elapsed()))
 }
 
-async fn all_ready(server: &Server, children: usize) -> Result<(), Error> {
+/// Waits until so many children are ready.
+pub async fn all_ready(server: &Server, children: usize) -> Result<(), Error> {
     let status = server.url.replace("/mcp", "/status");
     loop {
         let status: Value = serde_json::from_slice(&web::get(&status).await?)?;

@@ -93,6 +93,27 @@ pub async fn start_multiplexer(
     start_configured(program, folder, &config, issuer).await
 }
 
+/// The command line of a multiplexer with this configuration, but for its transport.
+pub fn multiplexer(
+    program: &Path,
+    folder: &Path,
+    settings: &Value,
+    issuer: &str,
+) -> Result<Command, Error> {
+    let config = folder.join("mcp_config.json");
+    std::fs::write(&config, settings.to_string())?;
+    let mut command = Command::new(program);
+    command
+        .arg("--config")
+        .arg(config)
+        .env("MCP_CLIENT_AUTH", "oidc-client-credentials")
+        .env("OIDC_TOKEN_URL", issuer.replace("/mcp", "/token"))
+        .env("OIDC_CLIENT_ID", "benches")
+        .env("OIDC_CLIENT_SECRET", "benches")
+        .env_remove("RUST_LOG");
+    Ok(command)
+}
+
 /// The same with all of its configuration.
 pub async fn start_configured(
     program: &Path,
@@ -100,17 +121,11 @@ pub async fn start_configured(
     settings: &Value,
     issuer: &str,
 ) -> Result<Server, Error> {
-    let config = folder.join("mcp_config.json");
-    std::fs::write(&config, settings.to_string())?;
-    let mut command = Command::new(program);
+    let mut command = multiplexer(program, folder, settings, issuer)?;
     command
-        .args(["--transport", "http", "--port", "0", "--config"])
-        .arg(config)
-        .env("MCP_CLIENT_AUTH", "oidc-client-credentials")
-        .env("OIDC_TOKEN_URL", issuer.replace("/mcp", "/token"))
-        .env("OIDC_CLIENT_ID", "benches")
-        .env("OIDC_CLIENT_SECRET", "benches")
-        .env_remove("RUST_LOG")
+        .args(["--transport", "http", "--port", "0"])
+        // As many as any measurement here opens.
+        .args(["--max-connections", "100000"])
         .stderr(Stdio::piped());
     let (mut process, pid) = spawn(command)?;
     let mut log = BufReader::new(process.stderr.take().ok_or("no stderr")?).lines();
@@ -228,7 +243,8 @@ fn command(line: &[String]) -> Command {
     command
 }
 
-fn spawn(mut command: Command) -> Result<(Child, u32), Error> {
+/// Starts a process that is killed when it is dropped.
+pub fn spawn(mut command: Command) -> Result<(Child, u32), Error> {
     let process = command.kill_on_drop(true).spawn()?;
     let pid = process.id().ok_or("it ended at once")?;
     Ok((process, pid))

@@ -115,7 +115,8 @@ fn row(subject: &str, samples: &[&Sample], bare: &[&Sample]) -> String {
     )
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+/// The one in the middle.
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let above = sorted.get(sorted.len() / 2)?;
@@ -124,7 +125,7 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Half the way from the least to the greatest, as a share of the median.
-fn half_range(values: &[f64]) -> Option<f64> {
+pub fn half_range(values: &[f64]) -> Option<f64> {
     let least = values.iter().copied().reduce(f64::min)?;
     let greatest = values.iter().copied().reduce(f64::max)?;
     Some((greatest - least) / 2.0 / median(values)?)
