@@ -3,11 +3,9 @@
 //!
 //! They are not sealed: whoever holds one can read it.
 
-use aws_lc_rs::{
-    hmac,
-    rand::{SecureRandom, SystemRandom},
-};
+use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use rand::{TryRngCore, rngs::OsRng};
 
 /// The length of a tag, in bytes.
 const TAG: usize = 32;
@@ -32,7 +30,8 @@ impl Signer {
     /// With a key that nobody else has. `None` if the system gives no random numbers.
     pub fn random() -> Option<Self> {
         let mut key = [0; TAG];
-        SystemRandom::new().fill(&mut key).ok()?;
+        // From the system: the library's own source takes milliseconds to get going.
+        OsRng.try_fill_bytes(&mut key).ok()?;
         Some(Self::from_key(&key))
     }
 
