@@ -9,8 +9,11 @@ mod bare;
 mod bench;
 mod chart;
 mod child;
+mod crowd;
 mod door;
 mod flood;
+mod growth;
+mod guests;
 mod issuer;
 mod load;
 mod many;
@@ -21,6 +24,7 @@ mod processes;
 mod relay;
 mod report;
 mod search;
+mod start;
 mod subjects;
 mod targets;
 mod usage;
@@ -41,8 +45,14 @@ enum Cli {
     Search(search::Search),
     /// Measures what a flood of bad tokens does to those who have good ones.
     Door(door::Door),
+    /// Measures what more children, tools and idle sessions cost.
+    Growth(growth::Growth),
+    /// Measures how soon the first answers come.
+    Start(start::Start),
     #[command(hide = true)]
     Child(child::Child),
+    #[command(hide = true)]
+    Crowd(crowd::Crowd),
     #[command(hide = true)]
     Bare(bare::Bare),
     #[command(hide = true)]
@@ -58,6 +68,9 @@ fn main() -> Result<(), web::Error> {
         Cli::Chart(chart) => chart.run(),
         Cli::Page(page) => page.run(),
         Cli::Search(search) => search.run(),
+        Cli::Growth(growth) => one_thread()?.block_on(growth.run()),
+        Cli::Start(start) => one_thread()?.block_on(start.run()),
+        Cli::Crowd(crowd) => one_thread()?.block_on(crowd.run()),
         Cli::Child(child) => one_thread()?.block_on(child.run()),
         Cli::Door(door) => one_thread()?.block_on(door.run()),
         Cli::Flood(flood) => one_thread()?.block_on(flood.run()),

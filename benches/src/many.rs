@@ -81,13 +81,17 @@ async fn settled(
     Ok((usage::memory(server.pid)?, began.elapsed()))
 }
 
-async fn all_ready(server: &Server, children: usize) -> Result<(), Error> {
-    let status = server.url.replace("/mcp", "/status");
+/// Waits until so many children are ready. The metrics say it: to look at `/status` would
+/// make a tokenizer, of twenty megabytes.
+pub async fn all_ready(server: &Server, children: usize) -> Result<(), Error> {
+    let metrics = server.url.replace("/mcp", "/metrics");
     loop {
-        let status: Value = serde_json::from_slice(&web::get(&status).await?)?;
-        let listed = status["children"].as_array().ok_or("no children")?;
-        let ready = listed.iter().filter(|child| child["state"] == "ready");
-        if ready.count() == children {
+        let metrics = web::get(&metrics).await?;
+        let up = String::from_utf8_lossy(&metrics)
+            .lines()
+            .filter(|line| line.starts_with("mcp_multiplexer_child_up{") && line.ends_with(" 1"))
+            .count();
+        if up == children {
             return Ok(());
         }
         sleep(Duration::from_millis(50)).await;

@@ -144,6 +144,8 @@ pub async fn start_configured(
     let mut command = multiplexer(program, folder, settings, issuer)?;
     command
         .args(["--transport", "http", "--port", "0"])
+        // As many as any measurement here opens.
+        .args(["--max-connections", "100000"])
         .stderr(Stdio::piped());
     let (mut process, pid) = spawn(command)?;
     let mut log = BufReader::new(process.stderr.take().ok_or("no stderr")?).lines();

@@ -85,6 +85,25 @@ pub fn memory(pid: u32) -> io::Result<u64> {
     Ok(kib.unwrap_or_default() * 1024)
 }
 
+/// How often threads of a process have gone to sleep: what wakes up in vain, wakes up.
+pub fn sleeps(pid: u32) -> io::Result<u64> {
+    let mut sleeps = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = match fs::read_to_string(thread?.path().join("status")) {
+            Ok(status) => status,
+            Err(err) if ended(&err) => continue,
+            Err(err) => return Err(err),
+        };
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sleeps += line
+            .and_then(|line| line.trim().parse::<u64>().ok())
+            .unwrap_or_default();
+    }
+    Ok(sleeps)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,15 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A body that is at hand, or one that is passed on.
 pub type Body = Either<Full<Bytes>, Incoming>;
+/// Any body that can be sent.
+pub trait Answer:
+    hyper::body::Body<Data = Bytes, Error: Into<Error> + Send> + Send + Unpin + 'static
+{
+}
+impl<B> Answer for B where
+    B: hyper::body::Body<Data = Bytes, Error: Into<Error> + Send> + Send + Unpin + 'static
+{
+}
 /// Why a response cannot be given.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,10 +36,11 @@ pub async fn listen() -> std::io::Result<(TcpListener, SocketAddr)> {
 }
 
 /// Serves for ever.
-pub async fn serve<F, R>(listener: TcpListener, respond: F) -> std::io::Result<()>
+pub async fn serve<F, R, B>(listener: TcpListener, respond: F) -> std::io::Result<()>
 where
     F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
-    R: Future<Output = Result<Response<Body>, Error>> + Send + 'static,
+    R: Future<Output = Result<Response<B>, Error>> + Send + 'static,
+    B: Answer,
 {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -39,10 +49,11 @@ where
     }
 }
 
-async fn connection<F, R>(stream: TcpStream, respond: F)
+async fn connection<F, R, B>(stream: TcpStream, respond: F)
 where
     F: Fn(Request<Incoming>) -> R,
-    R: Future<Output = Result<Response<Body>, Error>>,
+    R: Future<Output = Result<Response<B>, Error>>,
+    B: Answer,
 {
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(respond));
     if let Err(error) = served.await {

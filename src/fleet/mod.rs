@@ -303,6 +303,9 @@ async fn watched(
     news: mpsc::UnboundedSender<()>,
     task: impl Future<Output = ()>,
 ) {
+    // Clients are let in after the children have been made: the first steps of a thousand
+    // children must not come before that.
+    tokio::task::yield_now().await;
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         error!(child = %child.name(), "the child's supervision has failed; restart the multiplexer");
         child.unsupervised();

@@ -12,7 +12,8 @@
 //! them out. [`Trial`] mints one apart from all this, for an operator to look at.
 //!
 //! Beside it stands what whoever checks the tokens of others needs of their issuers:
-//! [`KeyServer`] for their keys, [`Introspector`] for what they say of a token.
+//! [`KeyServer`] for their keys, [`Introspector`] for what they say of a token. And
+//! [`platform_tls`], whom all connections of the process trust.
 //!
 //! **What it must never know.** Children, requests, clients. Who gets the
 //! header (a remote child without an `Authorization` of its own) is decided
@@ -59,6 +60,7 @@ mod status;
 mod testing;
 mod token;
 mod trial;
+mod trust;
 
 pub use advice::Whose;
 pub use authorization_server::{AuthorizationServer, Registered, ServerDocument, ServerError};
@@ -72,5 +74,6 @@ pub use registry::Identities;
 pub use status::{IdentitiesStatus, IdentityStatus, Terms};
 pub use token::ServiceToken;
 pub use trial::{Asked, Mistake, Sample, Trial};
+pub use trust::platform_tls;
 
 pub(crate) use series::describe;

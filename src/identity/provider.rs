@@ -18,7 +18,10 @@ use reqwest::{Certificate, redirect};
 use serde::Deserialize;
 use url::Url;
 
-use super::error::{IdentityError, quoted};
+use super::{
+    error::{IdentityError, quoted},
+    trust::platform_tls,
+};
 use crate::config::{ProviderTls, Reach};
 
 /// For the connection, and for the whole exchange with it.
@@ -75,6 +78,10 @@ impl Provider {
         }
         if let Some(path) = &tls.ca_file {
             client = client.tls_certs_merge(certificates(path)?);
+        } else if tls.verify {
+            let mut tls = platform_tls().map_err(|error| IdentityError::Tls(error.to_string()))?;
+            tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            client = client.tls_backend_preconfigured(tls);
         }
         if !tls.verify {
             tracing::warn!(

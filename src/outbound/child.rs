@@ -60,7 +60,8 @@ pub struct Child {
     pub(super) doubted: Notify,
     /// Told when that has been looked into and the connection stays.
     pub(super) doubt_settled: watch::Sender<()>,
-    pub(super) lost: mpsc::UnboundedSender<Loss>,
+    /// Boxed, as a channel keeps room for many of them.
+    pub(super) lost: mpsc::UnboundedSender<Box<Loss>>,
     pub(super) mask: Mask,
     /// The calls that keep it running, if it does not run all the time.
     pub(super) demand: Option<Demand>,
@@ -89,7 +90,7 @@ impl Child {
     pub(super) fn new(
         settings: ChildSettings,
         role: Role,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Loss>) {
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Box<Loss>>) {
         let Role {
             keeping,
             dedicated,
@@ -369,10 +370,10 @@ impl Child {
         }
         if failure.loses_connection() {
             // Without a task there is no connection to be lost.
-            let _ = self.lost.send(Loss {
+            let _ = self.lost.send(Box::new(Loss {
                 generation: connection.generation,
                 failure: failure.clone(),
-            });
+            }));
         }
     }
 

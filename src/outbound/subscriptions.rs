@@ -113,7 +113,10 @@ impl AllSubscriptions {
     /// Those to one child: the same for as long as somebody holds them.
     pub(super) fn of(&self, child: &ChildName, owner: Option<OwnerKey>) -> Arc<Subscriptions> {
         let mut all = lock(&self.0);
-        all.retain(|_, subscriptions| subscriptions.strong_count() > 0);
+        // Before it would grow: to look at all of them every time is too much for many.
+        if all.len() == all.capacity() {
+            all.retain(|_, subscriptions| subscriptions.strong_count() > 0);
+        }
         let owner = (child.clone(), owner);
         if let Some(known) = all.get(&owner).and_then(Weak::upgrade) {
             return known;

@@ -244,6 +244,12 @@ impl Series {
     }
 }
 
+/// A map of which there are as many as children. By itself it would be made for the
+/// entries, and the cores, of a large machine.
+fn few<K: Eq + std::hash::Hash, V>() -> DashMap<K, V> {
+    DashMap::with_shard_amount(4)
+}
+
 impl ChildMetrics {
     /// The handles of one child. Its name comes from the configuration only.
     pub fn new(child: &ChildName) -> Self {
@@ -252,8 +258,8 @@ impl ChildMetrics {
         compat::child(&child);
         Self(Arc::new(Handles {
             tally,
-            methods: DashMap::new(),
-            tools: DashMap::new(),
+            methods: few(),
+            tools: few(),
             unauthorized: metrics::counter!(UNAUTHORIZED, "child" => child.clone()),
             session_renewals: metrics::counter!(SESSION_RENEWALS, "child" => child.clone()),
             dropped: metrics::counter!(DROPPED, "child" => child.clone()),

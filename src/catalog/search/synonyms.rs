@@ -1,6 +1,6 @@
 //! Words that stand for each other.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use super::words::{term, words};
 use crate::config::WordGroup;
@@ -19,9 +19,18 @@ pub(super) struct Phrase {
     pub weight: f32,
 }
 
-/// Groups of words of the trade: who asks for a `repo` also finds a `repository`.
-#[derive(Clone, Debug, PartialEq)]
+/// Groups of words of the trade: who asks for a `repo` also finds a `repository`. They
+/// are made ready when somebody first searches.
+#[derive(Debug, Default)]
 pub struct Synonyms {
+    /// What there is beside the words that everybody knows.
+    groups: Vec<WordGroup>,
+    known: OnceLock<Known>,
+}
+
+/// What is known of words, ready to be looked up.
+#[derive(Debug, Default)]
+struct Known {
     /// From a term to what may stand for it.
     phrases: HashMap<String, Vec<Phrase>>,
     /// From the two terms of a phrase to what may stand for it.
@@ -31,19 +40,36 @@ pub struct Synonyms {
 impl Synonyms {
     /// These groups, beside the words of the trade that everybody knows.
     pub fn with(groups: &[WordGroup]) -> Self {
-        let mut synonyms = Self::default();
-        synonyms.extend(groups);
-        synonyms
-    }
-
-    /// No words at all.
-    fn none() -> Self {
         Self {
-            phrases: HashMap::new(),
-            pairs: HashMap::new(),
+            groups: groups.to_vec(),
+            known: OnceLock::new(),
         }
     }
 
+    /// What may stand for a term.
+    pub(super) fn of(&self, term: &str) -> &[Phrase] {
+        self.known().phrases.get(term).map_or(&[], Vec::as_slice)
+    }
+
+    /// What may stand for two terms that follow each other.
+    pub(super) fn of_pair(&self, first: &str, second: &str) -> &[Phrase] {
+        let pair = [first.to_owned(), second.to_owned()];
+        self.known().pairs.get(&pair).map_or(&[], Vec::as_slice)
+    }
+
+    fn known(&self) -> &Known {
+        self.known.get_or_init(|| {
+            let mut known = Known::default();
+            // That ours can be read is held by a test.
+            let ours = WordGroup::read_all(include_str!("synonyms.txt"));
+            known.extend(&ours.unwrap_or_default());
+            known.extend(&self.groups);
+            known
+        })
+    }
+}
+
+impl Known {
     fn extend(&mut self, groups: &[WordGroup]) {
         for WordGroup { phrases, same } in groups {
             let phrases = phrases.iter().map(|phrase| terms(phrase));
@@ -76,17 +102,6 @@ impl Synonyms {
             }
         }
     }
-
-    /// What may stand for a term.
-    pub(super) fn of(&self, term: &str) -> &[Phrase] {
-        self.phrases.get(term).map_or(&[], Vec::as_slice)
-    }
-
-    /// What may stand for two terms that follow each other.
-    pub(super) fn of_pair(&self, first: &str, second: &str) -> &[Phrase] {
-        let pair = [first.to_owned(), second.to_owned()];
-        self.pairs.get(&pair).map_or(&[], Vec::as_slice)
-    }
 }
 
 /// The terms of a phrase, words with a hyphen being one.
@@ -96,24 +111,16 @@ fn terms(phrase: &str) -> Vec<String> {
         .collect()
 }
 
-impl Default for Synonyms {
-    /// The words of the trade that everybody knows.
-    fn default() -> Self {
-        let mut synonyms = Self::none();
-        // That ours can be read is held by a test.
-        let ours = WordGroup::read_all(include_str!("synonyms.txt"));
-        synonyms.extend(&ours.unwrap_or_default());
-        synonyms
-    }
-}
-
 #[cfg(test)]
 impl Synonyms {
     /// Those of a text alone.
     pub(super) fn read(text: &str) -> Self {
-        let mut synonyms = Self::none();
-        synonyms.extend(&WordGroup::read_all(text).unwrap());
-        synonyms
+        let mut known = Known::default();
+        known.extend(&WordGroup::read_all(text).unwrap());
+        Self {
+            groups: Vec::new(),
+            known: known.into(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one HTTP client of the process: a pool of connections to all children.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
@@ -11,14 +11,11 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 use thiserror::Error;
-use tracing::warn;
 
 use super::challenge::Challenge;
 use crate::{
-    identity::{Identity, ServiceToken},
+    identity::{Identity, ServiceToken, platform_tls},
     outbound::{
         Challenged, Failure,
         credentials::{Credentials, Shown, UserTokens},
@@ -64,7 +61,7 @@ impl HttpClient {
         connector.set_keepalive(Some(KEEP_ALIVE));
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls()?)
+            .with_tls_config(platform_tls()?)
             .https_or_http()
             .enable_http1()
             .enable_http2()
@@ -240,24 +237,5 @@ fn unreachable(error: hyper_util::client::legacy::Error) -> Failure {
         Failure::not_sent(format!("cannot be reached: {cause}"))
     } else {
         Failure::transport(format!("broke the connection: {cause}"))
-    }
-}
-
-/// What the platform trusts. A machine without certificates (a container made of one
-/// file, say) can still talk to children over plain HTTP.
-fn tls() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = || {
-        ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-    };
-    match builder()?.with_platform_verifier() {
-        Ok(trusting) => Ok(trusting.with_no_client_auth()),
-        Err(error) => {
-            warn!(%error, "no certificates to trust: children with https URLs cannot be reached");
-            Ok(builder()?
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth())
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! One handshake's worth of HTTP: session, version, and requests within them.
 
 use std::{
-    sync::{Arc, OnceLock},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use dashmap::DashMap;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER},
@@ -62,34 +62,38 @@ struct Inner {
     /// Where the child has sent us, on its own origin.
     moved: OnceLock<Uri>,
     streams: Streams,
-    /// What the child takes back of what it has asked.
-    taken_back: broadcast::Sender<Frame>,
+    /// What the child takes back of what it has asked, once it has asked.
+    taken_back: OnceLock<broadcast::Sender<Frame>>,
     closed: CancellationToken,
 }
 
 /// The control plane's streams, by the ids of their requests: a modern child learns from
 /// the end of a stream that its request is cancelled.
 #[derive(Debug, Default)]
-pub(in crate::outbound) struct Streams(DashMap<Box<str>, CancellationToken>);
+pub(in crate::outbound) struct Streams(Mutex<HashMap<Box<str>, CancellationToken>>);
 
 impl Streams {
     /// A stream begins, until this is cancelled.
     pub(in crate::outbound) fn begin(&self, id: &str) -> CancellationToken {
-        self.0.entry(id.into()).or_default().clone()
+        self.lock().entry(id.into()).or_default().clone()
     }
 
     /// A stream has ended.
     pub(in crate::outbound) fn ended(&self, id: &str) {
-        self.0.remove(id);
+        self.lock().remove(id);
     }
 
     /// Ends the stream of the request that this `notifications/cancelled` names.
     pub(in crate::outbound) fn end(&self, cancelled: &Frame) {
         let params = cancelled.body_object();
         let id = params.as_ref().and_then(|params| params.get("requestId"));
-        if let Some((_, stream)) = id.and_then(|id| self.0.remove(id)) {
+        if let Some(stream) = id.and_then(|id| self.lock().remove(id)) {
             stream.cancel();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,7 +134,7 @@ impl HttpLink {
             version: OnceLock::new(),
             moved: OnceLock::new(),
             streams: Streams::default(),
-            taken_back: broadcast::Sender::new(TAKEN_BACK),
+            taken_back: OnceLock::new(),
             closed: CancellationToken::new(),
         }))
     }
@@ -166,13 +170,16 @@ impl HttpLink {
 
     /// Hears what the child takes back of what it has asked, on whichever stream.
     pub(super) fn taken_back(&self) -> broadcast::Receiver<Frame> {
-        self.0.taken_back.subscribe()
+        let sender = || broadcast::Sender::new(TAKEN_BACK);
+        self.0.taken_back.get_or_init(sender).subscribe()
     }
 
     /// The child takes back what it has asked: its `notifications/cancelled`.
     pub(in crate::outbound) fn takes_back(&self, message: Frame) {
-        // Without a receiver nothing is asked: not an error.
-        let _ = self.0.taken_back.send(message);
+        if let Some(taken_back) = self.0.taken_back.get() {
+            // Without a receiver nothing is asked: not an error.
+            let _ = taken_back.send(message);
+        }
     }
 
     /// Cancelled when this connection is given up.

@@ -153,7 +153,8 @@ impl Attempt {
         };
         let (link, inbox, process) = self.open()?;
         let patience = self.child.settings.timeout;
-        let established = async {
+        // Boxed: it is large, and takes its room again wherever it is moved.
+        let established = Box::pin(async {
             let how = match link {
                 // Servers of this kind are older than any other handshake.
                 Link::Sse(_) => Handshake::Legacy,
@@ -166,7 +167,7 @@ impl Attempt {
                 false => Listing::default(),
             };
             Ok((connection, listing))
-        };
+        });
         let established = tokio::time::timeout(patience, established);
         let result = {
             tokio::pin!(established);

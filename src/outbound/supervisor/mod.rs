@@ -94,19 +94,20 @@ impl Child {
             return (child, None);
         }
         let supervisor = match child.settings.is_per_user() {
-            false => Some(Supervisor::new(
+            false => Some(Box::new(Supervisor::new(
                 &child,
                 surroundings,
                 shutdown.clone(),
                 losses,
-            )),
+            ))),
             // Nothing is asked of the child but for a user.
             true => {
                 child.waits_for_users();
                 None
             }
         };
-        let task = {
+        // Boxed: a future that is handed on takes its room again with everyone who holds it.
+        let task = Box::pin({
             let child = Arc::clone(&child);
             async move {
                 match supervisor {
@@ -120,7 +121,7 @@ impl Child {
                     dedicated.ended().await;
                 }
             }
-        };
+        });
         (child, Some(task))
     }
 
@@ -144,7 +145,7 @@ impl Child {
             ..Role::default()
         };
         let (child, losses) = Self::new(entry.settings.clone(), role);
-        let mut supervisor = Supervisor::new(&child, surroundings, shutdown, losses);
+        let mut supervisor = Box::new(Supervisor::new(&child, surroundings, shutdown, losses));
         if let Some(era) = entry.state().era {
             supervisor.handshake = known_to_work(era);
         }
@@ -157,7 +158,7 @@ impl Child {
             }
             supervisor.backoff = backoff;
         }
-        (child, supervisor.run())
+        (child, Box::pin(supervisor.run()))
     }
 }
 
@@ -166,7 +167,7 @@ struct Supervisor {
     surroundings: Surroundings,
     shutdown: CancellationToken,
     /// Connections that requests have found lost.
-    losses: mpsc::UnboundedReceiver<Loss>,
+    losses: mpsc::UnboundedReceiver<Box<Loss>>,
     breaker: Breaker,
     /// How the next handshake is begun: the way that worked last.
     handshake: Handshake,
@@ -204,7 +205,7 @@ impl Supervisor {
         child: &Arc<Child>,
         surroundings: Surroundings,
         shutdown: CancellationToken,
-        losses: mpsc::UnboundedReceiver<Loss>,
+        losses: mpsc::UnboundedReceiver<Box<Loss>>,
     ) -> Self {
         Self {
             breaker: child.breaker.clone(),
@@ -226,7 +227,7 @@ impl Supervisor {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
         let shutdown = self.shutdown.clone();
         self.recall().await;
         while !shutdown.is_cancelled() {
@@ -239,7 +240,10 @@ impl Supervisor {
             let began = Instant::now();
             self.enter(Phase::Connecting, |state| state.renewing |= woken);
             let how = self.handshake;
-            let result = self.attempt(how, shutdown.clone()).run().await;
+            // Boxed, as what else is rare or short: the child's task is as large as the
+            // largest it awaits, for as long as the child is there.
+            let attempt = self.attempt(how, shutdown.clone());
+            let result = Box::pin(attempt.run()).await;
             self.handshake = handshake_after(how, &result);
             let pause = match result {
                 Err(_) if shutdown.is_cancelled() => break,
@@ -302,7 +306,7 @@ impl Supervisor {
                 End::Shutdown => {
                     self.ended();
                     self.give_up_beside();
-                    live.stop().await;
+                    Box::pin(live.stop()).await;
                     return None;
                 }
                 End::Idle => {
@@ -311,14 +315,14 @@ impl Supervisor {
                     // A token that only this child asks for is not kept fresh for nobody.
                     self.identity = Arc::default();
                     self.child.mask.hides(None);
-                    live.stop().await;
+                    Box::pin(live.stop()).await;
                     // An owner that asks again gets another one.
                     return self.child.is_entry().then_some(Duration::ZERO);
                 }
                 End::Lost(failure) => {
                     self.last_doubt = None;
                     self.give_up_beside();
-                    return Some(self.lost(live, failure, ready.elapsed()).await);
+                    return Some(Box::pin(self.lost(live, failure, ready.elapsed())).await);
                 }
                 End::Replaced { fresh, why, began } => {
                     let old = std::mem::replace(&mut live, *fresh);
