@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
-use super::Challenged;
+use super::{Challenged, MESSAGE_LIMIT};
 use crate::telemetry::Outcome;
 
 /// A request, or an attempt to connect, that ended without an answer.
@@ -81,6 +81,11 @@ impl Failure {
     /// The child sent something that is no answer.
     pub fn protocol(reason: impl Into<String>) -> Self {
         Self::new(Outcome::Protocol, reason)
+    }
+
+    /// The child sent more than is taken at once.
+    pub(super) fn too_long() -> Self {
+        Self::protocol(format!("sent a message over {} MiB", MESSAGE_LIMIT >> 20))
     }
 
     /// No answer in time.

@@ -139,7 +139,7 @@ pub(in crate::outbound) async fn gather(
 pub(in crate::outbound) async fn message(body: &mut Incoming) -> Result<Frame, Failure> {
     match gather(body, MESSAGE_LIMIT).await? {
         Gathered::Whole(bytes) => frame(bytes),
-        Gathered::Beyond(_) => Err(too_long()),
+        Gathered::Beyond(_) => Err(Failure::too_long()),
     }
 }
 
@@ -196,7 +196,7 @@ pub(in crate::outbound) fn raw_events(
         .map(move |event| {
             let read = since_event.swap(0, Ordering::Relaxed);
             event.map_err(|error| match read > MESSAGE_LIMIT {
-                true => too_long(),
+                true => Failure::too_long(),
                 false => {
                     Failure::transport("broke its event stream").with_detail(&error.to_string())
                 }
@@ -207,10 +207,6 @@ pub(in crate::outbound) fn raw_events(
 
 fn cut(_: hyper::Error) -> Failure {
     Failure::transport("cut the connection in the middle of its answer")
-}
-
-fn too_long() -> Failure {
-    Failure::protocol(format!("sent a message over {} MiB", MESSAGE_LIMIT >> 20))
 }
 
 #[cfg(test)]
