@@ -33,6 +33,9 @@ pub struct Failure {
     pub not_executed: bool,
     /// Whether the child has lost the session the request was sent in.
     pub session_lost: bool,
+    /// Whether a child that was given up as modern has turned out to be: what it said came
+    /// too late for this handshake.
+    pub(super) is_modern: bool,
     /// Whether an HTTP server refused the request itself (4xx): it may speak another
     /// protocol than was agreed.
     pub refused: bool,
@@ -58,6 +61,7 @@ impl Failure {
             retry_after: None,
             not_executed: false,
             session_lost: false,
+            is_modern: false,
             refused: false,
             challenged: None,
             without_token: false,
