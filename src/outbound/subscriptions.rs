@@ -8,15 +8,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use tokio::sync::{Notify, watch};
 
-use super::{Failure, owner::OwnerKey};
+use super::{Failure, next_number, owner::OwnerKey};
 use crate::protocol::{ChildName, Frame, OwnName, answer, error::notification, json::quote};
 
 /// Resources of one child that may be subscribed to at a time: each costs the child
@@ -352,11 +349,6 @@ fn bare(uri: &str) -> Frame {
 fn is_part(uri: &str, whole: &str) -> bool {
     uri.strip_prefix(whole)
         .is_some_and(|rest| whole.ends_with('/') || rest.starts_with(['/', '#', '?']))
-}
-
-fn next_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
