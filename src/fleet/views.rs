@@ -610,7 +610,9 @@ mod tests {
             prop_assert_eq!(seen(&merges), seen(&fresh));
             Ok(())
         };
-        TestRunner::default().run(&news(), run).unwrap();
+        // Each of them merges a dozen times.
+        let config = ProptestConfig::with_cases(32);
+        TestRunner::new(config).run(&news(), run).unwrap();
     }
 
     #[tokio::test]
