@@ -396,4 +396,19 @@ async fn a_child_that_floods_stderr_or_its_stdout_still_works() {
         let answer = client.call(&format!("{child}__echo"), "{}").await;
         assert_eq!(answer.content()["calls"], 1, "{child}");
     }
+
+    // What is in the log and what is said to be left out is all of it.
+    eventually("every line, or how many there were", async || {
+        let (mut logged, mut left_out) = (0, 0);
+        let log = mux.log.text();
+        for line in log.lines().filter(|line| line.contains("child=loud")) {
+            logged += usize::from(line.contains("flood "));
+            let lines = line.split_once("stderr left out").map(|(_, rest)| rest);
+            let lines = lines.and_then(|rest| rest.split_once("lines="));
+            left_out += lines.map_or(0, |(_, number)| number.parse().expect("a number"));
+        }
+        assert!(logged < 5_000, "{logged} lines in the log");
+        (logged + left_out == 20_000).then_some(())
+    })
+    .await;
 }

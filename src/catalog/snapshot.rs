@@ -441,6 +441,8 @@ fn end_list(era: Era, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{super::Page, *};
     use crate::protocol::Frame;
 
@@ -647,6 +649,67 @@ mod tests {
                 .child,
             0
         );
+    }
+
+    /// A prefix, and the names of some tools, of which several children may have the same.
+    fn offered() -> impl Strategy<Value = (String, Vec<String>)> {
+        let tool = prop_oneof!["[ab]{1,2}", "[a-c]{40,42}", "[é. ]{1,2}"];
+        ("[pq]{0,2}", proptest::collection::vec(tool, 0..4))
+    }
+
+    proptest! {
+        /// Those who are there already keep their names when others come or go.
+        #[test]
+        fn a_name_depends_on_its_child_alone_and_goes_to_the_first_in_the_file(
+            all in proptest::collection::vec((offered(), any::<bool>()), 0..5),
+        ) {
+            let listed = |tools: &[String]| {
+                let entries = tools.iter().map(|name| format!(r#"{{"name":"{name}"}}"#));
+                let entries: Vec<_> = entries.collect();
+                listing(&format!("[{}]", entries.join(",")))
+            };
+            let listings: Vec<_> = all.iter().map(|((_, tools), _)| listed(tools)).collect();
+            let names: Vec<_> = (0..all.len()).map(|n| n.to_string()).collect();
+            let offers = |some: bool| {
+                let all = names.iter().zip(&all).zip(&listings);
+                let here = all.filter(|((_, (_, stays)), _)| !some || *stays);
+                let offers = here.map(|((name, ((prefix, _), _)), list)| {
+                    (name.as_str(), prefix.as_str(), list)
+                });
+                offers.collect::<Vec<_>>()
+            };
+            let shown = |offers: &[(&str, &str, &Listing)]| {
+                let catalog = merge(offers);
+                let tools = catalog.tools().map(|tool| {
+                    let child = offers[tool.child].0.to_owned();
+                    (tool.name.to_string(), (child, tool.own.to_string()))
+                });
+                (tools.collect::<HashMap<_, _>>(), catalog)
+            };
+            let (all_offers, some_offers) = (offers(false), offers(true));
+            let (whole, catalog) = shown(&all_offers);
+            let (part, _) = shown(&some_offers);
+
+            for (child, prefix, listing) in &all_offers {
+                for entry in listing.tools() {
+                    let name = public_name(prefix, entry.own.as_str(), 42);
+                    let (owner, own) = &whole[name.as_str()];
+                    let route = catalog.route(Primitive::Tool, name.as_str()).unwrap();
+                    prop_assert_eq!((all_offers[route.child].0, route.own.as_str()), (&**owner, &**own));
+                    // Or it was left out for one before it, and that is told.
+                    let keeps = (&**owner, &**own) == (*child, entry.own.as_str());
+                    let told = catalog.collisions().iter().any(|it| {
+                        (it.kept.as_str(), it.left_out.as_str(), &it.name) == (owner, child, &name)
+                    });
+                    prop_assert!(keeps || told);
+                    prop_assert!(owner.parse::<usize>().unwrap() <= child.parse().unwrap());
+                }
+            }
+            for (name, of) in whole {
+                let stays = some_offers.iter().any(|(child, ..)| *child == of.0);
+                prop_assert!(!stays || part.get(&name) == Some(&of), "{} {:?}", name, part.get(&name));
+            }
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub use environment::{Environment, ProcessEnvironment};
 pub use error::ConfigError;
 pub use identity::{
     Credential, IdentitySettings, ProviderTls, SecretSource, ServiceSettings, TokenHosts,
-    TokenSettings,
+    TokenPlace, TokenSettings,
 };
 pub use locate::{locate, user_file};
 pub use reach::Reach;

@@ -3,9 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::OptionFuture;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 use tracing::warn;
 
@@ -95,10 +96,10 @@ impl Merging {
                     // Nobody waits any more: it is in force all the same.
                     let _ = done.send(changes);
                 }
-                () = tokio::time::sleep_until(first_round), if !round_is_over => {}
-                () = until(self.members.impatient_at()) => {}
-                () = until(quiet_until) => quiet_until = None,
-                () = until(announce_at) => {
+                () = sleep_until(first_round), if !round_is_over => {}
+                Some(()) = OptionFuture::from(self.members.impatient_at().map(sleep_until)) => {}
+                Some(()) = OptionFuture::from(quiet_until.map(sleep_until)) => quiet_until = None,
+                Some(()) = OptionFuture::from(announce_at.map(sleep_until)) => {
                     announce_at = None;
                     last_announced = Instant::now();
                     fleet.announced.send_replace(changed);
@@ -157,13 +158,6 @@ impl Merging {
         }));
         fleet.merges.send_replace(());
         changed
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

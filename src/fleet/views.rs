@@ -388,6 +388,7 @@ impl<'a> Shown<'a> {
 mod tests {
     use std::path::Path;
 
+    use proptest::{prelude::*, test_runner::TestRunner};
     use tokio::sync::{Semaphore, broadcast, mpsc, watch};
     use tokio_util::sync::CancellationToken;
 
@@ -397,7 +398,7 @@ mod tests {
         config::Settings,
         identity::Identities,
         outbound::{AllSubscriptions, HttpClient, Surroundings},
-        protocol::Frame,
+        protocol::{Era, Frame},
     };
 
     /// Children that are never connected.
@@ -491,6 +492,17 @@ mod tests {
             changed
         }
 
+        /// What a view shows, and when that last changed; nothing, where it is none.
+        fn seen(&self, view: &View) -> Option<(String, u64)> {
+            let shown = self.now.view(view).ok()?;
+            let mut list = Vec::new();
+            shown
+                .catalog
+                .write_list(Primitive::Tool, Era::Legacy, &mut list);
+            let list = String::from_utf8(list).unwrap();
+            Some((list, shown.generations.of(Family::Tools)))
+        }
+
         fn tools(&self, view: &View) -> (u64, *const Catalog) {
             let shown = self.now.view(view).unwrap();
             (shown.generations.of(Family::Tools), shown.catalog)
@@ -526,6 +538,81 @@ mod tests {
 
         assert!(merges.next(&[(b, &again), (a, &new)], &["a", "b"]));
         assert!(merges.tools(&group).0 > after[2].0);
+    }
+
+    /// What becomes of one child in one merge.
+    #[derive(Clone, Debug)]
+    enum News {
+        /// It lists this, which may be what it listed before.
+        Lists(usize),
+        /// It is not in the config any more.
+        Goes,
+        /// It stands elsewhere in the file.
+        Moves(usize),
+    }
+
+    fn news() -> impl Strategy<Value = Vec<(usize, News)>> {
+        let one = prop_oneof![
+            4 => (0..3usize).prop_map(News::Lists),
+            1 => Just(News::Goes),
+            1 => (0..4usize).prop_map(News::Moves),
+        ];
+        proptest::collection::vec((0..4usize, one), 1..24)
+    }
+
+    #[tokio::test]
+    async fn whatever_order_lists_come_and_go_in_the_last_of_them_are_seen() {
+        let names = ["a", "b", "c", "d"];
+        let all = children(&names);
+        let group = ["a", "b", "c"];
+        let mut views: Vec<View> = names.iter().map(|name| child(name)).collect();
+        views.push(View::Group("g".into()));
+        let run = |all_news: Vec<(usize, News)>| {
+            let mut merges = Merges::new();
+            // Of each child its place among all, and what it lists.
+            let mut fleet: Vec<(usize, Option<Arc<Listing>>)> = Vec::new();
+            let of = |fleet: &[(usize, Option<Arc<Listing>>)], merges: &mut Merges| {
+                let of: Vec<_> = fleet.iter().map(|(it, list)| (&all[*it], list)).collect();
+                merges.next(&of, &group)
+            };
+            for (child, news) in all_news {
+                let was = fleet.iter().position(|(it, _)| *it == child);
+                match (news, was) {
+                    // First it is there, and has not been listed.
+                    (News::Lists(_), None) => fleet.push((child, None)),
+                    (News::Lists(list), Some(at)) => {
+                        let tool = ["x", "y", "z"][list];
+                        fleet[at].1 = listing(tool);
+                    }
+                    (News::Goes, Some(at)) => drop(fleet.remove(at)),
+                    (News::Moves(to), Some(at)) => {
+                        let moved = fleet.remove(at);
+                        fleet.insert(to.min(fleet.len()), moved);
+                    }
+                    (_, None) => {}
+                }
+                let before: Vec<_> = views.iter().map(|view| merges.seen(view)).collect();
+                let told = of(&fleet, &mut merges);
+                let after = views.iter().map(|view| merges.seen(view));
+                let pairs = before.into_iter().zip(after);
+                let pairs: Vec<_> = pairs.filter_map(|(was, is)| was.zip(is)).collect();
+                for (was, is) in &pairs {
+                    prop_assert_eq!(was.0 == is.0, was.1 == is.1, "{:?} {:?}", was, is);
+                }
+                prop_assert_eq!(told, pairs.iter().any(|(was, is)| was.0 != is.0));
+            }
+            let mut fresh = Merges::new();
+            of(&fleet, &mut fresh);
+            let seen = |merges: &Merges| {
+                let seen = views.iter().map(|view| Some(merges.seen(view)?.0));
+                seen.collect::<Vec<_>>()
+            };
+            prop_assert_eq!(seen(&merges), seen(&fresh));
+            Ok(())
+        };
+        // Each of them merges a dozen times.
+        let config = ProptestConfig::with_cases(32);
+        TestRunner::new(config).run(&news(), run).unwrap();
     }
 
     #[tokio::test]

@@ -241,7 +241,7 @@ fn says_any(text: &str, words: &[&str]) -> bool {
 
 /// Whether it was asked without TLS.
 fn is_plain(asked: Option<&TokenSettings>) -> bool {
-    let url = asked.and_then(|asked| asked.token_url.as_ref().or(asked.issuer.as_ref()));
+    let url = asked.and_then(|asked| asked.place.token_url().or(asked.place.issuer()));
     url.is_some_and(|url| url.scheme() == "http")
 }
 

@@ -9,7 +9,7 @@ use super::{
     provider::{Provider, ProviderError},
     status::shown,
 };
-use crate::config::{Reach, TokenSettings};
+use crate::config::{Reach, TokenPlace};
 
 /// The token endpoint: told, or found by asking the issuer.
 #[derive(Debug)]
@@ -45,18 +45,17 @@ struct Metadata {
 }
 
 impl Endpoint {
-    /// As configured; `None` where neither an endpoint nor an issuer is.
-    pub(super) fn of(settings: &TokenSettings) -> Option<Self> {
-        match (&settings.token_url, &settings.issuer) {
-            (Some(token_url), issuer) => Some(Self::Configured(Place {
+    /// As configured.
+    pub(super) fn of(place: &TokenPlace) -> Self {
+        match place {
+            TokenPlace::Endpoint { token_url, issuer } => Self::Configured(Place {
                 token_url: token_url.clone(),
                 audience: issuer.as_ref().map_or_else(|| token_url.to_string(), named),
-            })),
-            (None, Some(issuer)) => Some(Self::Issuer {
+            }),
+            TokenPlace::Issuer(issuer) => Self::Issuer {
                 issuer: issuer.clone(),
                 found: None,
-            }),
-            (None, None) => None,
+            },
         }
     }
 

@@ -13,7 +13,7 @@ const LEEWAY: i64 = 5;
 pub(super) fn doubts(asked: Option<&TokenSettings>, claims: &Claims, now: i64) -> Vec<String> {
     let asked_for = asked.and_then(|asked| audience_missing(asked, claims));
     let issuer = asked.and_then(|asked| {
-        let issuer = asked.issuer.as_ref()?.as_str();
+        let issuer = asked.place.issuer()?.as_str();
         other_issuer(issuer, claims)
     });
     [asked_for, issuer, not_yet(claims, now), old(claims, now)]
@@ -82,7 +82,7 @@ fn old(claims: &Claims, now: i64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::testing::settings;
+    use crate::{config::TokenPlace, identity::testing::settings};
 
     const NOW: i64 = 1_700_000_000;
 
@@ -100,7 +100,10 @@ mod tests {
         let mut claims = sound();
         change(&mut claims);
         let asked = TokenSettings {
-            issuer: Some("https://id/realms/x".parse().unwrap()),
+            place: TokenPlace::Endpoint {
+                token_url: "https://id/token".parse().unwrap(),
+                issuer: Some("https://id/realms/x".parse().unwrap()),
+            },
             ..settings("https://id/token")
         };
         doubts(Some(&asked), &claims, NOW)

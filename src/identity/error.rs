@@ -9,9 +9,6 @@ use super::provider::ProviderError;
 /// Why no identity could be started. Every variant names the setting to change.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// Nobody to ask for a token.
-    #[error("no token endpoint for the service identity; set OIDC_TOKEN_URL or OIDC_ISSUER")]
-    MissingEndpoint,
     /// The certificates of a private authority cannot be used.
     #[error("OIDC_CA_FILE cannot be used: {0}; it needs certificates in PEM")]
     CaFile(String),

@@ -16,6 +16,7 @@
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use futures::future::OptionFuture;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout},
@@ -153,7 +154,7 @@ impl<M: Minter> Keeper<M> {
     async fn resting(&mut self, refresh_at: Option<Instant>) -> Option<()> {
         loop {
             let Renewal { used, answer } = tokio::select! {
-                () = until(refresh_at) => return Some(()),
+                Some(()) = OptionFuture::from(refresh_at.map(sleep_until)) => return Some(()),
                 () = changed(&mut self.minter, self.minted_at) => return Some(()),
                 renewal = self.renewals.recv() => renewal?,
             };
@@ -265,13 +266,6 @@ async fn changed(minter: &mut impl Minter, minted_at: Instant) {
     // In this order, for this future is dropped when something else happens first.
     sleep_until(minted_at + BETWEEN_CHANGES).await;
     minter.changed().await;
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The token in use, if it came after the one that was refused.

@@ -104,7 +104,7 @@ impl Asker {
         settings: &TokenSettings,
         timeout: Duration,
     ) -> Result<(Self, Endpoint), IdentityError> {
-        let endpoint = Endpoint::of(settings).ok_or(IdentityError::MissingEndpoint)?;
+        let endpoint = Endpoint::of(&settings.place);
         let asker = Self {
             provider: Provider::new(endpoint.host(), &settings.tls, timeout)?,
             settings: settings.clone(),

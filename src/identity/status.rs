@@ -96,7 +96,7 @@ impl Terms {
     pub(super) fn of_token(token: &TokenSettings) -> Self {
         Self {
             mode: "oidc-client-credentials",
-            issuer: token.issuer.as_ref().map(shown),
+            issuer: token.place.issuer().map(shown),
             client_id: Some(token.client_id.clone()),
             audience: token.audience.clone(),
             scope: token.scope.clone(),

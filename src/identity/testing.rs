@@ -12,15 +12,17 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::config::{Credential, ProviderTls, SecretSource, TokenSettings};
+use crate::config::{Credential, ProviderTls, SecretSource, TokenPlace, TokenSettings};
 
 /// A secret that must be seen nowhere but at the token endpoint.
 pub(super) const SECRET: &str = "canary-secret";
 
 pub(super) fn settings(token_url: &str) -> TokenSettings {
     TokenSettings {
-        token_url: Some(token_url.parse().unwrap()),
-        issuer: None,
+        place: TokenPlace::Endpoint {
+            token_url: token_url.parse().unwrap(),
+            issuer: None,
+        },
         client_id: "mcp-multiplexer".into(),
         credential: Credential::Basic(SecretSource::Value("OIDC_CLIENT_SECRET", SECRET.into())),
         audience: Some("agent-services".into()),

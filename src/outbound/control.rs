@@ -5,7 +5,15 @@
 //! carries the clients' requests, so there is one connection, one set of headers
 //! and one reader per child, and nothing of rmcp's is in the way of a frame.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::StreamExt;
 use http::HeaderMap;
@@ -94,11 +102,16 @@ pub(super) async fn shake_hands(
         inbox,
         discover: None,
         given_up: None,
+        is_modern: Arc::default(),
     };
+    let is_modern = Arc::clone(&transport.is_modern);
     let control = Handler
         .serve_with_lifecycle(transport, mode)
         .await
-        .map_err(explain)?;
+        .map_err(|error| Failure {
+            is_modern: is_modern.load(Ordering::Relaxed),
+            ..explain(error)
+        })?;
     let info = control
         .peer_info()
         .map(|info| (*info).clone())
@@ -201,6 +214,8 @@ struct ControlTransport {
     /// child that takes longer to start answers both. To rmcp, the late answer would be a
     /// wrong one to `initialize`.
     given_up: Option<String>,
+    /// The late answer has come, and was not a refusal.
+    is_modern: Arc<AtomicBool>,
 }
 
 impl Transport<RoleClient> for ControlTransport {
@@ -248,6 +263,8 @@ impl Transport<RoleClient> for ControlTransport {
             };
             let is_answer = matches!(frame.kind(), Kind::Result | Kind::Error);
             if is_answer && self.given_up.is_some() && frame.id() == self.given_up.as_deref() {
+                let is_modern = frame.kind() == Kind::Result;
+                self.is_modern.store(is_modern, Ordering::Relaxed);
                 continue;
             }
             if let Some(message) = decode(&frame, &self.link) {
@@ -460,5 +477,61 @@ pub(super) fn sent(error: DynamicTransportError) -> Failure {
     match error.error.downcast::<Failure>() {
         Ok(failure) => *failure,
         Err(other) => Failure::transport(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+    use super::*;
+    use crate::{
+        outbound::{stdio::Pipe, unasked::Unasked},
+        telemetry::ChildMetrics,
+    };
+
+    /// A modern child that takes as long as this until it reads the first line.
+    async fn shakes_hands_after(start: Duration, how: Handshake) -> Result<(), Failure> {
+        let (stdin, child_in) = tokio::io::duplex(1 << 16);
+        let (mut child_out, stdout) = tokio::io::duplex(1 << 16);
+        let child = tokio::spawn(async move {
+            tokio::time::sleep(start).await;
+            let mut lines = BufReader::new(child_in).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let message: Value = serde_json::from_str(&line).unwrap();
+                let body = match message["method"] == "server/discover" {
+                    true => json!({"result": {
+                        "resultType": "complete", "supportedVersions": ["2026-07-28"],
+                        "capabilities": {}, "ttlMs": 0, "cacheScope": "private",
+                        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "c", "version": "1"}},
+                    }}),
+                    false => json!({"error": {"code": -32601, "message": "unknown method"}}),
+                };
+                let mut answer = json!({"jsonrpc": "2.0", "id": message["id"]});
+                let members = body.as_object().unwrap().clone();
+                answer.as_object_mut().unwrap().extend(members);
+                let line = format!("{answer}\n");
+                child_out.write_all(line.as_bytes()).await.unwrap();
+            }
+        });
+        let name = "child".into();
+        let metrics = ChildMetrics::new(&name);
+        let (messages, _) = tokio::sync::broadcast::channel(1);
+        let (unasked, inbox) = Unasked::new(name, Arc::default(), messages, metrics);
+        let link = Link::Pipe(Pipe::new(stdin, stdout, unasked));
+        let shaken = shake_hands(link, inbox, how).await;
+        child.abort();
+        shaken.map(|_| ())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_modern_child_that_is_slow_to_start_is_known_as_one_the_next_time() {
+        let slow = Duration::from_secs(30);
+        let failure = shakes_hands_after(slow, Handshake::Either).await;
+        assert!(failure.unwrap_err().is_modern);
+        shakes_hands_after(slow, Handshake::Modern).await.unwrap();
+        let quick = Duration::from_secs(1);
+        shakes_hands_after(quick, Handshake::Either).await.unwrap();
     }
 }

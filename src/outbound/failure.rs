@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
-use super::Challenged;
+use super::{Challenged, MESSAGE_LIMIT};
 use crate::telemetry::Outcome;
 
 /// A request, or an attempt to connect, that ended without an answer.
@@ -33,6 +33,9 @@ pub struct Failure {
     pub not_executed: bool,
     /// Whether the child has lost the session the request was sent in.
     pub session_lost: bool,
+    /// Whether a child that was given up as modern has turned out to be: what it said came
+    /// too late for this handshake.
+    pub(super) is_modern: bool,
     /// Whether an HTTP server refused the request itself (4xx): it may speak another
     /// protocol than was agreed.
     pub refused: bool,
@@ -58,6 +61,7 @@ impl Failure {
             retry_after: None,
             not_executed: false,
             session_lost: false,
+            is_modern: false,
             refused: false,
             challenged: None,
             without_token: false,
@@ -81,6 +85,11 @@ impl Failure {
     /// The child sent something that is no answer.
     pub fn protocol(reason: impl Into<String>) -> Self {
         Self::new(Outcome::Protocol, reason)
+    }
+
+    /// The child sent more than is taken at once.
+    pub(super) fn too_long() -> Self {
+        Self::protocol(format!("sent a message over {} MiB", MESSAGE_LIMIT >> 20))
     }
 
     /// No answer in time.

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
-use tokio::time::Instant;
+use futures::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::{
@@ -69,7 +69,7 @@ pub(super) async fn keep(
                 }
             }
             _ = changes.changed() => {}
-            () = until(again) => {
+            Some(()) = OptionFuture::from(again.map(sleep_until)) => {
                 again = None;
                 standing.forget_failures();
             }
@@ -101,13 +101,6 @@ fn verdict(answer: &Frame) -> Verdict {
     match (answer.kind(), answer.body()) {
         (Kind::Error, error) => Verdict::Refused(Arc::from(error.unwrap_or("{}"))),
         _ => Verdict::Held,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

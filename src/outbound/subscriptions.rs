@@ -7,28 +7,23 @@
 //! none and keeps nobody waiting.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-use super::{Failure, owner::OwnerKey};
-use crate::protocol::{ChildName, Frame, OwnName, answer, error::notification, json::quote};
+use super::{
+    Failure,
+    listener::{Listener, bare},
+    next_number,
+    owner::OwnerKey,
+};
+use crate::protocol::{ChildName, Frame, OwnName, answer};
 
 /// Resources of one child that may be subscribed to at a time: each costs the child
 /// something, too.
 const MOST: usize = 10_000;
-/// Updates that may wait for one client. Only parts of a resource can be more than its
-/// subscriptions are: beyond this the whole is told to have changed.
-const WAITING: usize = 2_000;
-/// A notification that is longer is told without what the child has added to it, in bytes.
-const LONGEST: usize = 64 << 10;
-/// And so is each once as much as this waits for one client, in bytes.
-const WAITING_BYTES: usize = 1 << 20;
 
 /// The subscriptions to every child; clones are the same ones.
 #[derive(Clone, Debug, Default)]
@@ -70,34 +65,6 @@ pub enum Verdict {
     Refused(Arc<str>),
     /// It gave no answer.
     Failed(Failure),
-}
-
-/// One client that is told of updates; clones are the same one.
-#[derive(Clone, Debug)]
-pub struct Listener(Arc<Waiting>);
-
-#[derive(Debug)]
-struct Waiting {
-    number: u64,
-    updates: Mutex<Updates>,
-    more: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Updates {
-    order: VecDeque<Arc<str>>,
-    frames: HashMap<Arc<str>, Frame>,
-    /// What the frames are long in all.
-    bytes: usize,
-}
-
-/// A resource has changed.
-#[derive(Debug)]
-pub struct Update {
-    /// Its URI as the client knows it.
-    pub uri: Arc<str>,
-    /// The child's `notifications/resources/updated`.
-    pub frame: Frame,
 }
 
 /// One client's subscription to one resource. Its drop ends it.
@@ -168,7 +135,7 @@ impl Subscriptions {
             subscriptions: Arc::clone(self),
             own: own.clone(),
             public,
-            listener: listener.0.number,
+            listener: listener.number(),
         })
     }
 
@@ -248,7 +215,7 @@ impl Subscriptions {
         };
         // The same client may know it by two names.
         let is_it = |(public, listener): &(Arc<str>, Listener)| {
-            listener.0.number == subscription.listener && **public == *subscription.public
+            listener.number() == subscription.listener && **public == *subscription.public
         };
         if let Some(at) = wanted.listeners.iter().position(is_it) {
             wanted.listeners.swap_remove(at);
@@ -291,75 +258,10 @@ impl Drop for Subscription {
     }
 }
 
-impl Default for Listener {
-    fn default() -> Self {
-        Self(Arc::new(Waiting {
-            number: next_number(),
-            updates: Mutex::default(),
-            more: Notify::new(),
-        }))
-    }
-}
-
-impl Listener {
-    /// Waits until there is an update to be taken.
-    pub async fn ready(&self) {
-        loop {
-            let more = self.0.more.notified();
-            if !lock(&self.0.updates).order.is_empty() {
-                return;
-            }
-            more.await;
-        }
-    }
-
-    /// The update that has waited longest.
-    pub fn take(&self) -> Option<Update> {
-        let mut updates = lock(&self.0.updates);
-        let uri = updates.order.pop_front()?;
-        let frame = updates.frames.remove(&uri)?;
-        updates.bytes -= frame.bytes().len();
-        Some(Update { uri, frame })
-    }
-
-    /// `uri` has changed: `own`, which the client knows as `public`, or a part of it.
-    fn hears(&self, public: &Arc<str>, own: &str, uri: &str, notification: &Frame) {
-        let mut updates = lock(&self.0.updates);
-        let room = WAITING_BYTES.saturating_sub(updates.bytes);
-        let part = uri != own && updates.order.len() < WAITING && uri.len() < room;
-        // A public URI is the child's own, or that behind an alias.
-        let uri: Arc<str> = match public.strip_suffix(own) {
-            Some(alias) if part => format!("{alias}{uri}").into(),
-            _ => Arc::clone(public),
-        };
-        let frame = match notification.bytes().len() > LONGEST.min(room) {
-            true => bare(&uri),
-            false => notification.clone(),
-        };
-        updates.bytes += frame.bytes().len();
-        match updates.frames.insert(Arc::clone(&uri), frame) {
-            Some(before) => updates.bytes -= before.bytes().len(),
-            None => updates.order.push_back(uri),
-        }
-        drop(updates);
-        self.0.more.notify_one();
-    }
-}
-
-fn bare(uri: &str) -> Frame {
-    let params = format!(r#"{{"uri":{}}}"#, quote(uri));
-    notification("notifications/resources/updated", Some(&params))
-}
-
 /// Whether `uri` is that of something within `whole`.
 fn is_part(uri: &str, whole: &str) -> bool {
     uri.strip_prefix(whole)
         .is_some_and(|rest| whole.ends_with('/') || rest.starts_with(['/', '#', '?']))
-}
-
-fn next_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -369,7 +271,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{outbound::owner::Owner, protocol::SessionKey};
+    use crate::{
+        outbound::{
+            listener::{LONGEST, WAITING, WAITING_BYTES},
+            owner::Owner,
+        },
+        protocol::{SessionKey, error::notification},
+    };
 
     fn updated(uri: &str, more: &str) -> Frame {
         let params = format!(r#"{{"uri":"{uri}"{more}}}"#);
@@ -440,10 +348,10 @@ mod tests {
                 all.updated(&updated(own, &more));
             }
             all.updated(&updated(&format!("x:0/{}", "y".repeat(WAITING_BYTES)), ""));
-            assert!(lock(&listener.0.updates).bytes < WAITING_BYTES + 200 * 200);
+            assert!(listener.bytes() < WAITING_BYTES + 200 * 200);
         }
         assert_eq!(heard(&listener), names);
-        assert_eq!(lock(&listener.0.updates).bytes, 0);
+        assert_eq!(listener.bytes(), 0);
     }
 
     #[test]

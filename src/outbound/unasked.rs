@@ -177,7 +177,7 @@ impl Unasked {
         }
     }
 
-    /// A message of more than `limit` bytes, of which nobody knows whose it was.
+    /// A message of more than `limit` bytes.
     pub(super) fn too_long(&self, limit: usize) {
         warn!(child = %self.child, limit, "a message over the limit was dropped");
         self.dropped();

@@ -5,13 +5,15 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::ends::{Ends, KEPT};
+
 /// What a read from a line-framed pipe gave.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// A line without its line break. Never blank.
     Whole(Bytes),
-    /// A line over the limit; it has been dropped up to its end.
-    TooLong,
+    /// A line over the limit; it has been dropped, but for its ends.
+    TooLong(Ends),
 }
 
 /// Cuts a byte stream into lines without copying them.
@@ -22,7 +24,8 @@ pub struct LineReader<R> {
     /// How much of the buffer is known to hold no line break.
     searched: usize,
     limit: usize,
-    dropping: bool,
+    /// The first bytes of a line that is being dropped, and the last so far.
+    dropping: Option<(Bytes, Vec<u8>)>,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
@@ -33,7 +36,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             buffer: BytesMut::with_capacity(8 * 1024),
             searched: 0,
             limit,
-            dropping: false,
+            dropping: None,
         }
     }
 
@@ -56,8 +59,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     }
 
     fn rest(&mut self) -> Option<Line> {
-        if std::mem::take(&mut self.dropping) {
-            return Some(Line::TooLong);
+        if let Some((head, tail)) = self.dropping.take() {
+            return Some(Line::TooLong(Ends::of(&head, &tail)));
         }
         let line = self.buffer.split();
         self.searched = 0;
@@ -69,8 +72,12 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         while let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
             let mut line = self.buffer.split_to(self.searched + found + 1);
             self.searched = 0;
-            if std::mem::take(&mut self.dropping) || line.len() - 1 > self.limit {
-                return Some(Line::TooLong);
+            if let Some((head, mut tail)) = self.dropping.take() {
+                tail.extend_from_slice(&line);
+                return Some(Line::TooLong(Ends::of(&head, &tail)));
+            }
+            if line.len() - 1 > self.limit {
+                return Some(Line::TooLong(Ends::of(&line, &line)));
             }
             line.truncate(line.trim_ascii_end().len());
             if !line.trim_ascii_start().is_empty() {
@@ -80,14 +87,29 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         self.searched = self.buffer.len();
         if self.searched > self.limit {
             // Not kept until its end comes: that may be never. Nor is the room it took.
-            self.dropping = true;
+            if self.dropping.is_none() {
+                let head = &self.buffer[..self.buffer.len().min(KEPT)];
+                self.dropping = Some((Bytes::copy_from_slice(head), Vec::new()));
+            }
+            self.keep_tail();
             self.buffer = BytesMut::with_capacity(8 * 1024);
-        }
-        if self.dropping {
+            self.searched = 0;
+        } else if self.dropping.is_some() {
+            self.keep_tail();
             self.buffer.clear();
             self.searched = 0;
         }
         None
+    }
+
+    /// Of what is dropped the last bytes are kept.
+    fn keep_tail(&mut self) {
+        if let Some((_, tail)) = &mut self.dropping {
+            let more = &self.buffer[self.buffer.len().saturating_sub(KEPT)..];
+            let over = (tail.len() + more.len()).saturating_sub(KEPT);
+            tail.drain(..over.min(tail.len()));
+            tail.extend_from_slice(more);
+        }
     }
 }
 
@@ -118,10 +140,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_over_the_limit_is_dropped_and_the_next_one_read() {
-        let long = [b"x".repeat(100_000), b"\nnext\n".to_vec()].concat();
-        assert_eq!(
-            lines(&long, 1000).await,
-            [Line::TooLong, Line::Whole(Bytes::from_static(b"next"))]
-        );
+        let long = b"x".repeat(100_000);
+        let source = [&long[..], b"\nnext\n"].concat();
+        let next = Line::Whole(Bytes::from_static(b"next"));
+        for limit in [1000, 99_999] {
+            let dropped = Line::TooLong(Ends::of(&long, &source[..100_001]));
+            assert_eq!(lines(&source, limit).await, [dropped, next.clone()]);
+        }
+        let unended = Line::TooLong(Ends::of(&long, &long));
+        assert_eq!(lines(&long, 1000).await, [unended]);
     }
 }

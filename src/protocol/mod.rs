@@ -8,6 +8,7 @@ pub mod answer;
 pub mod asked;
 pub mod bearer;
 pub mod caller;
+pub mod ends;
 pub mod error;
 pub mod frame;
 pub mod headers;

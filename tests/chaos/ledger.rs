@@ -23,25 +23,43 @@ pub enum Trouble {
     Upgraded,
     /// Its entry in the config is another one.
     Reconfigured,
+    /// Its connections are cut, or its sessions and streams are lost.
+    Cut,
+    /// It answers what is no answer, or somebody else's, or an error, or twice.
+    Lying,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Killed,
         Self::Hung,
         Self::Restarted,
         Self::Upgraded,
         Self::Reconfigured,
+        Self::Cut,
+        Self::Lying,
     ];
 
     /// What a call may be told that met this, beside `ok`.
     fn words(self) -> &'static [&'static str] {
         match self {
-            Self::Killed | Self::Restarted => &["transport", "unavailable", "circuit_open"],
+            Self::Killed | Self::Restarted | Self::Cut => {
+                &["transport", "unavailable", "circuit_open"]
+            }
             // The child's own refusal of what it does not speak any more.
             Self::Upgraded => &["transport", "unavailable", "circuit_open", "rpc_error"],
             Self::Hung => &[
+                "timeout",
+                "busy",
+                "transport",
+                "unavailable",
+                "circuit_open",
+            ],
+            Self::Lying => &[
+                "protocol",
+                "unauthorized",
+                "rpc_error",
                 "timeout",
                 "busy",
                 "transport",

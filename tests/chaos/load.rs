@@ -17,7 +17,7 @@ use crate::{
         Answer, Client, Era, Multiplexer,
         client::{LEGACY_VERSION, call_params, modern_post, with_modern_meta},
         http::{Http, Reply, With as _, post, request},
-        wire::{member, method},
+        wire::{member, method, shortened},
     },
 };
 
@@ -76,8 +76,9 @@ impl<'a> Caller<'a> {
         self.arrive().await;
     }
 
-    /// Calls one of these children, to be answered at once or after a while.
-    pub async fn call_any(&self, children: &[String], random: &mut StdRng) {
+    /// Calls one of these children, to be answered at once or after a while; as often as
+    /// not with no more than the first of these sizes, in bytes, and rarely with the last.
+    pub async fn call_any(&self, children: &[String], sizes: &[usize], random: &mut StdRng) {
         let child = &children[random.random_range(0..children.len())];
         let number = self.number.get() + 1;
         if random.random_bool(0.2) {
@@ -85,12 +86,14 @@ impl<'a> Caller<'a> {
             let arguments = json!({"ms": ms, "key": number.to_string()});
             self.call(child, "slow", &arguments.to_string()).await;
         } else {
-            let arguments = format!(r#"{{"n":{number}}}"#);
+            let next = |_: &&usize| random.random_bool(0.6);
+            let size = sizes.iter().find(next).or(sizes.last()).copied();
+            let filling = "x".repeat(size.unwrap_or_default());
+            let arguments = format!(r#"{{"n":{number},"filling":"{filling}"}}"#);
             let answer = self.call(child, "echo", &arguments).await;
             if word(&answer) == "ok" && !answer.structured().contains(&arguments) {
-                let frame = answer.frame;
-                self.ledger
-                    .complain(format!("{arguments}: another's {frame}"));
+                let (asked, told) = (shortened(&arguments), shortened(&answer.frame));
+                self.ledger.complain(format!("{asked}: another's {told}"));
             }
         }
     }

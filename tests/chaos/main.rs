@@ -18,3 +18,5 @@ mod reload;
 mod soak;
 mod strict;
 mod thousand;
+mod watched;
+mod wire;

@@ -34,7 +34,7 @@ fn misbehaving(child: Child) -> Child {
         .named("huge");
     named
         .key_unless_set("callTimeout", "300ms")
-        .key_unless_set("timeout", "2s")
+        .key_unless_set("timeout", "30s")
         .key_unless_set("breaker", json!({"failures": 0}))
 }
 
@@ -169,16 +169,14 @@ async fn a_child_that_sends_half_a_line_and_falls_silent() {
 /// More than a message may have, on one line: it is not kept, and the next one is read.
 #[tokio::test]
 async fn a_child_that_sends_a_hundred_megabytes_on_one_line() {
-    // Whose answer it would have been is not known, so nobody gets one.
-    let unheard = Child::modern().key("callTimeout", "3s");
-    a_hundred_megabytes(Door::Stdio, unheard, "timeout").await;
+    a_hundred_megabytes(Door::Stdio, Child::modern(), "protocol").await;
     a_hundred_megabytes(Door::Http, Child::legacy().sse(), "protocol").await;
     // A long answer is passed on as it comes, so that at the limit it can only be cut.
     a_hundred_megabytes(Door::Http, Child::modern(), "cut").await;
 }
 
 async fn a_hundred_megabytes(door: Door, child: Child, expected: &str) {
-    let child = child.key_unless_set("callTimeout", "1m");
+    let child = child.key_unless_set("callTimeout", "5m");
     let (mut mux, mut client) = beside_neighbours(door, child).await;
     let before = neighbours(&mut client).await;
     let quiet = Holdings::of(mux.pid());
@@ -192,7 +190,10 @@ async fn a_hundred_megabytes(door: Door, child: Child, expected: &str) {
         let said = match reply.try_bytes().await {
             None => "cut".to_owned(),
             Some(body) => {
-                let frame = String::from_utf8(body.into()).expect("UTF-8");
+                let body = String::from_utf8(body.into()).expect("UTF-8");
+                // A slow machine is told by a stream that it takes its time.
+                let event = body.lines().find_map(|line| line.strip_prefix("data: "));
+                let frame = event.unwrap_or(&body).to_owned();
                 let before = Vec::new();
                 word(&Answer { frame, before })
             }

@@ -45,7 +45,7 @@ async fn no_call_to_an_unchanged_child_fails() {
         async move {
             let mut random = StdRng::seed_from_u64(n as u64);
             while !stop.get() {
-                caller.call_any(same, &mut random).await;
+                caller.call_any(same, &[64], &mut random).await;
             }
         }
     });

@@ -1,6 +1,6 @@
 //! A fleet of 57, and of children that are lazy or dedicated, under steady calls of
-//! clients that come and go. Its children are killed, hung, restarted, upgraded and
-//! configured anew at random, always in the same order.
+//! clients that come and go. Its children are killed, hung, restarted, upgraded, cut off,
+//! made to lie and configured anew at random, always in the same order.
 
 use std::{
     cell::{Cell, RefCell},
@@ -25,6 +25,8 @@ use crate::{
         eventually,
         process::{Holdings, signal_if_alive},
     },
+    watched::Watched,
+    wire::Wire,
 };
 
 const REMOTE: usize = 30;
@@ -32,38 +34,62 @@ const LOCAL: usize = 27;
 /// So many of each door.
 const LAZY: usize = 2;
 const DEDICATED: usize = 1;
-const CLIENTS: usize = 8;
 /// After so many calls on average a client begins another session.
 const CALLS_OF_A_SESSION: f64 = 50.0;
 /// Each with children of its own, so that one child has one trouble at a time.
 const TROUBLEMAKERS: usize = 3;
 const SEED: u64 = 20_261_121;
 
-/// How long it goes on; `tests/run --long` asks for more.
-fn duration() -> Duration {
-    let long = env::var_os("LONG_TESTS").is_some();
-    Duration::from_secs(if long { 180 } else { 60 })
+/// How much of it there is.
+struct Measure {
+    lasts: Duration,
+    clients: usize,
+    /// What is carried there and back by a call, in bytes.
+    sizes: &'static [usize],
+    /// How long a call may take.
+    patience: Duration,
+    /// Whether it goes on for long enough to see that nothing grows.
+    comes_to_rest: bool,
 }
+
+const USUAL: Measure = Measure {
+    lasts: Duration::from_secs(60),
+    clients: 8,
+    sizes: &[64, 1 << 10, 16 << 10],
+    patience: Duration::from_secs(3),
+    comes_to_rest: false,
+};
+
+/// What `tests/run --long` asks for.
+const LONG: Measure = Measure {
+    lasts: Duration::from_secs(600),
+    clients: 64,
+    sizes: &[64, 1 << 10, 16 << 10, 128 << 10, 1 << 20],
+    patience: Duration::from_secs(30),
+    comes_to_rest: true,
+};
 
 #[tokio::test]
 async fn every_call_is_answered_once_in_the_right_word_whatever_happens_to_the_children() {
-    let (mux, mut remotes, children) = fleet().await;
+    let long = env::var_os("LONG_TESTS").is_some();
+    let measure = if long { LONG } else { USUAL };
+    let (mux, mut remotes, children) = fleet(&measure).await;
     let (ledger, number) = (Ledger::default(), Cell::new(0));
     let stop = Cell::new(false);
     let before = Holdings::of(mux.pid());
     let config = Mutex::new(());
 
     let mut callers = Vec::new();
-    for n in 0..CLIENTS + TROUBLEMAKERS {
+    for n in 0..measure.clients + TROUBLEMAKERS {
         callers.push(Caller::new(&mux, Era::ALL[n % 2], &ledger, &number).await);
     }
-    let (clients, troublemakers) = callers.split_at(CLIENTS);
+    let (clients, troublemakers) = callers.split_at(measure.clients);
     let calls = clients.iter().enumerate().map(|(n, caller)| {
-        let (children, stop) = (&children, &stop);
+        let (children, sizes, stop) = (&children, measure.sizes, &stop);
         async move {
             let mut random = StdRng::seed_from_u64(SEED + n as u64);
             while !stop.get() {
-                caller.call_any(children, &mut random).await;
+                caller.call_any(children, sizes, &mut random).await;
                 if random.random_bool(1.0 / CALLS_OF_A_SESSION) {
                     caller.come_again().await;
                 }
@@ -72,14 +98,15 @@ async fn every_call_is_answered_once_in_the_right_word_whatever_happens_to_the_c
             }
         }
     });
-    let until = Instant::now() + duration();
+    let until = Instant::now() + measure.lasts;
     let mut of_each: Vec<Vec<Victim>> = (0..TROUBLEMAKERS).map(|_| Vec::new()).collect();
     for (n, name) in children.iter().enumerate() {
-        let remote = RefCell::new(remotes.remove(name));
+        let (remote, wire) = remotes.remove(name).unzip();
         of_each[n % TROUBLEMAKERS].push(Victim {
             name: name.clone(),
             era: mux.path(&format!("{name}.era")),
-            remote,
+            remote: RefCell::new(remote),
+            wire: wire.flatten(),
         });
     }
     let troubles = of_each.iter().zip(troublemakers).enumerate();
@@ -89,6 +116,7 @@ async fn every_call_is_answered_once_in_the_right_word_whatever_happens_to_the_c
             caller,
             ledger: &ledger,
             config: &config,
+            patience: measure.patience,
         };
         async move {
             let mut random = StdRng::seed_from_u64(SEED * 2 + n as u64);
@@ -99,12 +127,17 @@ async fn every_call_is_answered_once_in_the_right_word_whatever_happens_to_the_c
             }
         }
     });
-    tokio::join!(join_all(calls), async {
-        join_all(troubles).await;
-        stop.set(true);
-    });
+    let (_, (), held) = tokio::join!(
+        join_all(calls),
+        async {
+            join_all(troubles).await;
+            stop.set(true);
+        },
+        Watched::watch(mux.pid(), until)
+    );
 
-    println!("soak: {ledger}");
+    held.print(20);
+    println!("soak: {} calls: {ledger}", number.get());
     println!("soak: before {before:?}");
     assert_eq!(ledger.complaints(), [""; 0]);
     for caller in &callers {
@@ -112,12 +145,16 @@ async fn every_call_is_answered_once_in_the_right_word_whatever_happens_to_the_c
     }
     drop(callers);
     settled(&mux, &children).await;
-    let after = Holdings::until_back(mux.pid(), &before, SLACK).await;
+    let slack = measure.clients.max(SLACK);
+    let after = Holdings::until_back(mux.pid(), &before, slack).await;
     println!("soak: after  {after:?}");
     let differences = ledger.differences(&mux.metrics().await);
     assert_eq!(differences, [""; 0], "/metrics and what was counted here");
     for name in &children {
         assert_called_once(&mux, name);
+    }
+    if measure.comes_to_rest {
+        held.assert_flat(slack);
     }
 }
 
@@ -133,19 +170,24 @@ async fn settled(mux: &Multiplexer, children: &[String]) {
     }
 }
 
+/// Those that listen, and by what they are reached, if it can be cut.
+type Remotes = HashMap<String, (Remote, Option<Wire>)>;
+
 /// All of them, settled, with every clock short.
-async fn fleet() -> (Multiplexer, HashMap<String, Remote>, Vec<String>) {
+async fn fleet(measure: &Measure) -> (Multiplexer, Remotes, Vec<String>) {
+    let times = |n: u128| format!("{}ms", measure.patience.as_millis() * n);
     let mut fleet = Fleet::new().top(
         "defaults",
         json!({
-            "timeout": "2s",
-            "callTimeout": "1s",
-            "queueTimeout": "1s",
+            "timeout": times(2),
+            "callTimeout": times(1),
+            "queueTimeout": times(1),
             "breaker": {"failures": 5, "cooldown": "100ms", "maxCooldown": "400ms"},
             "restart": {"backoff": "20ms", "maxBackoff": "200ms", "stable": "2s"},
         }),
     );
     let mut names = Vec::new();
+    let mut wires = HashMap::new();
     let kinds = [
         ("remote", Door::Http, REMOTE),
         ("local", Door::Stdio, LOCAL),
@@ -161,7 +203,19 @@ async fn fleet() -> (Multiplexer, HashMap<String, Remote>, Vec<String>) {
         let name = format!("{kind}-{n:02}");
         let era = fleet.path(&format!("{name}.era"));
         fs::write(&era, ["legacy", "modern"][n % 2]).expect("the era can be written");
-        let child = Child::default().option("--era-file", era.display());
+        let child = Child::default().named("behave");
+        let child = child.option("--era-file", era.display());
+        // Every other one: a port where nobody listens is another failure than a way
+        // that leads nowhere.
+        let child = match (door, n % 4) {
+            (Door::Http, 0 | 1) => {
+                let wire = Wire::open().await;
+                let child = child.key("url", wire.url());
+                wires.insert(name.clone(), wire);
+                child
+            }
+            _ => child,
+        };
         let child = if n % 3 == 0 { child.sse() } else { child };
         let child = match kind {
             "lazy-remote" | "lazy-local" => child.key("lazy", true).key("idleTimeout", "500ms"),
@@ -174,18 +228,27 @@ async fn fleet() -> (Multiplexer, HashMap<String, Remote>, Vec<String>) {
         names.push(name);
     }
     let mut mux = fleet.over(Door::Http).await;
+    let mut remotes = HashMap::new();
+    for name in &names {
+        if let Some(remote) = mux.take_remote(name) {
+            let wire = wires.remove(name);
+            if let Some(wire) = &wire {
+                wire.lead_to(&remote.address());
+            }
+            remotes.insert(name.clone(), (remote, wire));
+        }
+    }
     settled(&mux, &names).await;
-    let remotes = names
-        .iter()
-        .filter_map(|name| Some((name.clone(), mux.take_remote(name)?)))
-        .collect();
     (mux, remotes, names)
 }
 
+/// The least a trouble lasts, and the most a child hangs.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(15);
 const DEDICATED_REMOTE: &str = "dedicated-remote";
 const DEDICATED_LOCAL: &str = "dedicated-local";
 /// Open files beside those that were there: connections kept for the next request.
-const SLACK: usize = CLIENTS;
+const SLACK: usize = 8;
 
 /// A child that is made trouble.
 struct Victim {
@@ -193,6 +256,7 @@ struct Victim {
     /// The file that says which era it speaks from its next start on.
     era: PathBuf,
     remote: RefCell<Option<Remote>>,
+    wire: Option<Wire>,
 }
 
 struct Troublemaker<'a> {
@@ -201,6 +265,7 @@ struct Troublemaker<'a> {
     ledger: &'a Ledger,
     /// Whoever holds this may write the config.
     config: &'a Mutex<()>,
+    patience: Duration,
 }
 
 impl Troublemaker<'_> {
@@ -214,8 +279,9 @@ impl Troublemaker<'_> {
         match trouble {
             Trouble::Killed => self.end(victim, pid, Signal::SIGKILL, random).await,
             Trouble::Restarted => self.end(victim, pid, Signal::SIGTERM, random).await,
-            // One process of several is not an upgrade.
-            Trouble::Upgraded if name.starts_with(DEDICATED_LOCAL) => {
+            // One process of several is not an upgrade, and the one that lies is this
+            // caller's.
+            Trouble::Upgraded | Trouble::Lying if name.starts_with(DEDICATED_LOCAL) => {
                 self.end(victim, pid, Signal::SIGKILL, random).await;
             }
             Trouble::Upgraded => {
@@ -226,7 +292,8 @@ impl Troublemaker<'_> {
             }
             Trouble::Hung => {
                 signal_if_alive(pid, Signal::SIGSTOP);
-                sleep(Duration::from_millis(random.random_range(100..2500))).await;
+                let longest = (self.patience * 3 / 2).min(LONGEST);
+                sleep(random.random_range(SHORTEST..longest)).await;
                 other = random.random_bool(0.5);
                 match other {
                     true => self.end(victim, pid, Signal::SIGKILL, random).await,
@@ -237,6 +304,8 @@ impl Troublemaker<'_> {
                 self.reconfigure(name, random).await;
                 other = victim.remote.borrow().is_none();
             }
+            Trouble::Cut => other = self.cut(victim, pid, random).await,
+            Trouble::Lying => other = self.lie(victim, pid, random).await,
         }
         eventually(&format!("{name} has got over {trouble:?}"), async || {
             let now = self.served_by(name).await?;
@@ -258,6 +327,59 @@ impl Troublemaker<'_> {
             sleep(Duration::from_millis(random.random_range(0..500))).await;
             remote.restart().await;
             victim.remote.replace(Some(remote));
+        }
+    }
+
+    /// Cuts the child's connections a few times, or has it lose its sessions and streams.
+    /// Whether it is another process then: a pipe ends with its process only.
+    async fn cut(&self, victim: &Victim, pid: u32, random: &mut StdRng) -> bool {
+        let remote = victim.remote.borrow_mut().take();
+        let Some(remote) = remote else {
+            self.end(victim, pid, Signal::SIGKILL, random).await;
+            return true;
+        };
+        for _ in 0..random.random_range(1..4) {
+            match &victim.wire {
+                Some(wire) => wire.cut(),
+                None => {
+                    remote.forget_sessions().await;
+                    remote.end_streams().await;
+                }
+            }
+            sleep(random.random_range(SHORTEST / 10..SHORTEST * 3)).await;
+        }
+        victim.remote.replace(Some(remote));
+        false
+    }
+
+    /// Has the child answer otherwise than it should, for a while. Whether it is another
+    /// process then: only one that listens is reached by other ways than its answers.
+    async fn lie(&self, victim: &Victim, pid: u32, random: &mut StdRng) -> bool {
+        let lies = ["garbage", "not-json-rpc", "twice", "stray"];
+        let statuses = ["server-error", "unauthorized", "too-many", "html"];
+        let remote = victim.remote.borrow_mut().take();
+        let which = match &remote {
+            Some(_) => random.random_range(0..lies.len() + statuses.len()),
+            None => random.random_range(0..lies.len()),
+        };
+        let lie = lies.iter().chain(&statuses).nth(which);
+        let lie = lie.expect("one of them");
+        let lasts = random.random_range(SHORTEST..SHORTEST * 10);
+        match remote {
+            Some(remote) => {
+                remote.behave(lie).await;
+                sleep(lasts).await;
+                remote.behave("healthy").await;
+                victim.remote.replace(Some(remote));
+                false
+            }
+            None => {
+                let arguments = json!({"behaviour": lie}).to_string();
+                self.caller.call(&victim.name, "behave", &arguments).await;
+                sleep(lasts).await;
+                self.end(victim, pid, Signal::SIGKILL, random).await;
+                true
+            }
         }
     }
 

@@ -141,6 +141,11 @@ impl Remote {
         format!("http://127.0.0.1:{}/mcp", self.port)
     }
 
+    /// The host and port at which it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.id().expect("the child runs")

@@ -117,7 +117,7 @@ impl Own {
                         return Ok(message);
                     }
                 }
-                Some(Line::TooLong) => return Err(odd("it is too large")),
+                Some(Line::TooLong(_)) => return Err(odd("it is too large")),
                 None => return Err(odd("there is none")),
             }
         }

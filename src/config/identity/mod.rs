@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 pub use hosts::TokenHosts;
 pub(super) use own::OwnToken;
-pub use token::{Credential, ProviderTls, SecretSource, TokenSettings};
+pub use token::{Credential, ProviderTls, SecretSource, TokenPlace, TokenSettings};
 pub(super) use token::{TokenDefaults, secret};
 pub(super) use travel::warn;
 
@@ -320,7 +320,7 @@ mod tests {
         );
         let token = token(&[("OIDC_ISSUER", ""), list]);
         assert_eq!(
-            token.issuer.map(String::from).as_deref(),
+            token.place.issuer().map(url::Url::as_str),
             Some("https://a/x")
         );
     }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::token::{SecretSource, TokenDefaults, TokenSettings, provider_url, resource};
+use super::token::{
+    SecretSource, TokenDefaults, TokenPlace, TokenSettings, provider_url, resource,
+};
 use crate::config::{error::ConfigError, keys, reader::Reader};
 
 /// What an entry's `auth` says; what it does not say, the `OIDC_…` variables do.
@@ -111,12 +113,9 @@ impl OwnToken {
             Some(_) => None,
             None => below.issuer.as_ref(),
         };
-        if token_url.is_none() && issuer.is_none() {
-            return Err(
-                "\"auth\" needs \"tokenUrl\" where neither OIDC_TOKEN_URL nor OIDC_ISSUER is set"
-                    .into(),
-            );
-        }
+        let place = TokenPlace::of(token_url, issuer).ok_or(
+            "\"auth\" needs \"tokenUrl\" where neither OIDC_TOKEN_URL nor OIDC_ISSUER is set",
+        )?;
         let client_id = filled(self.client_id.as_ref())
             .or_else(|| below.client_id.clone())
             .ok_or("\"auth\" needs \"clientId\" where OIDC_CLIENT_ID is not set")?;
@@ -137,8 +136,7 @@ impl OwnToken {
             None => below.audience(resource.as_ref()),
         };
         Ok(TokenSettings {
-            token_url: token_url.cloned(),
-            issuer: issuer.cloned(),
+            place,
             client_id,
             credential,
             audience,

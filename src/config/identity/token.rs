@@ -23,10 +23,8 @@ const DEFAULT_AUDIENCE: &str = "agent-services";
 /// the same token. `Debug` shows no secret.
 #[derive(Clone, PartialEq)]
 pub struct TokenSettings {
-    /// The token endpoint; where it is not set, the issuer is asked for it.
-    pub token_url: Option<Url>,
-    /// Who issues it; there where `token_url` is not, and perhaps beside it.
-    pub issuer: Option<Url>,
+    /// Where it is had.
+    pub place: TokenPlace,
     /// As whom it is asked for.
     pub client_id: String,
     /// How that is proven.
@@ -39,6 +37,49 @@ pub struct TokenSettings {
     pub resource: Option<String>,
     /// How the provider's certificate is checked.
     pub tls: ProviderTls,
+}
+
+/// Where a token is had.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TokenPlace {
+    /// At this token endpoint; perhaps it is known who issues it.
+    Endpoint {
+        /// The endpoint.
+        token_url: Url,
+        /// The issuer.
+        issuer: Option<Url>,
+    },
+    /// Where this issuer says.
+    Issuer(Url),
+}
+
+impl TokenPlace {
+    /// The place, if either is known.
+    pub(super) fn of(token_url: Option<&Url>, issuer: Option<&Url>) -> Option<Self> {
+        match (token_url, issuer) {
+            (Some(token_url), issuer) => Some(Self::Endpoint {
+                token_url: token_url.clone(),
+                issuer: issuer.cloned(),
+            }),
+            (None, issuer) => issuer.cloned().map(Self::Issuer),
+        }
+    }
+
+    /// The token endpoint, where the issuer is not asked for it.
+    pub fn token_url(&self) -> Option<&Url> {
+        match self {
+            Self::Endpoint { token_url, .. } => Some(token_url),
+            Self::Issuer(_) => None,
+        }
+    }
+
+    /// Who issues the token, as far as it is known.
+    pub fn issuer(&self) -> Option<&Url> {
+        match self {
+            Self::Endpoint { issuer, .. } => issuer.as_ref(),
+            Self::Issuer(issuer) => Some(issuer),
+        }
+    }
 }
 
 /// How a client proves to the token endpoint who it is (OpenID Connect Core, 9).
@@ -91,8 +132,8 @@ pub struct ProviderTls {
 impl fmt::Debug for TokenSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenSettings")
-            .field("token_url", &self.token_url.as_ref().map(ShownUrl))
-            .field("issuer", &self.issuer.as_ref().map(ShownUrl))
+            .field("token_url", &self.place.token_url().map(ShownUrl))
+            .field("issuer", &self.place.issuer().map(ShownUrl))
             .field("client_id", &self.client_id)
             .field("credential", &self.credential)
             .field("audience", &self.audience)
@@ -209,13 +250,13 @@ impl TokenDefaults {
                 Method::Basic | Method::Post => "OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE)",
             });
         }
-        if self.token_url.is_none() && self.issuer.is_none() {
+        let place = TokenPlace::of(self.token_url.as_ref(), self.issuer.as_ref());
+        if place.is_none() {
             missing.push("OIDC_TOKEN_URL (or OIDC_ISSUER, or FASTMCP_SERVER_AUTH_JWT_ISSUER)");
         }
-        match (self.client_id.clone(), self.credential.clone()) {
-            (Some(client_id), Some(credential)) if missing.is_empty() => Ok(TokenSettings {
-                token_url: self.token_url.clone(),
-                issuer: self.issuer.clone(),
+        match (place, self.client_id.clone(), self.credential.clone()) {
+            (Some(place), Some(client_id), Some(credential)) => Ok(TokenSettings {
+                place,
                 client_id,
                 credential,
                 audience: self.audience(self.resource.as_ref()),

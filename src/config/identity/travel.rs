@@ -64,7 +64,7 @@ fn warn_of_provider(whose: &str, token: &TokenSettings, warnings: &mut Vec<Warni
         Credential::Basic(_) | Credential::Post(_) => "the client secret travels",
         Credential::Key { .. } => "tokens travel",
     };
-    let urls = [&token.token_url, &token.issuer];
+    let urls = [token.place.token_url(), token.place.issuer()];
     if let Some(url) = urls
         .into_iter()
         .flatten()

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::*;
 use crate::{
-    config::{IdentitySettings, SecretSource, ServiceSettings},
+    config::{IdentitySettings, SecretSource, ServiceSettings, TokenPlace},
     identity::{
         Identities, Identity,
         error::Outcome,
@@ -346,7 +346,10 @@ async fn a_key_signs_an_assertion_for_the_issuer_and_is_never_sent() {
     })
     .await;
     let mut settings = settings(url.as_str());
-    settings.issuer = Some("https://id.example/".parse().unwrap());
+    settings.place = TokenPlace::Endpoint {
+        token_url: url.clone(),
+        issuer: Some("https://id.example/".parse().unwrap()),
+    };
     settings.credential = Credential::Key {
         file: key.to_path_buf(),
         id: Some("k1".into()),
@@ -434,12 +437,9 @@ async fn neither_secret_nor_token_is_logged_at_any_level_or_shown_in_the_status(
     })
     .await;
 
-    let mut settings = settings(url.as_str());
-    settings
-        .token_url
-        .as_mut()
-        .unwrap()
-        .set_query(Some("key=canary-query"));
+    let mut url = url;
+    url.set_query(Some("key=canary-query"));
+    let settings = settings(url.as_str());
     let identity = identity(&settings);
     assert!(identity.header().await.is_none());
     let failed = format!("{identity:?}");

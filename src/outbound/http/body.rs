@@ -109,7 +109,7 @@ impl Gathered {
     pub(in crate::outbound) fn message(self) -> Result<Frame, Failure> {
         match self {
             Self::Whole(bytes) => frame(bytes),
-            Self::Beyond(_) => Err(too_long()),
+            Self::Beyond(_) => Err(Failure::too_long()),
         }
     }
 }
@@ -212,7 +212,7 @@ pub(in crate::outbound) fn raw_events(
         .map(move |event| {
             let read = since_event.swap(0, Ordering::Relaxed);
             event.map_err(|error| match read > MESSAGE_LIMIT {
-                true => too_long(),
+                true => Failure::too_long(),
                 false => {
                     Failure::transport("broke its event stream").with_detail(&error.to_string())
                 }
@@ -223,10 +223,6 @@ pub(in crate::outbound) fn raw_events(
 
 fn cut(_: hyper::Error) -> Failure {
     Failure::transport("cut the connection in the middle of its answer")
-}
-
-fn too_long() -> Failure {
-    Failure::protocol(format!("sent a message over {} MiB", MESSAGE_LIMIT >> 20))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Children that are processes: their start and end, and the pipe to them.
 
+mod paced;
 mod pipe;
 mod process;
+mod stderr;
 pub mod watchdog;
 
 pub use pipe::PipeExchange;

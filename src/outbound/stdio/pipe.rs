@@ -29,7 +29,8 @@ use crate::{
     },
     protocol::{
         Frame, Kind, answer,
-        error::notification,
+        ends::{Answers, Ends},
+        error::{RpcError, code, notification},
         lines::{Line, LineReader},
         splice::on_one_line,
     },
@@ -65,7 +66,7 @@ struct Pending {
 
 #[derive(Debug)]
 struct Waiter {
-    answer: oneshot::Sender<Frame>,
+    answer: oneshot::Sender<Result<Frame, Failure>>,
     asides: mpsc::Sender<Frame>,
 }
 
@@ -211,10 +212,10 @@ pub struct PipeExchange {
     pipe: Pipe,
     way: Link,
     number: u64,
-    answer: oneshot::Receiver<Frame>,
+    answer: oneshot::Receiver<Result<Frame, Failure>>,
     asides: mpsc::Receiver<Frame>,
     /// The answer has come, or can come no more.
-    answered: Option<Result<Frame, oneshot::error::RecvError>>,
+    answered: Option<Result<Result<Frame, Failure>, oneshot::error::RecvError>>,
     done: bool,
 }
 
@@ -241,7 +242,7 @@ impl PipeExchange {
             return Ok(self.said(aside));
         }
         match self.answered.take() {
-            Some(Ok(answer)) => Ok(Part::Answer(answer)),
+            Some(Ok(answer)) => answer.map(Part::Answer),
             _ => Err(Failure::transport(
                 "closed its connection before it answered",
             )),
@@ -289,7 +290,7 @@ impl Reader {
             };
             match line {
                 Ok(Some(Line::Whole(line))) => self.take(line),
-                Ok(Some(Line::TooLong)) => self.pipe.unasked.too_long(MESSAGE_LIMIT),
+                Ok(Some(Line::TooLong(ends))) => self.too_long(&ends),
                 Ok(None) | Err(_) => break,
             }
         }
@@ -335,12 +336,39 @@ impl Reader {
                 Some((_, Pending { waiter, .. })) => {
                     if let Some(waiter) = waiter {
                         // Its receiver may just have gone: then nobody asks any more.
-                        let _ = waiter.answer.send(frame);
+                        let _ = waiter.answer.send(Ok(frame));
                     }
                 }
                 None => self.pipe.unasked.dropped(),
             },
             None => self.pipe.unasked.to_control(frame),
+        }
+    }
+
+    /// A message that was not kept. If it was an answer, whoever waits for it is told so.
+    fn too_long(&self, ends: &Ends) {
+        self.pipe.unasked.too_long(MESSAGE_LIMIT);
+        match ends.answers() {
+            Answers::Nothing => {}
+            Answers::One(id) => match call_number(&id) {
+                Some(number) => self.failed(number),
+                None => {
+                    let error = RpcError::new(code::INTERNAL, Failure::too_long().reason);
+                    self.pipe.unasked.to_control(error.answer(Some(&id)));
+                }
+            },
+            // It may be any of them, and for one there is nothing more to wait for.
+            Answers::Some => {
+                let numbers: Vec<u64> = self.pipe.pending.iter().map(|one| *one.key()).collect();
+                numbers.into_iter().for_each(|number| self.failed(number));
+            }
+        }
+    }
+
+    fn failed(&self, number: u64) {
+        let pending = self.pipe.pending.remove(&number);
+        if let Some(waiter) = pending.and_then(|(_, pending)| pending.waiter) {
+            let _ = waiter.answer.send(Err(Failure::too_long()));
         }
     }
 

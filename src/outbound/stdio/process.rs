@@ -1,9 +1,7 @@
-//! A child's process: start, stderr, and an end that leaves nothing behind.
+//! A child's process: start, and an end that leaves nothing behind.
 
 use std::{
-    collections::VecDeque,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -12,21 +10,16 @@ use nix::{
     unistd::Pid,
 };
 use secrecy::ExposeSecret;
-use tokio::{
-    io::AsyncRead,
-    process::{Child, ChildStdin, ChildStdout, Command},
-    task::JoinHandle,
-};
-use tracing::{debug, info};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::watchdog::{Watchdog, Watched};
+use super::{
+    stderr::Stderr,
+    watchdog::{Watchdog, Watched},
+};
 use crate::{
     config::StdioSettings,
     outbound::{Failure, mask::Mask},
-    protocol::{
-        ChildName,
-        lines::{Line, LineReader},
-    },
+    protocol::ChildName,
 };
 
 /// What a child is given of our environment, beside its entry's `env`.
@@ -35,24 +28,14 @@ const INHERITED_PREFIXES: [&str; 3] = ["LC_", "SSL_CERT_", "XDG_"];
 /// How long a child may take after its stdin is closed, and again after SIGTERM.
 /// Twice this is well under the ten seconds a container runtime waits.
 const GRACE: Duration = Duration::from_secs(2);
-/// How many of the last lines of stderr are kept for the reason of its end.
-const LAST_LINES: usize = 3;
-/// A longer line of stderr is no log line.
-const STDERR_LINE_LIMIT: usize = 16 * 1024;
-const SHOWN_LINE: usize = 300;
-/// How long the rest of stderr may take to be read once its process has ended.
-const STDERR_SHOWS: Duration = Duration::from_millis(100);
 
 /// A running child and everything it has started: one process group.
 #[derive(Debug)]
 pub(in crate::outbound) struct Process {
     child: Child,
     group: Group,
-    last_lines: LastLines,
-    stderr: JoinHandle<()>,
+    stderr: Stderr,
 }
-
-type LastLines = Arc<Mutex<VecDeque<String>>>;
 
 impl Process {
     /// Starts the process and gives the ends of its pipes. What it says on stderr
@@ -95,14 +78,7 @@ impl Process {
         let (Some(pid), (Some(stdin), Some(stdout), Some(stderr))) = (pid, pipes) else {
             return Err(Failure::not_sent("ended while it was being started"));
         };
-        let last_lines = LastLines::default();
-        let log = StderrLog {
-            child: name.clone(),
-            mask: mask.clone(),
-            last: Arc::clone(&last_lines),
-            loud,
-        };
-        let stderr = tokio::spawn(log.run(stderr));
+        let stderr = Stderr::read(name, stderr, mask, loud);
         let group = Group {
             id: Pid::from_raw(pid),
             _watched: Watchdog::global().watch(Pid::from_raw(pid)),
@@ -110,7 +86,6 @@ impl Process {
         let process = Self {
             child,
             group,
-            last_lines,
             stderr,
         };
         Ok((process, stdin, stdout))
@@ -137,12 +112,8 @@ impl Process {
 
     /// The last it said on stderr, once it has ended.
     pub(in crate::outbound) async fn last_words(&mut self) -> String {
-        // What has left its group may hold its stderr open.
-        let _ = tokio::time::timeout(STDERR_SHOWS, &mut self.stderr).await;
-        let lines = self.last_lines.lock().unwrap_or_else(|p| p.into_inner());
-        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-        match lines.as_slice() {
-            [] => String::new(),
+        match self.stderr.last_lines().await {
+            lines if lines.is_empty() => String::new(),
             lines => format!("last on stderr: {}", lines.join(" | ")),
         }
     }
@@ -208,34 +179,5 @@ fn exit(status: ExitStatus) -> String {
             Err(_) => format!("signal {signal}"),
         },
         (None, None) => "an unknown status".to_owned(),
-    }
-}
-
-/// The way of a child's stderr to the log.
-struct StderrLog {
-    child: ChildName,
-    mask: Mask,
-    last: LastLines,
-    loud: bool,
-}
-
-impl StderrLog {
-    async fn run(self, stderr: impl AsyncRead + Unpin) {
-        let child = &self.child;
-        let mut lines = LineReader::new(stderr, STDERR_LINE_LIMIT);
-        while let Ok(Some(line)) = lines.next().await {
-            let Line::Whole(line) = line else { continue };
-            let text = self.mask.apply(&String::from_utf8_lossy(&line));
-            if self.loud {
-                info!(target: "mcp_multiplexer::stderr", %child, line = ?text, "stderr");
-            } else {
-                debug!(target: "mcp_multiplexer::stderr", %child, line = ?text, "stderr");
-            }
-            let mut last = self.last.lock().unwrap_or_else(|p| p.into_inner());
-            if last.len() == LAST_LINES {
-                last.pop_front();
-            }
-            last.push_back(text.chars().take(SHOWN_LINE).collect());
-        }
     }
 }

@@ -292,10 +292,12 @@ pub(super) fn handshake_after(how: Handshake, result: &Result<Live, Failure>) ->
 
 /// How the next handshake is begun. One that failed is begun the other way round: a
 /// server that hangs on an unknown method still knows `initialize`. A child that was
-/// not reached has said nothing about that.
+/// not reached has said nothing about that, and one that was slow to start may have said
+/// it too late.
 fn after_failure(how: Handshake, failure: &Failure) -> Handshake {
     match how {
         _ if failure.not_executed => how,
+        _ if failure.is_modern => Handshake::Modern,
         Handshake::Either => Handshake::Legacy,
         Handshake::Legacy | Handshake::Modern => Handshake::Either,
     }
@@ -338,6 +340,11 @@ mod tests {
         assert_eq!(after_failure(Handshake::Modern, &odd), Handshake::Either);
         assert_eq!(after_failure(Handshake::Either, &odd), Handshake::Legacy);
         assert_eq!(after_failure(Handshake::Legacy, &odd), Handshake::Either);
+        let late = Failure {
+            is_modern: true,
+            ..odd
+        };
+        assert_eq!(after_failure(Handshake::Either, &late), Handshake::Modern);
     }
 
     #[test]

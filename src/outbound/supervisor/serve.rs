@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
-use tokio::time::Instant;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, OptionFuture},
+};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::{
@@ -113,7 +116,7 @@ impl Supervisor {
                 () = child.changed.notified(), if child.is_listed() => {
                     list_at.get_or_insert(Instant::now().max(listed + LIST_EVERY));
                 }
-                () = until(list_at), if job.is_none() => {
+                Some(()) = OptionFuture::from(list_at.map(sleep_until)), if job.is_none() => {
                     list_at = None;
                     listed = Instant::now();
                     job = Some(connection.list(patience).map(Job::Listed).boxed());
@@ -134,7 +137,7 @@ impl Supervisor {
                     self.replaceable = true;
                     job = Some(connection.ping(patience).map(Job::LastAsked).boxed());
                 }
-                () = until(ping_at), if job.is_none() => {
+                Some(()) = OptionFuture::from(ping_at.map(sleep_until)), if job.is_none() => {
                     ping_at = next_ping();
                     // A child that works shows by its answers that it lives, and one
                     // that fails has its probe.
@@ -221,13 +224,6 @@ impl Supervisor {
 async fn running(job: &mut Option<BoxFuture<'_, Job>>) -> Job {
     match job {
         Some(job) => job.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

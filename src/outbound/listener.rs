@@ -1,0 +1,125 @@
+//! One client that is told of resources that have changed: what waits for it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::next_number;
+use crate::protocol::{Frame, error::notification, json::quote};
+
+/// Updates that may wait for one client. Only parts of a resource can be more than its
+/// subscriptions are: beyond this the whole is told to have changed.
+pub(super) const WAITING: usize = 2_000;
+/// A notification that is longer is told without what the child has added to it, in bytes.
+pub(super) const LONGEST: usize = 64 << 10;
+/// And so is each once as much as this waits for one client, in bytes.
+pub(super) const WAITING_BYTES: usize = 1 << 20;
+
+/// One client that is told of updates; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Listener(Arc<Waiting>);
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    updates: Mutex<Updates>,
+    more: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Updates {
+    order: VecDeque<Arc<str>>,
+    frames: HashMap<Arc<str>, Frame>,
+    /// What the frames are long in all.
+    bytes: usize,
+}
+
+/// A resource has changed.
+#[derive(Debug)]
+pub struct Update {
+    /// Its URI as the client knows it.
+    pub uri: Arc<str>,
+    /// The child's `notifications/resources/updated`.
+    pub frame: Frame,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self(Arc::new(Waiting {
+            number: next_number(),
+            updates: Mutex::default(),
+            more: Notify::new(),
+        }))
+    }
+}
+
+impl Waiting {
+    fn updates(&self) -> MutexGuard<'_, Updates> {
+        self.updates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener {
+    /// By which it is known from others.
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// How much waits for it.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.0.updates().bytes
+    }
+
+    /// Waits until there is an update to be taken.
+    pub async fn ready(&self) {
+        loop {
+            let more = self.0.more.notified();
+            if !self.0.updates().order.is_empty() {
+                return;
+            }
+            more.await;
+        }
+    }
+
+    /// The update that has waited longest.
+    pub fn take(&self) -> Option<Update> {
+        let mut updates = self.0.updates();
+        let uri = updates.order.pop_front()?;
+        let frame = updates.frames.remove(&uri)?;
+        updates.bytes -= frame.bytes().len();
+        Some(Update { uri, frame })
+    }
+
+    /// `uri` has changed: `own`, which the client knows as `public`, or a part of it.
+    pub(super) fn hears(&self, public: &Arc<str>, own: &str, uri: &str, notification: &Frame) {
+        let mut updates = self.0.updates();
+        let room = WAITING_BYTES.saturating_sub(updates.bytes);
+        let part = uri != own && updates.order.len() < WAITING && uri.len() < room;
+        // A public URI is the child's own, or that behind an alias.
+        let uri: Arc<str> = match public.strip_suffix(own) {
+            Some(alias) if part => format!("{alias}{uri}").into(),
+            _ => Arc::clone(public),
+        };
+        let frame = match notification.bytes().len() > LONGEST.min(room) {
+            true => bare(&uri),
+            false => notification.clone(),
+        };
+        updates.bytes += frame.bytes().len();
+        match updates.frames.insert(Arc::clone(&uri), frame) {
+            Some(before) => updates.bytes -= before.bytes().len(),
+            None => updates.order.push_back(uri),
+        }
+        drop(updates);
+        self.0.more.notify_one();
+    }
+}
+
+/// That this has changed, and nothing else.
+pub(super) fn bare(uri: &str) -> Frame {
+    let params = format!(r#"{{"uri":{}}}"#, quote(uri));
+    notification("notifications/resources/updated", Some(&params))
+}
