@@ -163,7 +163,7 @@ impl Instance {
                 "\nhint: let this host in with --allowed-host, or ask by --admin-addr"
             }
             (StatusCode::NOT_FOUND, _) if answered.url == self.endpoint => {
-                "\nhint: clients are served elsewhere if this is its --admin-addr: pass that \
+                "\nhint: if this is its --admin-addr, clients are served elsewhere: pass that \
                  address as --url"
             }
             (StatusCode::NOT_FOUND, _) => {
@@ -213,7 +213,7 @@ impl Unanswered {
         Self {
             url,
             why,
-            is_absent: error.is_connect() || error.is_timeout(),
+            is_absent: error.is_connect(),
         }
     }
 
