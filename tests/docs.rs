@@ -1,6 +1,9 @@
 //! The README and the book say what the program does: their flags, keys, defaults,
 //! variables, series and JSON are compared with the program itself, in both directions.
 
+#[path = "support/pages.rs"]
+mod pages;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
@@ -434,6 +437,19 @@ fn every_page_stands_in_the_summary() {
     }
 }
 
+#[test]
+fn every_name_in_the_map_of_the_house_is_one_of_the_code() {
+    let map = fs::read_to_string("docs/ARCHITECTURE.md").expect("the map");
+    // Documentation is built without warnings, so that what is a link there exists.
+    let links = fs::read_to_string("src/lib.rs").expect("the crate's page");
+    let names = map.split('`').skip(1).step_by(2);
+    let names: Vec<_> = names.filter(|name| name.contains("::")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(links.contains(&format!("[`{name}`]")), "{name}");
+    }
+}
+
 /// What the headings of a page can be named by.
 fn anchors(page: &str) -> BTreeSet<String> {
     page.lines()
@@ -536,20 +552,9 @@ fn docs() -> &'static str {
 
 /// The README and every page of the book, with their paths.
 fn pages() -> Vec<(PathBuf, String)> {
-    let mut paths = vec![PathBuf::from("README.md")];
-    let mut folders = vec![PathBuf::from("docs/src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                paths.push(path);
-            }
-        }
-    }
+    let paths = [PathBuf::from("README.md")].into_iter();
     let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).expect("a page"));
-    paths.into_iter().map(read).collect()
+    paths.chain(pages::below("docs/src")).map(read).collect()
 }
 
 /// The rows of the first table after the line `heading`.

@@ -6,6 +6,9 @@
 //! end, or until it starts the next one. A page that has the comment
 //! `<!-- served -->` above a block finds one that runs.
 
+#[path = "support/pages.rs"]
+mod pages;
+
 use std::{
     env, fs,
     os::unix::fs::symlink,
@@ -122,19 +125,8 @@ fn pages() -> Vec<PathBuf> {
         "benches/README.md",
         "deploy/keycloak/README.md",
     ];
-    let mut pages: Vec<_> = beside.map(PathBuf::from).into();
-    let mut folders = vec![PathBuf::from("docs")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                pages.push(path);
-            }
-        }
-    }
-    pages
+    let beside = beside.map(PathBuf::from).into_iter();
+    beside.chain(pages::below("docs")).collect()
 }
 
 /// The shell's blocks of a page, in their order.

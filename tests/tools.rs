@@ -70,6 +70,9 @@ async fn tools_are_listed_and_found_alike_whoever_is_asked() {
         assert_eq!(found["tools"][0]["ready"], true, "{mode}");
         let elsewhere = through(&mux, &["search", "moon", "--child", "sea"]).await;
         assert_eq!(elsewhere.status.code(), Some(1), "{}", elsewhere.stdout);
+        let words = ["tools", "--format", "json", "--url", &mux.at("")];
+        let by_its_origin = Fleet::new().without_config().run(&words).await;
+        assert_eq!(json_of(&by_its_origin), straight, "{mode}");
     }
     let found = fleet().run(&["search", "moon", "--read-only"]).await;
     let expected = "sky__moon_phase\n    Tells how much of the moon is lit.\n    day: integer\n";
@@ -110,11 +113,7 @@ async fn what_goes_wrong_is_told_by_the_status_and_on_stderr() {
     let mux = Fleet::new().stdio("sky", sky()).over(Door::Http).await;
     mux.all_ready().await;
     for (words, status, told) in [
-        (
-            &["call", "sky__fail"][..],
-            1,
-            "sky__fail says that it has failed",
-        ),
+        (&["call", "sky__fail"][..], 1, "sky__fail has failed"),
         (&["call", "sky__rpc_error"], 1, "told to fail with an error"),
         (&["call", "sky__moon_phas"], 1, "sky__moon_phase"),
         (

@@ -85,7 +85,9 @@ authorization() {
 add_clients_and_users() {
   jq '{ifResourceExists: "SKIP", clients, users}' |
     ask POST "/$realm/partialImport" |
-    jq --raw-output '.results[] | "\(.resourceType | ascii_downcase) \(.resourceName): \(.action | ascii_downcase)"'
+    jq --raw-output '.results[]
+      | (if .action == "SKIPPED" then "is there already" else .action | ascii_downcase end) as $done
+      | "\(.resourceType | ascii_downcase) \(.resourceName): \($done)"'
 }
 
 set_test_password() {

@@ -9,9 +9,8 @@ use self::arguments::Given;
 use super::{
     CliError,
     client::{Multiplexer, Patience, Through},
-    out::Format,
+    out::{self, Format},
     request::ModernRequest,
-    tools::print,
 };
 use crate::protocol::json::{self, Object};
 
@@ -20,14 +19,13 @@ use crate::protocol::json::{self, Object};
 /// Arguments are key=value, typed as the tool's input schema says: numbers, true and
 /// false as such, arrays and objects as JSON. Or all of them at once with --args. What
 /// the tool gives is printed as it comes: with --format json the result itself, byte for
-/// byte. Exits with 1 if the tool says that it has failed.
-///
-/// Examples:
-///   mcp-multiplexer call time__convert_time time=15:00 source_timezone=Europe/Oslo
-///   mcp-multiplexer call github__list_issues --args '{"owner":"o","repo":"r"}'
-///   mcp-multiplexer call fs__read_file path=notes.txt --config mcp_config.json
+/// byte. Exits with 1 if the call has failed.
 #[derive(Args, Clone, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer call time__convert_time time=15:00 source_timezone=Europe/Oslo
+  mcp-multiplexer call github__list_issues --args '{\"owner\":\"o\",\"repo\":\"r\"}'
+  mcp-multiplexer call fs__read_file path=notes.txt --config mcp_config.json")]
 pub(super) struct Call {
     /// The tool, as clients call it.
     tool: String,
@@ -67,10 +65,11 @@ impl Call {
         let waiting = format!("waiting for {}", self.tool);
         let answer = Patience::during(&waiting, multiplexer.ask(&request)).await?;
         let result = answer.result()?;
-        print(&match self.through.format {
+        let text = match self.through.format {
             Format::Json => format!("{result}\n"),
             Format::Text => told(result),
-        })?;
+        };
+        out::write(text.as_bytes())?;
         let said = Object::read(result).ok();
         match said.and_then(|said| said.get("isError")) {
             Some("true") => Err(CliError::ToolFailed(self.tool.clone())),

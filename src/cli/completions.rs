@@ -1,11 +1,9 @@
 //! `completions`: what a shell completes after our name.
 
-use std::io::{Write, stdout};
-
 use clap::{Args, Command, CommandFactory};
 use clap_complete::{Shell, generate};
 
-use super::{Cli, CliError};
+use super::{Cli, CliError, out};
 
 /// Print a script that completes our commands and flags in a shell.
 #[derive(Args, Clone, Debug)]
@@ -26,7 +24,7 @@ impl Completions {
         // Into memory first: a pipe that is closed early must not become a panic.
         let mut script = Vec::new();
         generate(self.shell, &mut command, name, &mut script);
-        stdout().write_all(&script).map_err(CliError::io("stdout"))
+        out::write(&script)
     }
 }
 

@@ -39,6 +39,9 @@ pub enum CliError {
         /// What was seen instead.
         seen: String,
     },
+    /// Whoever reads what is printed has seen enough: no failure, but the end.
+    #[error("nobody reads what is printed")]
+    Unread,
     /// What must not happen did.
     #[error("{0}")]
     Broken(String),
@@ -48,8 +51,8 @@ pub enum CliError {
     /// No token could be had.
     #[error("{0}{hints}", hints = hints(&.0.advice))]
     NotMinted(Mistake),
-    /// A tool says that it has failed; what it says has been printed.
-    #[error("{0} says that it has failed")]
+    /// A call has failed; what was said of that has been printed.
+    #[error("{0} has failed")]
     ToolFailed(String),
     /// A command whose answer is its exit status could not begin.
     #[error(transparent)]
@@ -61,6 +64,14 @@ impl CliError {
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+
+    /// Wraps what the system said about what is printed.
+    pub(super) fn stdout(source: std::io::Error) -> Self {
+        match source.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Unread,
+            _ => Self::io("stdout")(source),
+        }
     }
 
     /// The same, told apart from the answer "no" by its exit status.

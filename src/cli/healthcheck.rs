@@ -34,11 +34,15 @@ impl Healthcheck {
             true => "ready",
             false => "health",
         };
-        let instance = Instance::at(&self.address()).map_err(CliError::into_input)?;
+        let instance = Instance::at(&self.address(), None).map_err(CliError::into_input)?;
         match instance.get(path).await {
-            Ok((status, _)) if status.is_success() => Ok(()),
-            Ok((status, answer)) => Err(CliError::Broken(format!("/{path}: {status}: {answer}"))),
-            Err(why) => Err(CliError::Broken(why)),
+            Ok(answered) if answered.status.is_success() => Ok(()),
+            Ok(answered) => Err(CliError::Broken(format!(
+                "/{path}: {}: {}",
+                answered.status,
+                String::from_utf8_lossy(&answered.body)
+            ))),
+            Err(why) => Err(CliError::Broken(why.to_string())),
         }
     }
 

@@ -23,6 +23,7 @@ mod running;
 mod schema;
 mod search;
 mod serve;
+mod started;
 mod status;
 mod token;
 mod tools;
@@ -86,6 +87,13 @@ enum Command {
 ///
 /// What to tell the user before exiting with a failure.
 pub fn run() -> Result<(), CliError> {
+    match command() {
+        Err(CliError::Unread) => Ok(()),
+        done => done,
+    }
+}
+
+fn command() -> Result<(), CliError> {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => block_on(serve.run())?,

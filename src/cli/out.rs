@@ -37,14 +37,26 @@ pub(super) fn styled(style: Style, text: impl std::fmt::Display) -> String {
 
 /// Prints a text and a line break.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
-    writeln!(anstream::stdout(), "{text}").map_err(CliError::io("stdout"))
+    writeln!(anstream::stdout(), "{text}").map_err(CliError::stdout)
+}
+
+/// Prints data as it stands.
+pub(super) fn write(data: &[u8]) -> Result<(), CliError> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(data).and_then(|()| stdout.flush());
+    written.map_err(CliError::stdout)
 }
 
 /// Prints a value as JSON.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), CliError> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|error| CliError::Broken(error.to_string()))?;
-    writeln!(std::io::stdout(), "{text}").map_err(CliError::io("stdout"))
+    write(pretty(value)?.as_bytes())
+}
+
+/// A value as JSON for scripts and eyes, with a line break after it.
+pub(super) fn pretty(value: &impl Serialize) -> Result<String, CliError> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| CliError::Broken(error.to_string()))?;
+    Ok(format!("{text}\n"))
 }
 
 /// Tells whoever runs the command something beside the data.

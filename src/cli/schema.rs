@@ -1,10 +1,8 @@
 //! `schema`: the JSON Schema of the configuration.
 
-use std::io::{Write, stdout};
-
 use clap::Args;
 
-use super::CliError;
+use super::{CliError, out};
 use crate::config;
 
 /// Print the JSON Schema of mcp_config.json, for editors.
@@ -19,8 +17,6 @@ pub(super) struct Schema;
 
 impl Schema {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let text = serde_json::to_string_pretty(&config::schema())
-            .map_err(|error| CliError::Broken(error.to_string()))?;
-        writeln!(stdout(), "{text}").map_err(CliError::io("stdout"))
+        out::print_json(&config::schema())
     }
 }

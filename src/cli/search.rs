@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use super::{
     CliError,
     client::{Definition, Multiplexer, Through},
-    out::Format,
-    tools::{pretty, print},
+    out::{self, Format},
 };
 use crate::{
     catalog::{
@@ -21,13 +20,12 @@ use crate::{
 ///
 /// Searches as find_tools does: by name, title, description, parameters and child. Exits
 /// with 1 if nothing fits.
-///
-/// Examples:
-///   mcp-multiplexer search open a pull request
-///   mcp-multiplexer search --read-only --child github issues with a label
-///   mcp-multiplexer search send mail --config mcp_config.json --format json
 #[derive(Args, Clone, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer search open a pull request
+  mcp-multiplexer search --read-only --child github issues with a label
+  mcp-multiplexer search send mail --config mcp_config.json --format json")]
 pub(super) struct Search {
     /// What the tool should do, in plain words.
     #[arg(required = true, value_name = "WORDS")]
@@ -53,10 +51,10 @@ impl Search {
         multiplexer.end().await;
         let found = found?;
         let tools = found["tools"].as_array().cloned().unwrap_or_default();
-        print(&match self.through.format {
-            Format::Json => pretty(&json!({"tools": tools}))?,
-            Format::Text => tools.iter().map(told).collect(),
-        })?;
+        match self.through.format {
+            Format::Json => out::print_json(&json!({"tools": tools})),
+            Format::Text => out::write(tools.iter().map(told).collect::<String>().as_bytes()),
+        }?;
         match tools.is_empty() {
             true => Err(CliError::Broken(
                 "nothing fits: say it in other words".to_owned(),

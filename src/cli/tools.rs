@@ -1,16 +1,16 @@
 //! `tools`: what there is to call, and what its list costs a client.
 
-use std::{cmp::Reverse, collections::HashMap, io::Write, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
     CliError,
     client::{Definition, Multiplexer, Patience, Through},
-    out::Format,
+    out::{self, Format, counted, pretty},
 };
 use crate::catalog::cost::{Cost, Tokenizer};
 
@@ -24,13 +24,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// A model reads the whole list of tools before it does anything: --cost tells how many
 /// tokens that is for each child, and how many are left in dynamic mode. Counted with a
 /// tokenizer of GPT-4; each model has its own, so it is an estimate.
-///
-/// Examples:
-///   mcp-multiplexer tools
-///   mcp-multiplexer tools github --format json
-///   mcp-multiplexer tools --cost --config mcp_config.json
 #[derive(Args, Clone, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer tools
+  mcp-multiplexer tools github --format json
+  mcp-multiplexer tools --cost --config mcp_config.json")]
 pub(super) struct Tools {
     /// Only the tools of this child.
     child: Option<String>,
@@ -69,11 +68,11 @@ impl Tools {
             (true, Some(_)) => self.costs_of(&tools)?,
             (true, None) => {
                 let dynamic = dynamic(multiplexer).await;
-                let dynamic = dynamic.inspect_err(|error| eprintln!("warning: {error}"));
+                let dynamic = dynamic.inspect_err(|error| out::tell(&format!("warning: {error}")));
                 self.costs(&tools, dynamic.ok())?
             }
         };
-        print(&text)
+        out::write(text.as_bytes())
     }
 
     fn listed(&self, tools: &[Definition]) -> Result<String, CliError> {
@@ -90,7 +89,7 @@ impl Tools {
             text.push_str(line.trim_end());
             text.push('\n');
         }
-        eprintln!("{} tools", tools.len());
+        out::tell(&counted(tools.len(), "tool", "tools"));
         Ok(text)
     }
 
@@ -248,25 +247,6 @@ fn grouped(number: usize) -> String {
 
 fn width<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
     texts.map(|text| text.chars().count()).max().unwrap_or(0)
-}
-
-/// JSON for scripts and eyes.
-pub(super) fn pretty(value: &Value) -> Result<String, CliError> {
-    let text = serde_json::to_string_pretty(value);
-    let text = text.map_err(|error| CliError::Broken(error.to_string()))?;
-    Ok(format!("{text}\n"))
-}
-
-/// Writes to stdout. A reader that has seen enough is no failure.
-pub(super) fn print(text: &str) -> Result<(), CliError> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        done => done.map_err(CliError::io("stdout")),
-    }
 }
 
 #[cfg(test)]

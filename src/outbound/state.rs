@@ -64,8 +64,11 @@ pub struct State {
     pub(super) told: Option<String>,
     /// What requests go through: there is one exactly while it is `ready`.
     pub(super) connection: Option<Arc<Connection>>,
-    /// Since when it is in this phase.
+    /// Since when it is in this phase; of `down`: since it was lost, whatever was tried
+    /// meanwhile.
     pub since: SystemTime,
+    /// Since when it is neither ready nor resting.
+    pub(super) lost: Option<SystemTime>,
     /// Attempts to connect since it was last stable.
     pub attempt: u32,
     /// When it is tried again.
@@ -113,6 +116,7 @@ impl State {
             renewing: false,
             connection: None,
             since: SystemTime::now(),
+            lost: None,
             attempt: 0,
             next_retry: None,
             era: None,

@@ -193,6 +193,21 @@ fn collector() -> User {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn where_nothing_is_found_it_is_said_where_was_looked() {
+    let user = User::new().has(".cursor/mcp.json", r#"{"mcpServers": {}}"#);
+    let output = user.runs(&["import"]);
+    ended(&output, 0);
+    assert_eq!(output.stdout, "");
+    let line = |file: &str| {
+        let mut lines = output.stderr.lines();
+        let line = lines.find(|line| line.contains(file));
+        line.unwrap_or_else(|| panic!("{file}: {}", output.stderr))
+    };
+    assert!(line(".cursor/mcp.json").ends_with("no servers in it"));
+    assert!(line(".claude.json").ends_with("not there"));
+}
+
+#[test]
 fn servers_of_all_clients_are_shown_first_and_written_when_told_to() {
     let user = collector();
     let shop = user.path("shop");

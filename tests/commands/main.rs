@@ -5,6 +5,7 @@ mod support;
 
 mod check;
 mod clients;
+mod pipes;
 mod status;
 
 use std::{
@@ -96,11 +97,15 @@ impl User {
             .stdin(Stdio::null())
             .output()
             .expect("the program runs");
-        Output {
-            status: output.status,
-            stdout: String::from_utf8(output.stdout).expect("text"),
-            stderr: String::from_utf8(output.stderr).expect("text"),
-        }
+        read(output)
+    }
+}
+
+fn read(output: std::process::Output) -> Output {
+    Output {
+        status: output.status,
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
     }
 }
 
@@ -108,8 +113,12 @@ impl User {
 fn every_command_has_a_help_with_examples() {
     let user = User::new();
     for command in [
+        "token",
         "check",
         "status",
+        "tools",
+        "search",
+        "call",
         "healthcheck",
         "import",
         "register",
@@ -121,6 +130,8 @@ fn every_command_has_a_help_with_examples() {
         let example = format!("mcp-multiplexer {command}");
         assert!(output.stdout.contains("Examples:"), "{}", output.stdout);
         assert!(output.stdout.contains(&example), "{}", output.stdout);
+        let places = ["Usage:", "Options:", "Examples:"].map(|it| output.stdout.find(it));
+        assert!(places.is_sorted(), "{}", output.stdout);
         assert!(user.runs(&["--help"]).stdout.contains(command));
     }
 }

@@ -7,6 +7,7 @@ mod issuer;
 mod knock;
 
 mod attacks;
+mod commands;
 mod expiry;
 mod flood;
 mod introspection;

@@ -94,7 +94,7 @@ async fn the_realm_is_made_over_the_admin_api_and_what_is_missing_is_added() {
     realm.remove("mcp-client").await;
     let said = shell.set_up();
     assert!(said.contains("mcp-client: added"), "{said}");
-    assert!(said.contains("mcp-multiplexer: skipped"), "{said}");
+    assert!(said.contains("mcp-multiplexer: is there already"), "{said}");
     assert_eq!(audience(&realm).await, PUBLIC_URL);
     mints(&realm, &shell.secret()).await;
 }

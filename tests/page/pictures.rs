@@ -177,6 +177,11 @@ async fn a_good_day_in_light_and_dark_and_on_a_phone_and_a_bad_one() {
         .await;
     let mut client = mux.client(Era::Modern).await;
     studio.traffic(&mut mux, &mut client).await;
+    // They are counted when somebody asks for the first time.
+    mux.until_child("github", "has its tokens counted", |child| {
+        child["toolsListTokens"].is_u64()
+    })
+    .await;
     let mut browser = studio.browser().await;
 
     let well = "All 15 children are well";

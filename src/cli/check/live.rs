@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
     names::planned,
     report::{Offers, Report, Row, Shortened, Taken},
@@ -17,12 +15,10 @@ use crate::{
         Catalog, Listing, Offer, Primitive,
         cost::{self, Cost, Tokenizer},
     },
-    cli::{CliError, out},
+    cli::{CliError, out, started::Started},
     config::{Finding, Settings, TransportSettings},
     fleet::Fleet,
-    identity::Identities,
-    outbound::{Child, HttpClient, Phase},
-    policy::Policies,
+    outbound::{Child, Phase},
     protocol::ChildName,
     telemetry::Outcome,
 };
@@ -32,8 +28,6 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long it is quiet before those are named who are waited for.
 const QUIET: Duration = Duration::from_secs(2);
-/// How long children may take to end.
-const STOP: Duration = Duration::from_secs(5);
 
 /// Connects to every child, and notes in the report what came of it.
 pub(super) async fn look(settings: &Settings, report: &mut Report) -> Result<(), CliError> {
@@ -41,18 +35,10 @@ pub(super) async fn look(settings: &Settings, report: &mut Report) -> Result<(),
     for child in &mut settings.children {
         child.restart.backoff = PAUSE;
     }
-    let shutdown = CancellationToken::new();
     let began = Instant::now();
-    let identities = Identities::start(&settings.identity, shutdown.clone())?;
-    let fleet = Fleet::start(
-        &settings,
-        HttpClient::new()?,
-        identities,
-        Policies::default(),
-        None,
-    );
-    let took = until_decided(&fleet, began).await;
-    let children = fleet.snapshot().children.clone();
+    let started = Started::of(&settings)?;
+    let took = until_decided(&started.fleet, began).await;
+    let children = started.fleet.snapshot().children.clone();
     let seen: Vec<_> = children
         .iter()
         .map(|child| (Arc::clone(child), child.listing()))
@@ -83,9 +69,7 @@ pub(super) async fn look(settings: &Settings, report: &mut Report) -> Result<(),
         }
         report.children.push(row);
     }
-    shutdown.cancel();
-    // The watchdog ends what is left of them.
-    let _ = tokio::time::timeout(STOP, fleet.stop()).await;
+    started.end().await;
     Ok(())
 }
 

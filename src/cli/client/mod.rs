@@ -11,40 +11,31 @@ mod patience;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use clap::{
-    Args,
-    builder::{OsStringValueParser, TypedValueParser},
-};
-use secrecy::SecretString;
+use clap::Args;
 use serde_json::Value;
-use url::Url;
 
 pub(super) use definitions::Definition;
 pub(super) use patience::Patience;
 
 use self::{http::Running, own::Own};
 use super::out::Format;
-use super::{CliError, request::ModernRequest};
+use super::{
+    CliError,
+    instance::{Where, variable},
+    request::ModernRequest,
+};
 use crate::{
     protocol::{Frame, Kind, json::Object},
     telemetry::{LogFormat, LogGuard, init_logs},
 };
 
-/// Where a multiplexer serves unless it is told otherwise.
-const USUAL: &str = "http://127.0.0.1:8000/mcp";
-
 /// Which multiplexer to ask.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Through {
-    /// The running multiplexer to ask [default: $MCP_MULTIPLEXER_URL, then
-    /// http://127.0.0.1:8000/mcp].
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
-    url: Option<Url>,
-    /// The bearer token for it is in this file; or in the variable MCP_MULTIPLEXER_TOKEN.
-    #[arg(long, value_name = "FILE", env = "MCP_MULTIPLEXER_TOKEN_FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    running: Where,
     /// Ask none that runs: start the children of this configuration, and end them after.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
     /// The shape of what is printed.
     #[arg(long, value_enum, default_value = "text")]
@@ -79,38 +70,11 @@ impl Through {
                 let own = Own::start(config, wanted).await?;
                 Ok(Multiplexer::Own(Box::new(own)))
             }
-            None => {
-                let url = self.url().map_err(CliError::into_input)?;
-                let token = self.token().await.map_err(CliError::into_input)?;
-                Ok(Multiplexer::Running(Running::at(url, token)?))
-            }
+            None => Ok(Multiplexer::Running(Running(
+                self.running.instance().await?,
+            ))),
         }
     }
-
-    fn url(&self) -> Result<Url, CliError> {
-        if let Some(url) = &self.url {
-            return Ok(url.clone());
-        }
-        let text = variable("MCP_MULTIPLEXER_URL").unwrap_or_else(|| USUAL.to_owned());
-        Url::parse(&text).map_err(|error| CliError::Usage(format!("MCP_MULTIPLEXER_URL: {error}")))
-    }
-
-    async fn token(&self) -> Result<Option<SecretString>, CliError> {
-        // A variable that is set to nothing is not set.
-        let file = self.token_file.as_ref();
-        let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
-            return Ok(variable("MCP_MULTIPLEXER_TOKEN").map(SecretString::from));
-        };
-        let text = tokio::fs::read_to_string(file).await;
-        let text = text.map_err(CliError::io(format!("--token-file {}", file.display())))?;
-        Ok(Some(text.trim().into()))
-    }
-}
-
-/// A variable's value; blank counts as unset.
-fn variable(name: &str) -> Option<String> {
-    let value = std::env::var(name).ok()?;
-    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 impl Multiplexer {

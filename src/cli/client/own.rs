@@ -9,18 +9,15 @@ use tokio::{
     io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{CliError, ModernRequest, Patience, frame, odd};
 use crate::{
     catalog::Primitive,
-    cli::reload::checked,
+    cli::{out, reload::checked, started::Started},
     config::{Mode, ProcessEnvironment, Settings, locate},
-    fleet::{Fleet, Snapshot, standing},
-    identity::Identities,
-    inbound::{Dispatch, raise_open_files, serve_stdio},
-    outbound::{Child, HttpClient, Phase},
-    policy::Policies,
+    fleet::{Snapshot, standing},
+    inbound::{Dispatch, serve_stdio},
+    outbound::{Child, Phase},
     protocol::{
         Frame,
         lines::{Line, LineReader},
@@ -33,17 +30,14 @@ const PIPE: usize = 64 * 1024;
 const LARGEST: usize = 64 << 20;
 /// How long children are waited for: a first `npx` downloads.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long they may take to end.
-const STOP: Duration = Duration::from_secs(5);
 /// How often what nobody tells of is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A fleet, and both ends of the way to it.
 pub(in crate::cli) struct Own {
-    fleet: Arc<Fleet>,
+    started: Started,
     requests: WriteHalf<DuplexStream>,
     answers: LineReader<ReadHalf<DuplexStream>>,
-    shutdown: CancellationToken,
 }
 
 impl Own {
@@ -57,28 +51,19 @@ impl Own {
         let mut settings = checked(settings, Some(Mode::Eager), None);
         settings.meta_tools = true;
         for warning in &settings.warnings {
-            eprintln!("warning: {warning}");
+            out::tell(&format!("warning: {warning}"));
         }
-        raise_open_files();
-        let shutdown = CancellationToken::new();
-        let identities = Identities::start(&settings.identity, shutdown.clone())?;
-        let fleet = Fleet::start(
-            &settings,
-            HttpClient::new()?,
-            identities,
-            Policies::default(),
-            None,
-        );
-        let dispatch = Dispatch::new(Arc::clone(&fleet), &settings, shutdown.clone());
+        let started = Started::of(&settings)?;
+        let fleet = Arc::clone(&started.fleet);
+        let dispatch = Dispatch::new(fleet, &settings, started.shutdown.clone());
         let (ours, theirs) = duplex(PIPE);
         let (their_requests, their_answers) = split(theirs);
         tokio::spawn(serve_stdio(dispatch, their_requests, their_answers));
         let (answers, requests) = split(ours);
         let own = Self {
-            fleet,
+            started,
             requests,
             answers: LineReader::new(answers, LARGEST),
-            shutdown,
         };
         own.await_children(wanted).await;
         Ok(own)
@@ -89,7 +74,7 @@ impl Own {
         let deadline = Instant::now() + PATIENCE;
         let mut patience = Patience::new();
         loop {
-            let snapshot = self.fleet.snapshot();
+            let snapshot = self.started.fleet.snapshot();
             let missing = awaited(&snapshot);
             let is_there = |name| snapshot.catalog.route(Primitive::Tool, name).is_some();
             if wanted.is_some_and(is_there) {
@@ -124,16 +109,14 @@ impl Own {
     }
 
     pub(super) fn status(&self) -> Result<Value, CliError> {
-        let children = serde_json::to_value(self.fleet.status()).map_err(odd)?;
-        let cost = serde_json::to_value(self.fleet.costs()).map_err(odd)?;
+        let children = serde_json::to_value(self.started.fleet.status()).map_err(odd)?;
+        let cost = serde_json::to_value(self.started.fleet.costs()).map_err(odd)?;
         Ok(json!({"mode": Mode::Eager.as_str(), "children": children, "cost": cost}))
     }
 
     /// Ends the children.
     pub(super) async fn end(self) {
-        self.shutdown.cancel();
-        // The watchdog ends what is left of them.
-        let _ = tokio::time::timeout(STOP, self.fleet.stop()).await;
+        self.started.end().await;
     }
 }
 
@@ -161,6 +144,6 @@ fn tell_of_absent(snapshot: &Snapshot) {
         let why = state
             .told_in_full()
             .unwrap_or_else(|| "no answer yet".to_owned());
-        eprintln!("warning: without {}: {why}", child.name());
+        out::tell(&format!("warning: without {}: {why}", child.name()));
     }
 }

@@ -1,8 +1,8 @@
 //! What people see: lines on stdout, coloured only where a person looks.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 
-use crate::cli::CliError;
+use crate::cli::{CliError, out};
 
 /// Stdout.
 pub(super) struct Out {
@@ -31,7 +31,7 @@ impl Out {
 
     /// Writes a line.
     pub(super) fn line(&self, line: impl AsRef<str>) -> Result<(), CliError> {
-        writeln!(stdout(), "{}", line.as_ref()).map_err(CliError::io("stdout"))
+        out::write(format!("{}\n", line.as_ref()).as_bytes())
     }
 
     /// A piece of a line in its colour.

@@ -17,6 +17,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     CliError,
+    clients::Client,
     document::replace,
     out::{self, Format, counted},
     register::home,
@@ -61,12 +62,16 @@ impl Import {
         }
         let target = self.target().map_err(CliError::into_input)?;
         let here = std::env::current_dir().map_err(CliError::io("the current folder"))?;
-        let (found, troubles) = sources::all(&home().map_err(CliError::into_input)?, &here);
-        for trouble in troubles {
+        let sources = sources::all(&home().map_err(CliError::into_input)?, &here);
+        for trouble in &sources.troubles {
             out::tell(&format!("warning: {trouble}"));
         }
+        if sources.found.is_empty() && self.format == Format::Text {
+            out::tell(&nothing_in(&sources.files));
+            return Ok(());
+        }
         let mut variables = Variables::default();
-        let plan = Plan::make(found, &target, &mut variables)?;
+        let plan = Plan::make(sources.found, &target, &mut variables)?;
         plan.print(self.format, &variables)?;
         if plan.adds() == 0 {
             out::tell("there is nothing to add");
@@ -110,6 +115,26 @@ impl Import {
                 .ok_or_else(|| CliError::Usage("HOME is not set".to_owned())),
         }
     }
+}
+
+/// Where was looked in vain.
+fn nothing_in(files: &[(Client, PathBuf, bool)]) -> String {
+    let rows: Vec<_> = files
+        .iter()
+        .map(|(client, file, is_there)| {
+            let found = match is_there {
+                true => "no servers in it",
+                false => "not there",
+            };
+            [
+                client.to_string(),
+                file.display().to_string(),
+                found.to_owned(),
+            ]
+        })
+        .collect();
+    let table = out::table(["client", "file", "found"], &rows);
+    format!("no other client has a server to take over; looked at\n\n{table}")
 }
 
 /// Asks somebody, if there is anybody.

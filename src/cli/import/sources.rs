@@ -31,22 +31,32 @@ impl Found {
     }
 }
 
-/// All servers of the clients of this user and of this folder, and what could not be
-/// read.
-pub(super) fn all(home: &Path, here: &Path) -> (Vec<Found>, Vec<String>) {
-    let mut found = Vec::new();
-    let mut troubles = Vec::new();
+/// What came of looking at the files of other clients.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// All servers in them.
+    pub(super) found: Vec<Found>,
+    /// What could not be read.
+    pub(super) troubles: Vec<String>,
+    /// The files looked at, and whether they are there.
+    pub(super) files: Vec<(Client, PathBuf, bool)>,
+}
+
+/// All servers of the clients of this user and of this folder.
+pub(super) fn all(home: &Path, here: &Path) -> Sources {
+    let mut sources = Sources::default();
     for client in Client::ALL {
-        let Some(top) = read(&client.file(home), &mut troubles) else {
+        let Some(top) = sources.read(client, client.file(home)) else {
             continue;
         };
-        take(client, None, &top, &mut found);
+        let found = &mut sources.found;
+        take(client, None, &top, found);
         if client == Client::ClaudeCode
             && let Some(Value::Object(projects)) = top.get("projects")
         {
             for (path, project) in projects {
                 if let Value::Object(project) = project {
-                    take(client, Some(path.into()), project, &mut found);
+                    take(client, Some(path.into()), project, found);
                 }
             }
         }
@@ -55,12 +65,21 @@ pub(super) fn all(home: &Path, here: &Path) -> (Vec<Found>, Vec<String>) {
     if here != home {
         for client in Client::ALL {
             let file = client.project_file().map(|file| here.join(file));
-            if let Some(top) = file.and_then(|file| read(&file, &mut troubles)) {
-                take(client, Some(here.to_owned()), &top, &mut found);
+            if let Some(top) = file.and_then(|file| sources.read(client, file)) {
+                take(client, Some(here.to_owned()), &top, &mut sources.found);
             }
         }
     }
-    (found, troubles)
+    sources
+}
+
+impl Sources {
+    fn read(&mut self, client: Client, file: PathBuf) -> Option<Map<String, Value>> {
+        let top = read(&file, &mut self.troubles);
+        let is_there = file.exists();
+        self.files.push((client, file, is_there));
+        top
+    }
 }
 
 fn take(

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{
     CliError,
-    instance::Instance,
+    instance::{Instance, Where},
     out::{self, Format},
     running::{END_OR_HANGUP, signalled},
 };
@@ -40,14 +40,8 @@ Examples:
   mcp-multiplexer status --watch --url http://mcp.internal:8000
   mcp-multiplexer status --format json | jq '.children[] | select(.state != \"ready\")'")]
 pub(super) struct Status {
-    /// Where it serves, or its --admin-addr; the URL that clients have of it works too.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MCP_MULTIPLEXER_URL",
-        default_value = "http://127.0.0.1:8000"
-    )]
-    url: String,
+    #[command(flatten)]
+    running: Where,
     /// Go on showing it, until Ctrl-C.
     #[arg(long)]
     watch: bool,
@@ -58,8 +52,8 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let instance = Instance::at(&self.url).map_err(CliError::into_input)?;
-        let first = Sample::take(&instance).await.map_err(CliError::Broken)?;
+        let instance = self.running.instance().await?;
+        let first = Sample::take(&instance).await?;
         if self.watch {
             return self.watch(&instance, first).await;
         }
@@ -103,7 +97,7 @@ impl Status {
                     samples.push_back(sample);
                     None
                 }
-                Err(why) => Some(why),
+                Err(why) => Some(why.to_string()),
             };
             while samples.len() > WINDOW {
                 samples.pop_front();

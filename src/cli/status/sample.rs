@@ -2,12 +2,14 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::traffic::Traffic;
-use crate::cli::instance::Instance;
+use crate::{
+    cli::{CliError, instance::Instance},
+    config::ShownUrl,
+};
 
 /// What was seen at one moment.
 #[derive(Debug)]
@@ -78,41 +80,22 @@ pub(super) struct Child {
 
 impl Sample {
     /// Looks once.
-    pub(super) async fn take(instance: &Instance) -> Result<Self, String> {
-        let (code, text) = instance.get("status").await.map_err(|why| {
-            format!(
-                "{why}\nhint: does one serve there, with --transport http? --url says where else"
-            )
+    pub(super) async fn take(instance: &Instance) -> Result<Self, CliError> {
+        let raw = instance.status().await?;
+        let status = Status::deserialize(&raw).map_err(|error| {
+            let url = ShownUrl(&instance.url("status")).to_string();
+            CliError::Broken(format!("{url}: the answer cannot be read: {error}"))
         })?;
-        let url = instance.url("status")?;
-        match code {
-            code if code.is_success() => {}
-            StatusCode::NOT_FOUND => {
-                return Err(format!(
-                    "{url}: there is none\nhint: with --admin-addr it is there: pass that address as --url"
-                ));
-            }
-            StatusCode::FORBIDDEN => {
-                return Err(format!(
-                    "{url}: {}\nhint: let this host in with --allowed-host, or ask by --admin-addr",
-                    text.trim()
-                ));
-            }
-            code => return Err(format!("{url}: {code}")),
-        }
-        let raw: Value = serde_json::from_str(&text)
-            .map_err(|_| format!("{url}: the answer is not that of a multiplexer"))?;
-        let status = Status::deserialize(&raw)
-            .map_err(|error| format!("{url}: the answer cannot be read: {error}"))?;
-        let metrics = match instance.get("metrics").await? {
-            (code, text) if code.is_success() => Some(text),
-            _ => None,
-        };
+        let metrics = instance.get("metrics").await;
+        let metrics = metrics.map_err(|why| CliError::Broken(why.to_string()))?;
+        let metrics = metrics.status.is_success().then_some(metrics.body);
         Ok(Self {
             at: Instant::now(),
             status,
             raw,
-            traffic: metrics.map(|text| Traffic::read(&text)).unwrap_or_default(),
+            traffic: metrics
+                .map(|text| Traffic::read(&String::from_utf8_lossy(&text)))
+                .unwrap_or_default(),
         })
     }
 

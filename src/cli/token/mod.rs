@@ -6,7 +6,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CliError, out::Format, reload::checked};
+use super::{
+    CliError,
+    out::{self, Format},
+    reload::checked,
+};
 use crate::{
     config::{
         AuthSettings, ChildSettings, IdentitySettings, ProcessEnvironment, ServiceSettings,
@@ -26,6 +30,11 @@ const LOG_LEVEL: &str = "warn,rustls_platform_verifier=off";
 /// Asks as the multiplexer would: with the environment, and with --child as that entry
 /// of the configuration says. The token itself is not shown, unless with --reveal.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer token
+  mcp-multiplexer token --child billing --format json
+  TOKEN=$(mcp-multiplexer token --reveal | tail -n 1)")]
 pub(super) struct Token {
     /// The token of this child, in place of the service's.
     #[arg(long, value_name = "NAME")]
@@ -58,7 +67,7 @@ impl Token {
             .map_err(|error| CliError::Usage(format!("--log-level: {error}")).into_input())?;
         let wanted = self.wanted().map_err(CliError::into_input)?;
         for warning in &wanted.warnings {
-            eprintln!("warning: {warning}");
+            out::tell(&format!("warning: {warning}"));
         }
         let trial = Trial::of(&wanted.service, wanted.whose)
             .await
@@ -68,7 +77,7 @@ impl Token {
         match trial.result {
             Ok(sample) => {
                 for doubt in sample.doubts {
-                    eprintln!("warning: {doubt}");
+                    out::tell(&format!("warning: {doubt}"));
                 }
                 Ok(())
             }

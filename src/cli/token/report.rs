@@ -1,16 +1,16 @@
 //! What `token` prints on stdout.
 
-use std::{
-    io::{Write, stdout},
-    time::Duration,
-};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::{
-    cli::{CliError, out::Format},
+    cli::{
+        CliError,
+        out::{self, Format},
+    },
     identity::{Asked, Claims, Trial},
 };
 
@@ -61,12 +61,10 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn print(&self, format: Format) -> Result<(), CliError> {
-        let text = match format {
-            Format::Text => self.text(Utc::now().timestamp()),
-            Format::Json => serde_json::to_string_pretty(self)
-                .map_err(|error| CliError::Broken(error.to_string()))?,
-        };
-        writeln!(stdout(), "{text}").map_err(CliError::io("stdout"))
+        match format {
+            Format::Text => out::print(&self.text(Utc::now().timestamp())),
+            Format::Json => out::print_json(self),
+        }
     }
 
     fn text(&self, now: i64) -> String {

@@ -325,8 +325,8 @@ class Child {
     const whole = found.length === status.tools;
     const size = whole ? status.toolsListBytes : found.reduce((total, tool) => total + tool.bytes, 0);
     const perByte = status.toolsListBytes ? (status.toolsListTokens ?? 0) / status.toolsListBytes : 0;
-    const cost = (n) => bytes(n) + (perByte ? ` ≈ ${number.format(n * perByte)} tokens` : "");
-    const tokens = (n) => (perByte ? `≈ ${number.format(n * perByte)} tok` : bytes(n));
+    const cost = (n) => bytes(n) + (perByte ? ` ≈\u00a0${number.format(n * perByte)} tokens` : "");
+    const tokens = (n) => (perByte ? `≈\u00a0${number.format(n * perByte)} tok` : bytes(n));
     const most = Math.max(1, ...all.map((tool) => tool.bytes));
     panel.find.hidden = all.length === 0;
     const none = panel.all && all.length === 0 ? "No tools are listed." : "";
@@ -399,7 +399,7 @@ function showFigures() {
   const queued = total("queued");
   tell("load", number.format(total("inFlight")), queued ? `${number.format(queued)} queued for a free slot` : "Nothing queued");
   const tokens = total("toolsListTokens");
-  tell("tools", number.format(total("tools")), `${bytes(total("toolsListBytes"))} in a full list` + (tokens ? `, ≈ ${number.format(tokens)} tokens` : ""));
+  tell("tools", number.format(total("tools")), `${bytes(total("toolsListBytes"))} in a full list` + (tokens ? `, ≈\u00a0${number.format(tokens)} tokens` : ""));
   showToken();
   const { config } = facts;
   const reload = config.lastReload;

@@ -193,8 +193,16 @@ impl Child {
 }
 
 pub(super) fn set_phase(state: &mut State, phase: Phase, attempt: u32) {
+    let now = SystemTime::now();
+    state.lost = match phase {
+        Phase::Connecting | Phase::Down => Some(state.lost.unwrap_or(now)),
+        Phase::Ready | Phase::Idle | Phase::Disabled => None,
+    };
     if state.phase != phase {
-        state.since = SystemTime::now();
+        state.since = match phase {
+            Phase::Down => state.lost.unwrap_or(now),
+            _ => now,
+        };
     }
     state.phase = phase;
     state.attempt = attempt;
@@ -203,4 +211,24 @@ pub(super) fn set_phase(state: &mut State, phase: Phase, attempt: u32) {
     state.connection = None;
     // What is being renewed stays so until it is ready, or down.
     state.renewing &= phase == Phase::Connecting;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_down_since_it_was_lost_however_often_it_is_tried() {
+        let mut state = State::first(None);
+        set_phase(&mut state, Phase::Ready, 1);
+        set_phase(&mut state, Phase::Connecting, 1);
+        let lost = state.since;
+        for attempt in 1..4 {
+            set_phase(&mut state, Phase::Down, attempt);
+            assert_eq!(state.since, lost);
+            set_phase(&mut state, Phase::Connecting, attempt);
+        }
+        set_phase(&mut state, Phase::Ready, 4);
+        assert_eq!(state.lost, None);
+    }
 }
