@@ -327,14 +327,15 @@ impl Dispatch {
         self.write_list(primitive, (shown, permitted), caller, session, &mut list)
     }
 
-    /// Whether this caller may still read what it was once allowed to subscribe to.
-    pub(super) fn may_read(&self, uri: &str, caller: &Caller) -> bool {
+    /// Whether this caller may be told that `uri` has changed, which is `whole` or a part
+    /// of it, to which it was once allowed to subscribe.
+    pub(super) fn may_hear_of(&self, uri: &str, whole: &str, caller: &Caller) -> bool {
         let snapshot = self.fleet.snapshot_for(caller);
         let Ok(shown) = snapshot.view(&caller.view) else {
             return false;
         };
         let permitted = shown.permitted(caller.subject.as_ref());
-        permitted.may_use(Primitive::Resource, uri)
+        permitted.may_hear_of(uri, whole)
     }
 
     /// Subscribes a legacy client to a resource, for as long as its session lasts.
