@@ -191,7 +191,8 @@ impl Generations {
     }
 }
 
-fn is_same(one: Option<&Arc<Listing>>, other: Option<&Arc<Listing>>) -> bool {
+/// Whether it is the same list.
+pub(super) fn is_same(one: Option<&Arc<Listing>>, other: Option<&Arc<Listing>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         (None, None) => true,
@@ -391,7 +392,7 @@ mod tests {
     use tokio::sync::{Semaphore, broadcast, mpsc, watch};
     use tokio_util::sync::CancellationToken;
 
-    use super::*;
+    use super::{super::users::ListsTo, *};
     use crate::{
         catalog::{Page, Primitive},
         config::Settings,
@@ -417,6 +418,7 @@ mod tests {
             news: mpsc::unbounded_channel().0,
             cache: None,
             subscriptions: AllSubscriptions::default(),
+            users_lists: Default::default(),
             log_level: watch::channel(None).1,
         };
         let entries = settings.children.into_iter();
@@ -450,12 +452,13 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),
+                own_index: None,
                 synonyms: Arc::default(),
                 offers_meta_tools: false,
                 policies: Policies::default(),
                 merge: 0,
                 lists_changed: 0,
-                knows_users: false,
+                lists_to: ListsTo::All,
             };
             Self { now, number: 0 }
         }
@@ -481,12 +484,13 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views,
+                own_index: None,
                 synonyms: Arc::default(),
                 offers_meta_tools: false,
                 policies: Policies::default(),
                 merge: 0,
                 lists_changed: 0,
-                knows_users: false,
+                lists_to: ListsTo::All,
             };
             changed
         }

@@ -168,16 +168,12 @@ impl Dispatch {
         }
     }
 
-    /// Answers `initialize` of this caller, on this view.
-    pub(super) fn initialize(
-        &self,
-        frame: &Frame,
-        view: &View,
-        subject: Option<&Arc<Subject>>,
-    ) -> Result<Bytes, RpcError> {
-        let snapshot = self.fleet.snapshot();
-        let shown = snapshot.view(view).map_err(no_view)?;
-        let permitted = shown.permitted(subject);
+    /// Answers `initialize` of this caller, by what was listed to it until now: nobody is
+    /// asked for it.
+    pub(super) fn initialize(&self, frame: &Frame, caller: &Caller) -> Result<Bytes, RpcError> {
+        let snapshot = self.fleet.snapshot_for(caller);
+        let shown = snapshot.view(&caller.view).map_err(no_view)?;
+        let permitted = shown.permitted(caller.subject.as_ref());
         let us = self.introduced(&shown, Introduction::lasting(&shown, &permitted));
         answers::initialize(frame, us)
     }
@@ -236,7 +232,7 @@ impl Dispatch {
                 Ok(answers::empty(frame))
             }
             ("server/discover", Era::Modern) => {
-                let snapshot = self.fleet.snapshot();
+                let snapshot = self.fleet.snapshot_for(&requester.caller);
                 let shown = snapshot.view(view).map_err(no_view);
                 shown.map(|shown| {
                     let permitted = shown.permitted(requester.caller.subject.as_ref());

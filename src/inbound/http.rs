@@ -391,8 +391,8 @@ impl Door {
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {
-        let subject = self.subject.as_ref();
-        let answer = self.dispatch.initialize(frame, &self.view, subject);
+        let caller = self.caller(Era::Legacy);
+        let answer = self.dispatch.initialize(frame, &caller);
         let answer = answer.map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
         let begun = Begun {
             abilities: answers::abilities(frame),
@@ -413,17 +413,7 @@ impl Door {
     fn notification(&self, all: &HeaderMap, frame: &Frame) -> Answered {
         // A modern client takes requests back by closing their streams.
         if negotiate::is_modern(all) {
-            let mut caller = Caller {
-                era: Era::Modern,
-                log_level: None,
-                session: None,
-                view: self.view.clone(),
-                abilities: Abilities::default(),
-                subject: None,
-                bearer: None,
-                told_apart: false,
-            };
-            self.identify(&mut caller);
+            let caller = self.caller(Era::Modern);
             self.dispatch.notification(frame, &caller, None);
         } else {
             let session = self.session(all, None)?;

@@ -37,6 +37,7 @@ mod subscribing;
 mod subscriptions;
 mod supervisor;
 mod unasked;
+mod users_lists;
 
 pub use breaker::BreakerState;
 pub use cache::CatalogCache;
@@ -55,6 +56,7 @@ pub use stdio::watchdog;
 pub use subscriptions::{AllSubscriptions, Listener, Subscription, Subscriptions, Update, Verdict};
 pub use supervisor::Surroundings;
 pub use unasked::ChildMessage;
+pub use users_lists::UsersLists;
 
 pub(crate) use connection::next_number;
 pub(crate) use failure::seconds;

@@ -106,6 +106,15 @@ impl Meta {
 }
 
 impl Asked<'_> {
+    /// Waits for children that list something for the first time, as a list does: to all,
+    /// or to this caller.
+    async fn everything_listed(&self) {
+        let Dispatch { fleet, .. } = self.dispatch;
+        let caller = &self.requester.caller;
+        fleet.settled().await;
+        fleet.asked_first(&caller.view, caller).await;
+    }
+
     /// What the caller sees of this snapshot.
     fn sight<'s>(&self, snapshot: &'s Snapshot) -> Result<Sight<'s>, String> {
         let caller = &self.requester.caller;
