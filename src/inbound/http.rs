@@ -139,6 +139,8 @@ fn read_name(name: Name) -> String {
 
 async fn handle(door: Door, request: Request) -> Response {
     if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
+        let peer = request.extensions().get();
+        door.guard.turned_away(&reason, peer);
         return Refused::plainly(StatusCode::FORBIDDEN, reason).into_response();
     }
     let page = cors::Page::of(request.headers());

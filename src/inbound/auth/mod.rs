@@ -131,7 +131,7 @@ impl Guard {
     pub fn post(settings: &DoorSettings, shutdown: &CancellationToken) -> Result<Self, GuardError> {
         Ok(Self(Arc::new(Standing {
             orders: ArcSwap::from_pointee(Orders::of(settings, None, shutdown)?),
-            told: Told::default(),
+            told: Told::new(settings.audit),
             shutdown: shutdown.clone(),
         })))
     }
@@ -204,6 +204,11 @@ impl Guard {
             metadata_url: orders.place.metadata_url(&seen).as_deref(),
             scopes: &lock.settings.required_scopes,
         }))
+    }
+
+    /// Tells of a request that may not come from where it comes from, and why.
+    pub(super) fn turned_away(&self, why: &str, peer: Option<&Peer>) {
+        self.0.told.turned_away(why, peer.map(|peer| peer.0));
     }
 
     /// What becomes of those without a good token; `None`: nobody is asked for one.
