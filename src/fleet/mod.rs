@@ -10,6 +10,7 @@ mod finding;
 mod members;
 mod merge;
 mod permitted;
+mod shown;
 mod status;
 mod users;
 mod views;
@@ -26,9 +27,9 @@ pub use costs::ListCosts;
 pub use finding::about;
 pub use members::Changes;
 pub use permitted::Permitted;
+pub use shown::{NoView, Shown};
 pub use status::{ChildStatus, standing};
 pub use users::listed_to;
-pub use views::{NoView, Shown};
 
 use self::{
     costs::Costs,
