@@ -5,13 +5,14 @@
 use std::collections::HashSet;
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, PartialResponse, Request,
-    RestrictedExpression,
+    Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, PartialResponse, Policy,
+    Request, RestrictedExpression,
 };
+use serde_json::Value;
 
 use super::{
     question::{Action, as_entity, text, uid},
-    reading::Policy,
+    reading,
     sight::Thing,
 };
 use crate::{
@@ -25,7 +26,11 @@ const UNKNOWN: [&str; 5] = ["name", "readOnly", "destructive", "idempotent", "op
 /// Whether these policies may let this caller know of something of the child. What they
 /// name is asked for by its name; what they say of names and of what a tool does may
 /// hold of something.
-pub(super) fn may_show_any(policy: &Policy, principal: &Entity, child: &ChildName) -> bool {
+pub(super) fn may_show_any(
+    policy: &reading::Policy,
+    principal: &Entity,
+    child: &ChildName,
+) -> bool {
     let prefix = format!("{child}/");
     let literals = policy.set.policies().flat_map(|it| it.entity_literals());
     let named: HashSet<EntityUid> = literals
@@ -45,7 +50,7 @@ pub(super) fn may_show_any(policy: &Policy, principal: &Entity, child: &ChildNam
 
 /// `None` where it cannot be asked, or not be decided.
 fn may_show(
-    policy: &Policy,
+    policy: &reading::Policy,
     principal: &Entity,
     child: &ChildName,
     kind: Primitive,
@@ -71,7 +76,16 @@ fn may_show(
         let failed = response.definitely_errored().next().is_some();
         (!failed).then_some(response)
     };
-    let may = |response: &PartialResponse| response.decision() != Some(Decision::Deny);
+    let may = |response: &PartialResponse| match response.decision() {
+        Some(decision) => decision == Decision::Allow,
+        None => {
+            let permits = |policy: &Policy| policy.effect() == Effect::Permit;
+            response.definitely_satisfied().any(|it| permits(&it))
+                || response
+                    .nontrivial_residuals()
+                    .any(|it| permits(&it) && can_hold(&it))
+        }
+    };
     let forbids = |response: &PartialResponse| {
         let mut satisfied = response.definitely_satisfied();
         satisfied.any(|policy| policy.effect() == Effect::Forbid)
@@ -83,12 +97,48 @@ fn may_show(
     Some(may(&listed) || (may(&used) && !forbids(&listed)))
 }
 
+/// Whether what is left of a policy can hold: Cedar leaves also what is false whatever the
+/// unknown is, where that stands in front.
+fn can_hold(policy: &Policy) -> bool {
+    let Ok(left) = policy.to_json() else {
+        return true;
+    };
+    let conditions = left["conditions"].as_array();
+    conditions.into_iter().flatten().all(|condition| {
+        let fails = Some(condition["kind"] == "unless");
+        truth(&condition["body"]) != fails
+    })
+}
+
+/// What an expression is, where that is certain.
+fn truth(expression: &Value) -> Option<bool> {
+    let both = |operator: &str| {
+        let sides = expression.get(operator)?;
+        Some([truth(&sides["left"]), truth(&sides["right"])])
+    };
+    if let Some(known) = expression.get("Value") {
+        return known.as_bool();
+    }
+    if let Some(sides) = both("&&") {
+        return match sides {
+            [Some(true), other] | [other, Some(true)] => other,
+            sides => sides.contains(&Some(false)).then_some(false),
+        };
+    }
+    if let Some(sides) = both("||") {
+        return match sides {
+            [Some(false), other] | [other, Some(false)] => other,
+            sides => sides.contains(&Some(true)).then_some(true),
+        };
+    }
+    truth(expression.get("!")?.get("arg")?).map(|it| !it)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::super::sight::Sight;
-    use super::*;
+    use super::super::{reading::Policy, sight::Sight};
     use crate::protocol::Subject;
 
     fn may(policies: &str, child: &str) -> bool {
@@ -109,7 +159,6 @@ mod tests {
     fn what_policies_name_or_describe_may_be_there() {
         for resource in [
             r#"resource == Tool::"github/get""#,
-            r#"resource in [Prompt::"github/ask", Tool::"slack/get"]"#,
             r#"resource in Child::"github""#,
             r#"resource == Child::"github""#,
         ] {
@@ -123,6 +172,7 @@ mod tests {
         for condition in [
             r#"resource.name like "get_*""#,
             "resource.readOnly && resource.child != \"gitlab\"",
+            r#"[Tool::"slack/get", Tool::"github/get"].contains(resource)"#,
             r#"resource == Tool::"github/get" && principal.roles.contains("dev")"#,
         ] {
             let policy =
