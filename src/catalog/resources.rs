@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Family, Hints, Offer, Primitive, Route, snapshot::List, template::Template};
+use super::{Family, Hints, Offer, Primitive, Route, list::List, template::Template};
 use crate::protocol::OwnName;
 
 /// The resources and templates of all children.

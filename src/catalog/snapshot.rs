@@ -1,45 +1,14 @@
 //! The merged catalog: an immutable snapshot, swapped whole.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use super::{
-    Entry, Extensions, Family, Hints, Listing, Mirrors, Primitive, instructions,
+    Extensions, Family, Hints, Listing, Mirrors, Offer, Placed, Primitive, instructions,
+    list::{List, begin_list, end_list},
     naming::public_name,
     resources::{self, Resources, scheme},
 };
 use crate::protocol::{ChildName, Era, OwnName, PublicName};
-
-/// What ends a list in the modern era. It may be kept for five seconds: changes are
-/// announced only to those who listen.
-const MODERN_END: &str = r#"],"resultType":"complete","ttlMs":5000,"cacheScope":"private"}"#;
-
-/// One child's part in a merge.
-#[derive(Debug)]
-pub struct Offer<'a> {
-    /// The child.
-    pub child: &'a ChildName,
-    /// Its prefix; empty leaves its names as they are.
-    pub prefix: &'a str,
-    /// Whether it is to be used.
-    pub enabled: bool,
-    /// What it offers, filtered; `None` while it has never been listed.
-    pub listing: Option<&'a Listing>,
-}
-
-impl<'a> Offer<'a> {
-    /// Its tools under their public names, which may be taken by others.
-    pub(super) fn named_tools(
-        &self,
-        max_name_length: usize,
-    ) -> impl Iterator<Item = (PublicName, &'a Entry)> {
-        let prefix = self.prefix;
-        let tools = self.listing.map_or(&[][..], Listing::tools);
-        tools.iter().map(move |entry| {
-            let name = public_name(prefix, entry.own.as_str(), max_name_length);
-            (name, entry)
-        })
-    }
-}
 
 /// Whose a public name is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,78 +34,6 @@ pub struct Collision {
     pub kept: ChildName,
     /// The child whose entry is left out.
     pub left_out: ChildName,
-}
-
-/// Something in its place in a list.
-#[derive(Clone, Debug)]
-pub struct Placed<'a> {
-    /// What clients call it; of a resource the URI.
-    pub name: Cow<'a, PublicName>,
-    /// Position of its child among the offers of the merge.
-    pub child: usize,
-    /// What the child calls it.
-    pub own: &'a OwnName,
-    /// What it says it does, if it is a tool.
-    pub hints: Hints,
-    /// Its entry as clients see it.
-    pub entry: &'a [u8],
-}
-
-/// Entries as they stand in a list, in order, with commas between them.
-#[derive(Debug, Default)]
-pub(super) struct List {
-    text: Vec<u8>,
-    places: Vec<Place>,
-}
-
-/// Where something stands in a list.
-#[derive(Debug)]
-struct Place {
-    name: PublicName,
-    child: usize,
-    own: OwnName,
-    hints: Hints,
-    at: Range<usize>,
-}
-
-impl List {
-    /// Appends what this child offers under this name.
-    pub(super) fn append(
-        &mut self,
-        (child, entry): (usize, &Entry),
-        name: PublicName,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        if !self.text.is_empty() {
-            self.text.push(b',');
-        }
-        let start = self.text.len();
-        write(&mut self.text);
-        self.places.push(Place {
-            name,
-            child,
-            own: entry.own.clone(),
-            hints: entry.hints,
-            at: start..self.text.len(),
-        });
-    }
-
-    /// It stays as it is.
-    fn finish(mut self) -> Self {
-        self.text.shrink_to_fit();
-        self.places.shrink_to_fit();
-        self
-    }
-
-    fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
-        self.places.iter().map(|place| Placed {
-            name: Cow::Borrowed(&place.name),
-            child: place.child,
-            own: &place.own,
-            hints: place.hints,
-            entry: &self.text[place.at.clone()],
-        })
-    }
 }
 
 /// Everything some children offer, merged and named, with its lists ready to send.
@@ -424,19 +321,6 @@ impl Catalog {
         scored.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.cmp(right)));
         scored.into_iter().take(3).map(|(_, name)| name).collect()
     }
-}
-
-fn begin_list(primitive: Primitive, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"");
-    out.extend_from_slice(primitive.list_key().as_bytes());
-    out.extend_from_slice(b"\":[");
-}
-
-fn end_list(era: Era, out: &mut Vec<u8>) {
-    out.extend_from_slice(match era {
-        Era::Legacy => b"]}",
-        Era::Modern => MODERN_END.as_bytes(),
-    });
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tracing::{error, warn};
 
 use super::{Fleet, Snapshot, views::offer};
-use crate::catalog::{
-    Listing, MetaTool, Primitive,
-    search::{Index, Source},
+use crate::{
+    catalog::{
+        Listing, MetaTool, Primitive,
+        search::{Index, Source},
+    },
+    protocol::Caller,
 };
 
 /// How long a search waits for what has just been listed: as long as an index of some
@@ -24,9 +27,26 @@ pub(super) struct Indexed {
 }
 
 impl Fleet {
-    /// The search over everything that is listed at this moment; if that cannot be
+    /// What this caller sees, and the search over it.
+    pub async fn index_for(&self, caller: &Caller) -> (Arc<Snapshot>, Arc<Index>) {
+        let snapshot = self.snapshot_for(caller);
+        let Some(own) = &snapshot.own_index else {
+            let index = self.index().await;
+            return (self.snapshot_for(caller), index);
+        };
+        let listed = Arc::clone(&snapshot);
+        let made = own.get_or_try_init(|| tokio::task::spawn_blocking(made_of(listed)));
+        let index = match tokio::time::timeout(INDEXING, made).await {
+            Ok(Ok(index)) => Arc::clone(index),
+            // What all see is found at least.
+            _ => self.index().await,
+        };
+        (snapshot, index)
+    }
+
+    /// The search over everything that is listed to all at this moment; if that cannot be
     /// waited for, over what was listed a moment ago.
-    pub async fn index(&self) -> Arc<Index> {
+    async fn index(&self) -> Arc<Index> {
         let now = self.snapshot().changed;
         let mut indexed = self.indexed.subscribe();
         let caught_up = indexed.wait_for(|indexed| indexed.changed >= now);
@@ -43,9 +63,8 @@ impl Fleet {
             if snapshot.changed != self.indexed.borrow().changed {
                 warn_of_taken(&snapshot, &mut taken);
                 let changed = snapshot.changed;
-                match tokio::task::spawn_blocking(move || snapshot.index()).await {
+                match tokio::task::spawn_blocking(made_of(snapshot)).await {
                     Ok(index) => {
-                        let index = Arc::new(index);
                         self.indexed.send_replace(Indexed { changed, index });
                     }
                     Err(failed) => error!(%failed, "the tools cannot be searched as they are now"),
@@ -56,6 +75,11 @@ impl Fleet {
             }
         }
     }
+}
+
+/// Takes milliseconds for thousands of tools.
+fn made_of(snapshot: Arc<Snapshot>) -> impl FnOnce() -> Arc<Index> {
+    move || Arc::new(snapshot.index())
 }
 
 impl Snapshot {

@@ -280,6 +280,7 @@ mod tests {
             news: mpsc::unbounded_channel().0,
             cache: None,
             subscriptions: Default::default(),
+            users_lists: Default::default(),
             log_level: watch::channel(None).1,
         };
         Members::new(surroundings, TaskTracker::new(), shutdown)

@@ -13,6 +13,7 @@ use tracing::warn;
 use super::{
     Changes, FIRST_ROUND, Fleet, Snapshot, groups,
     members::Members,
+    users::ListsTo,
     views::{Sources, Views, offer},
 };
 use crate::{
@@ -136,7 +137,7 @@ impl Merging {
         };
         let (views, views_changed) = Views::merge(&before, now);
         let lists_changed = children.iter().map(|child| child.lists_changed()).sum();
-        let knows_users = children.iter().any(|it| it.settings.is_per_user());
+        let lists_to = ListsTo::of(&children);
         let user_changed = lists_changed != before.lists_changed;
         let changed = match all_changed || views_changed || user_changed {
             true => self.merges,
@@ -150,8 +151,9 @@ impl Merging {
             changed,
             merge: self.merges,
             lists_changed,
-            knows_users,
+            lists_to,
             views,
+            own_index: None,
             synonyms: Arc::clone(&self.synonyms),
             offers_meta_tools: before.offers_meta_tools,
             policies: before.policies.clone(),

@@ -10,6 +10,7 @@ mod finding;
 mod members;
 mod merge;
 mod permitted;
+mod shown;
 mod status;
 mod users;
 mod views;
@@ -18,7 +19,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OnceCell, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
 
@@ -26,23 +27,28 @@ pub use costs::ListCosts;
 pub use finding::about;
 pub use members::Changes;
 pub use permitted::Permitted;
+pub use shown::{NoView, Shown};
 pub use status::{ChildStatus, standing};
 pub use users::listed_to;
-pub use views::{NoView, Shown};
 
 use self::{
     costs::Costs,
     finding::Indexed,
     members::Members,
     merge::{Merging, Reload},
-    users::Users,
+    users::{ListsTo, Users},
     views::Views,
 };
 use crate::{
-    catalog::{Catalog, Family, Listing, search::Synonyms},
+    catalog::{
+        Catalog, Family, Listing,
+        search::{Index, Synonyms},
+    },
     config::Settings,
     identity::Identities,
-    outbound::{AllSubscriptions, CatalogCache, Child, ChildMessage, HttpClient, Surroundings},
+    outbound::{
+        AllSubscriptions, CatalogCache, Child, ChildMessage, HttpClient, Surroundings, UsersLists,
+    },
     policy::Policies,
     protocol::{ChildName, LogLevel},
 };
@@ -69,12 +75,14 @@ pub struct Snapshot {
     changed: u64,
     /// The number of the merge that made it.
     merge: u64,
-    /// Whether any child lists something else to each user.
-    knows_users: bool,
+    /// Whom children list something of their own to.
+    lists_to: ListsTo,
     /// How often children have listed something else to any of their users.
     lists_changed: u64,
     /// One child, or a group of them.
     views: Views,
+    /// How its tools are found, once somebody looks; `None` where all see the same.
+    own_index: Option<OnceCell<Arc<Index>>>,
     /// Words that mean the same to those who search.
     pub synonyms: Arc<Synonyms>,
     /// Whether the multiplexer has tools of its own, whose names are taken.
@@ -153,6 +161,7 @@ impl Fleet {
         let (news, told) = mpsc::unbounded_channel();
         let messages = broadcast::Sender::new(MESSAGES);
         let log_level = watch::Sender::new(None);
+        let users_lists = UsersLists::default();
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let surroundings = Surroundings {
@@ -163,6 +172,7 @@ impl Fleet {
             news,
             cache,
             subscriptions: AllSubscriptions::default(),
+            users_lists: users_lists.clone(),
             log_level: log_level.subscribe(),
         };
         let mut members = Members::new(surroundings, tasks.clone(), shutdown.clone());
@@ -186,8 +196,9 @@ impl Fleet {
                 changed: 0,
                 merge: 0,
                 lists_changed: 0,
-                knows_users: false,
+                lists_to: ListsTo::All,
                 views: Views::default(),
+                own_index: None,
                 synonyms: Arc::default(),
                 offers_meta_tools: settings.offers_meta_tools(),
                 policies: policies.clone(),
@@ -198,7 +209,7 @@ impl Fleet {
             settled: watch::Sender::new(false),
             messages,
             log_level,
-            users: Users::default(),
+            users: Users::new(users_lists),
             indexed: watch::Sender::default(),
             costs: Costs::new(settings),
             reload,

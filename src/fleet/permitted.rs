@@ -75,12 +75,31 @@ impl<'a> Permitted<'a> {
             .is_some_and(|(_, verdict)| verdict == Verdict::Hidden)
     }
 
-    /// Whether the policies let the caller use this, if anybody has it.
-    pub fn may_use(&self, primitive: Primitive, name: &str) -> bool {
-        self.sight.is_open()
-            || self
-                .find(primitive, name)
-                .is_some_and(|(_, verdict)| verdict == Verdict::Usable)
+    /// Whether the caller may be told that a resource has changed which is `whole` or a
+    /// part of it. Who may read the whole hears of its parts, which no policy need name: to
+    /// be told is not to read, for which a part is asked by itself. But what a policy
+    /// forbids is not told of.
+    pub fn may_hear_of(&self, uri: &str, whole: &str) -> bool {
+        if self.sight.is_open() {
+            return true;
+        }
+        let usable = |uri| {
+            let (route, verdict) = self.find(Primitive::Resource, uri)?;
+            (verdict == Verdict::Usable).then_some(route)
+        };
+        if usable(uri).is_some() {
+            return true;
+        }
+        let of_whole = || {
+            let route = usable(whole)?;
+            // The same alias stands before both, if one does.
+            let alias = whole.strip_suffix(route.own.as_str())?;
+            let own = uri.strip_prefix(alias)?;
+            let child = self.shown.child(route.child)?;
+            let part = Thing::of(child.name(), Primitive::Resource, own, Default::default());
+            Some(!self.sight.forbids(&part))
+        };
+        uri != whole && of_whole().unwrap_or(false)
     }
 
     /// Whether the caller may know of what stands in a list of the view.
@@ -145,11 +164,10 @@ impl<'a> Permitted<'a> {
         self.knows(child) || primitive.is_some_and(|it| self.sight.shows(&thing(it)))
     }
 
-    /// Whether the caller may know of a child that was never listed to it, or of whatever
-    /// it may have: else nothing of the caller is to go there, its token least of all.
+    /// Whether the caller may know of a child that was never listed to it, or of something
+    /// that it may list: else nothing of the caller is to go there, its token least of all.
     pub fn may_know_any(&self, child: &Child) -> bool {
-        let mut all = Primitive::ALL.into_iter();
-        all.any(|primitive| self.may_know(child, Some(primitive), ""))
+        self.sight.may_show_any(child.name())
     }
 
     /// What the caller may do with a child as a whole.

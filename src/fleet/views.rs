@@ -7,10 +7,9 @@ use std::{
 
 use super::{Generations, Snapshot};
 use crate::{
-    catalog::{Catalog, Extensions, Family, Listing, Offer, instructions},
-    outbound::{Child, Phase},
-    policy::Policies,
-    protocol::{ChildName, View},
+    catalog::{Catalog, Family, Listing, Offer},
+    outbound::Child,
+    protocol::ChildName,
 };
 
 /// The views beside the one of all children, as they are at one moment. What has not
@@ -18,28 +17,28 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Views {
     /// Where each child stands in the snapshot.
-    places: HashMap<ChildName, usize>,
+    pub(super) places: HashMap<ChildName, usize>,
     /// Of each child, in the snapshot's order.
-    alone: Vec<Alone>,
-    groups: HashMap<Arc<str>, Group>,
+    pub(super) alone: Vec<Alone>,
+    pub(super) groups: HashMap<Arc<str>, Group>,
     max_name_length: usize,
 }
 
 /// One child's view.
 #[derive(Clone, Debug)]
-struct Alone {
+pub(super) struct Alone {
     /// Made when somebody looks at it: most children are never seen alone.
-    catalog: Arc<OnceLock<Catalog>>,
-    generations: Generations,
+    pub(super) catalog: Arc<OnceLock<Catalog>>,
+    pub(super) generations: Generations,
 }
 
 /// The view of a group.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     /// Where its members stand in the snapshot.
-    members: Vec<usize>,
-    catalog: Arc<Catalog>,
-    generations: Generations,
+    pub(super) members: Vec<usize>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) generations: Generations,
 }
 
 /// What there is to be seen, from one merge to the next.
@@ -191,7 +190,8 @@ impl Generations {
     }
 }
 
-fn is_same(one: Option<&Arc<Listing>>, other: Option<&Arc<Listing>>) -> bool {
+/// Whether it is the same list.
+pub(super) fn is_same(one: Option<&Arc<Listing>>, other: Option<&Arc<Listing>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         (None, None) => true,
@@ -209,178 +209,10 @@ pub(super) fn offer<'a>(child: &'a Child, listing: Option<&'a Listing>) -> Offer
     }
 }
 
-/// What one view shows, at the moment of its snapshot.
-#[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
-    snapshot: &'a Snapshot,
-    members: Members<'a>,
-    /// What is offered there.
-    pub catalog: &'a Catalog,
-    /// In which merge each family of its lists last changed.
-    pub generations: Generations,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Members<'a> {
-    All,
-    One(usize),
-    These(&'a [usize]),
-}
-
-/// Why there is no view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoView {
-    /// There is no child or group of this name.
-    Unknown,
-    /// Its child is disabled.
-    Disabled,
-}
-
-impl Snapshot {
-    /// What a view shows.
-    ///
-    /// # Errors
-    ///
-    /// There is no such view.
-    pub fn view(&self, view: &View) -> Result<Shown<'_>, NoView> {
-        let (members, catalog, generations) = match view {
-            View::All => (Members::All, &self.catalog, self.generations),
-            View::Child(name) => {
-                let found = self.views.places.get(name).and_then(|place| {
-                    let (child, listing) = (self.children.get(*place)?, self.listings.get(*place)?);
-                    Some((*place, child, listing, self.views.alone.get(*place)?))
-                });
-                let (place, child, listing, alone) = found.ok_or(NoView::Unknown)?;
-                if child.settings.disabled.is_some() {
-                    return Err(NoView::Disabled);
-                }
-                let catalog = alone.catalog.get_or_init(|| {
-                    let listing = listing.clone().unwrap_or_default();
-                    Catalog::alone(name, listing)
-                });
-                (Members::One(place), catalog, alone.generations)
-            }
-            View::Group(name) => {
-                let group = self.views.groups.get(name).ok_or(NoView::Unknown)?;
-                (
-                    Members::These(&group.members),
-                    &*group.catalog,
-                    group.generations,
-                )
-            }
-        };
-        Ok(Shown {
-            snapshot: self,
-            members,
-            catalog,
-            generations,
-        })
-    }
-}
-
 impl Snapshot {
     /// The longest public name there is.
     pub(super) fn max_name_length(&self) -> usize {
         self.views.max_name_length
-    }
-}
-
-impl<'a> Shown<'a> {
-    /// Whether the multiplexer's own tools are offered here: beside one child alone they
-    /// are not.
-    pub fn offers_meta_tools(&self) -> bool {
-        self.snapshot.offers_meta_tools && !matches!(self.members, Members::One(_))
-    }
-
-    /// The child at this position among the view's: routes name them so.
-    pub fn child(&self, position: usize) -> Option<&'a Arc<Child>> {
-        self.snapshot.children.get(self.place(position)?)
-    }
-
-    /// Its children in order, each with what it was listed with.
-    pub fn children(&self) -> impl Iterator<Item = (&'a Arc<Child>, Option<&'a Arc<Listing>>)> {
-        let (shown, snapshot) = (*self, self.snapshot);
-        (0..self.len()).filter_map(move |position| {
-            let place = shown.place(position)?;
-            Some((
-                snapshot.children.get(place)?,
-                snapshot.listings.get(place)?.as_ref(),
-            ))
-        })
-    }
-
-    /// The policies that are asked what a caller may see of it.
-    pub(super) fn policies(&self) -> &'a Policies {
-        &self.snapshot.policies
-    }
-
-    /// Whether it is the view of all children.
-    pub(super) fn is_whole(&self) -> bool {
-        matches!(self.members, Members::All)
-    }
-
-    /// What those children declare beyond the specification of which `seen` holds.
-    pub(super) fn extensions_of(&self, seen: impl Fn(&Child) -> bool) -> Extensions {
-        // The others keep their places.
-        let offers = self.children().map(|(child, listing)| {
-            let listing = listing.filter(|_| seen(child));
-            offer(child, listing.map(|it| &**it))
-        });
-        Extensions::merge(&offers.collect::<Vec<_>>())
-    }
-
-    /// What clients are told of how to use those children of which `seen` holds; nothing
-    /// of one that is shown alone.
-    pub(super) fn instructions_of(&self, seen: impl Fn(&Child) -> bool) -> Option<String> {
-        if self.alone().is_some() {
-            return None;
-        }
-        let children = self.children().filter(|(child, _)| seen(child));
-        let offers = children.map(|(child, listing)| offer(child, listing.map(|it| &**it)));
-        instructions(&offers.collect::<Vec<_>>())
-    }
-
-    /// The one child that is shown alone, and what it was listed with.
-    pub fn alone(&self) -> Option<(&'a Arc<Child>, Option<&'a Arc<Listing>>)> {
-        match self.members {
-            Members::One(_) => self.children().next(),
-            Members::All | Members::These(_) => None,
-        }
-    }
-
-    /// Where this child stands among the view's, if it is one of them.
-    pub fn position(&self, child: &ChildName) -> Option<usize> {
-        let place = *self.snapshot.views.places.get(child)?;
-        match self.members {
-            Members::All => Some(place),
-            Members::One(one) => (one == place).then_some(0),
-            Members::These(these) => these.iter().position(|it| *it == place),
-        }
-    }
-
-    /// The first child that is never listed yet, is not disabled, and of which `wanted`
-    /// holds.
-    pub fn unlisted(&self, wanted: impl Fn(&Child) -> bool) -> Option<&'a Arc<Child>> {
-        let mut unlisted = self.children().filter(|(_, listing)| listing.is_none());
-        unlisted
-            .find(|(child, _)| wanted(child) && child.state().phase != Phase::Disabled)
-            .map(|(child, _)| child)
-    }
-
-    fn len(&self) -> usize {
-        match self.members {
-            Members::All => self.snapshot.children.len(),
-            Members::One(_) => 1,
-            Members::These(these) => these.len(),
-        }
-    }
-
-    fn place(&self, position: usize) -> Option<usize> {
-        match self.members {
-            Members::All => Some(position),
-            Members::One(one) => (position == 0).then_some(one),
-            Members::These(these) => these.get(position).copied(),
-        }
     }
 }
 
@@ -392,13 +224,17 @@ mod tests {
     use tokio::sync::{Semaphore, broadcast, mpsc, watch};
     use tokio_util::sync::CancellationToken;
 
-    use super::*;
+    use super::{
+        super::{NoView, users::ListsTo},
+        *,
+    };
     use crate::{
         catalog::{Page, Primitive},
         config::Settings,
         identity::Identities,
         outbound::{AllSubscriptions, HttpClient, Surroundings},
-        protocol::{Era, Frame},
+        policy::Policies,
+        protocol::{Era, Frame, View},
     };
 
     /// Children that are never connected.
@@ -418,6 +254,7 @@ mod tests {
             news: mpsc::unbounded_channel().0,
             cache: None,
             subscriptions: AllSubscriptions::default(),
+            users_lists: Default::default(),
             log_level: watch::channel(None).1,
         };
         let entries = settings.children.into_iter();
@@ -451,12 +288,13 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views: Views::default(),
+                own_index: None,
                 synonyms: Arc::default(),
                 offers_meta_tools: false,
                 policies: Policies::default(),
                 merge: 0,
                 lists_changed: 0,
-                knows_users: false,
+                lists_to: ListsTo::All,
             };
             Self { now, number: 0 }
         }
@@ -482,12 +320,13 @@ mod tests {
                 generations: Generations::default(),
                 changed: 0,
                 views,
+                own_index: None,
                 synonyms: Arc::default(),
                 offers_meta_tools: false,
                 policies: Policies::default(),
                 merge: 0,
                 lists_changed: 0,
-                knows_users: false,
+                lists_to: ListsTo::All,
             };
             changed
         }

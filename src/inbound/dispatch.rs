@@ -168,16 +168,12 @@ impl Dispatch {
         }
     }
 
-    /// Answers `initialize` of this caller, on this view.
-    pub(super) fn initialize(
-        &self,
-        frame: &Frame,
-        view: &View,
-        subject: Option<&Arc<Subject>>,
-    ) -> Result<Bytes, RpcError> {
-        let snapshot = self.fleet.snapshot();
-        let shown = snapshot.view(view).map_err(no_view)?;
-        let permitted = shown.permitted(subject);
+    /// Answers `initialize` of this caller, by what was listed to it until now: nobody is
+    /// asked for it.
+    pub(super) fn initialize(&self, frame: &Frame, caller: &Caller) -> Result<Bytes, RpcError> {
+        let snapshot = self.fleet.snapshot_for(caller);
+        let shown = snapshot.view(&caller.view).map_err(no_view)?;
+        let permitted = shown.permitted(caller.subject.as_ref());
         let us = self.introduced(&shown, Introduction::lasting(&shown, &permitted));
         answers::initialize(frame, us)
     }
@@ -236,7 +232,7 @@ impl Dispatch {
                 Ok(answers::empty(frame))
             }
             ("server/discover", Era::Modern) => {
-                let snapshot = self.fleet.snapshot();
+                let snapshot = self.fleet.snapshot_for(&requester.caller);
                 let shown = snapshot.view(view).map_err(no_view);
                 shown.map(|shown| {
                     let permitted = shown.permitted(requester.caller.subject.as_ref());
@@ -327,14 +323,15 @@ impl Dispatch {
         self.write_list(primitive, (shown, permitted), caller, session, &mut list)
     }
 
-    /// Whether this caller may still read what it was once allowed to subscribe to.
-    pub(super) fn may_read(&self, uri: &str, caller: &Caller) -> bool {
+    /// Whether this caller may be told that `uri` has changed, which is `whole` or a part
+    /// of it, to which it was once allowed to subscribe.
+    pub(super) fn may_hear_of(&self, uri: &str, whole: &str, caller: &Caller) -> bool {
         let snapshot = self.fleet.snapshot_for(caller);
         let Ok(shown) = snapshot.view(&caller.view) else {
             return false;
         };
         let permitted = shown.permitted(caller.subject.as_ref());
-        permitted.may_use(Primitive::Resource, uri)
+        permitted.may_hear_of(uri, whole)
     }
 
     /// Subscribes a legacy client to a resource, for as long as its session lasts.

@@ -27,7 +27,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
-    ASIDES, BODY_LIMIT, Entrance, Guard, Sessions, accept, answers, cors,
+    ASIDES, BODY_LIMIT, Entrance, Guard, Sessions, accept, answers,
+    auth::Admission,
+    cors,
     dispatch::{Dispatch, Requester, missing_meta},
     listen, negotiate,
     overload::{Admitted, Overload},
@@ -75,6 +77,8 @@ struct Door {
     subject: Option<Arc<Subject>>,
     /// The token that it has shown, for the children that are to see it.
     bearer: Option<Bearer>,
+    /// Whether callers are told apart.
+    told_apart: bool,
     /// What the address of the request shows.
     view: View,
 }
@@ -102,6 +106,7 @@ pub async fn serve(
         overload: overload.clone(),
         subject: None,
         bearer: None,
+        told_apart: false,
         view: View::All,
     };
     let router = Router::new()
@@ -160,6 +165,8 @@ fn read_name(name: Name) -> String {
 
 async fn handle(door: Door, request: Request) -> Response {
     if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
+        let peer = request.extensions().get();
+        door.guard.turned_away(&reason, peer);
         return Refused::plainly(StatusCode::FORBIDDEN, reason).into_response();
     }
     let page = cors::Page::of(request.headers());
@@ -176,14 +183,14 @@ async fn handle(door: Door, request: Request) -> Response {
 /// Answers a request that comes from where requests may come from.
 async fn admitted(door: Door, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let subject = match door.guard.admit(&head).await {
-        Ok(subject) => subject,
+    let admission = match door.guard.admit(&head).await {
+        Ok(admission) => admission,
         Err(refusal) => return refusal,
     };
     let bearer = Guard::shown(&head);
     let door = Door {
         bearer,
-        ..door.let_in(subject)
+        ..door.let_in(admission)
     };
     let request = Request::from_parts(head, body);
     if let Err(why) = door.dispatch.sees(&door.view, door.subject.as_ref()) {
@@ -270,16 +277,22 @@ impl Telling {
 type Answered = Result<Response, Refused>;
 
 impl Door {
-    /// The door as this one finds it; `None` is nobody in particular.
-    fn let_in(self, subject: Option<Arc<Subject>>) -> Self {
-        let dispatch = self.dispatch.closing(self.guard.expiry(subject.as_deref()));
+    /// The door as this one finds it.
+    fn let_in(self, admission: Admission) -> Self {
+        let Admission {
+            subject,
+            is_asked_for,
+            expiry,
+        } = admission;
+        let dispatch = self.dispatch.closing(expiry);
         let dispatch = match &subject {
-            None if self.guard.locks() => dispatch.for_stranger(),
+            None if is_asked_for => dispatch.for_stranger(),
             _ => dispatch,
         };
         Self {
             dispatch,
             subject,
+            told_apart: is_asked_for,
             ..self
         }
     }
@@ -386,12 +399,28 @@ impl Door {
     fn identify(&self, caller: &mut Caller) {
         caller.subject = self.subject.clone();
         caller.bearer = self.bearer.clone();
-        caller.told_apart = self.guard.locks();
+        caller.told_apart = self.told_apart;
+    }
+
+    /// Whoever sends something outside of a session.
+    fn caller(&self, era: Era) -> Caller {
+        let mut caller = Caller {
+            era,
+            log_level: None,
+            session: None,
+            view: self.view.clone(),
+            abilities: Abilities::default(),
+            subject: None,
+            bearer: None,
+            told_apart: false,
+        };
+        self.identify(&mut caller);
+        caller
     }
 
     fn initialize(&self, frame: &Frame) -> Answered {
-        let subject = self.subject.as_ref();
-        let answer = self.dispatch.initialize(frame, &self.view, subject);
+        let caller = self.caller(Era::Legacy);
+        let answer = self.dispatch.initialize(frame, &caller);
         let answer = answer.map_err(|error| Refused::rpc(StatusCode::OK, &error, frame.id()))?;
         let begun = Begun {
             abilities: answers::abilities(frame),
@@ -412,17 +441,7 @@ impl Door {
     fn notification(&self, all: &HeaderMap, frame: &Frame) -> Answered {
         // A modern client takes requests back by closing their streams.
         if negotiate::is_modern(all) {
-            let mut caller = Caller {
-                era: Era::Modern,
-                log_level: None,
-                session: None,
-                view: self.view.clone(),
-                abilities: Abilities::default(),
-                subject: None,
-                bearer: None,
-                told_apart: false,
-            };
-            self.identify(&mut caller);
+            let caller = self.caller(Era::Modern);
             self.dispatch.notification(frame, &caller, None);
         } else {
             let session = self.session(all, None)?;

@@ -132,8 +132,8 @@ async fn updates(
     loop {
         subscribed.listener.ready().await;
         let room = asides.reserve().await?;
-        if let Some(Update { uri, frame }) = subscribed.listener.take()
-            && dispatch.may_read(&uri, caller)
+        if let Some(Update { uri, whole, frame }) = subscribed.listener.take()
+            && dispatch.may_hear_of(&uri, &whole, caller)
         {
             room.send(answer::updated(&frame, &uri, subscription));
         }

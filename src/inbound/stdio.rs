@@ -116,7 +116,7 @@ impl Door {
         match (frame.kind(), frame.method().as_deref()) {
             (Kind::Request, Some("initialize")) => {
                 // Never cancelled, and answered before anything that comes after it.
-                let answer = self.dispatch.initialize(&frame, self.session.view(), None);
+                let answer = self.dispatch.initialize(&frame, &self.session.caller());
                 self.session
                     .key()
                     .asked()

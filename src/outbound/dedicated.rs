@@ -358,6 +358,7 @@ impl Dedicated {
             }
         }
         let at = Instant::now();
+        let user = key.user().cloned();
         let before = lists.insert(
             key,
             Listed {
@@ -367,6 +368,10 @@ impl Dedicated {
         );
         if before.is_none_or(|before| *before.listing != *listing) {
             self.lists_changed.fetch_add(1, Ordering::AcqRel);
+        }
+        drop(lists);
+        if let Some(user) = user {
+            self.surroundings.users_lists.moved(&user);
         }
     }
 

@@ -32,7 +32,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Updates {
     order: VecDeque<Arc<str>>,
-    frames: HashMap<Arc<str>, Frame>,
+    /// With what was subscribed to.
+    frames: HashMap<Arc<str>, (Arc<str>, Frame)>,
     /// What the frames are long in all.
     bytes: usize,
 }
@@ -42,6 +43,8 @@ struct Updates {
 pub struct Update {
     /// Its URI as the client knows it.
     pub uri: Arc<str>,
+    /// The URI that the client has subscribed to: the same, or that of the whole.
+    pub whole: Arc<str>,
     /// The child's `notifications/resources/updated`.
     pub frame: Frame,
 }
@@ -89,9 +92,9 @@ impl Listener {
     pub fn take(&self) -> Option<Update> {
         let mut updates = self.0.updates();
         let uri = updates.order.pop_front()?;
-        let frame = updates.frames.remove(&uri)?;
+        let (whole, frame) = updates.frames.remove(&uri)?;
         updates.bytes -= frame.bytes().len();
-        Some(Update { uri, frame })
+        Some(Update { uri, whole, frame })
     }
 
     /// `uri` has changed: `own`, which the client knows as `public`, or a part of it.
@@ -109,8 +112,9 @@ impl Listener {
             false => notification.clone(),
         };
         updates.bytes += frame.bytes().len();
-        match updates.frames.insert(Arc::clone(&uri), frame) {
-            Some(before) => updates.bytes -= before.bytes().len(),
+        let heard = (Arc::clone(public), frame);
+        match updates.frames.insert(Arc::clone(&uri), heard) {
+            Some((_, before)) => updates.bytes -= before.bytes().len(),
             None => updates.order.push_back(uri),
         }
         drop(updates);

@@ -38,6 +38,7 @@ mod subscribing;
 mod subscriptions;
 mod supervisor;
 mod unasked;
+mod users_lists;
 mod wishes;
 
 pub use breaker::BreakerState;
@@ -58,6 +59,7 @@ pub use stdio::watchdog;
 pub use subscriptions::{AllSubscriptions, Subscription, Subscriptions, Verdict};
 pub use supervisor::Surroundings;
 pub use unasked::ChildMessage;
+pub use users_lists::UsersLists;
 
 pub(crate) use connection::next_number;
 pub(crate) use failure::seconds;

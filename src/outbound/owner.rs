@@ -22,6 +22,13 @@ pub(super) struct OwnerKey {
     user: Option<User>,
 }
 
+impl OwnerKey {
+    /// The user, if it is one's.
+    pub(super) fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+}
+
 impl Owner {
     /// Whose connection this caller's requests go by; `None`: the one that all share.
     ///

@@ -5,6 +5,7 @@
 //! both ask for. Must never know a request, how a caller has proven who it is, or
 //! whether a child lives.
 
+mod any;
 mod question;
 mod reading;
 mod sight;

@@ -10,7 +10,7 @@ use cedar_policy::{
 use super::{reading::Policy, sight::Thing};
 use crate::{
     catalog::{Hints, Primitive},
-    protocol::Subject,
+    protocol::{ChildName, Subject},
 };
 
 /// What can be done with a thing.
@@ -32,7 +32,7 @@ impl Action {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::List => "list",
             Self::Call => "call",
@@ -55,11 +55,11 @@ pub(super) struct Names {
     user: EntityTypeName,
     client: EntityTypeName,
     anonymous: EntityTypeName,
-    child: EntityTypeName,
+    pub(super) child: EntityTypeName,
     tool: EntityTypeName,
     prompt: EntityTypeName,
     resource: EntityTypeName,
-    action: EntityTypeName,
+    pub(super) action: EntityTypeName,
 }
 
 impl Names {
@@ -74,6 +74,15 @@ impl Names {
             resource: "Resource".parse()?,
             action: "Action".parse()?,
         })
+    }
+
+    /// The kind of a child's things.
+    pub(super) fn of(&self, primitive: Primitive) -> &EntityTypeName {
+        match primitive {
+            Primitive::Tool => &self.tool,
+            Primitive::Prompt => &self.prompt,
+            Primitive::Resource | Primitive::Template => &self.resource,
+        }
     }
 }
 
@@ -90,22 +99,16 @@ impl<'a> Question<'a> {
     pub(super) fn new(policy: &'a Policy, principal: &Entity, thing: &Thing<'_>) -> Option<Self> {
         let names = &policy.names;
         let child_id = uid(&names.child, thing.child.as_str());
-        let child = Entity::new(
-            child_id.clone(),
-            described(thing, thing.child.as_str(), Some(Hints::default())),
-            HashSet::new(),
-        )
-        .ok()?;
+        let child = as_entity(names, thing.child)?;
         let mut entities = vec![principal.clone(), child];
         let resource = match thing.primitive {
             None => child_id,
             Some(primitive) => {
-                let (kind, hints) = match primitive {
-                    Primitive::Tool => (&names.tool, Some(thing.hints)),
-                    Primitive::Prompt => (&names.prompt, None),
-                    Primitive::Resource | Primitive::Template => (&names.resource, None),
-                };
-                let id = uid(kind, &format!("{}/{}", thing.child, thing.own));
+                let hints = (primitive == Primitive::Tool).then_some(thing.hints);
+                let id = uid(
+                    names.of(primitive),
+                    &format!("{}/{}", thing.child, thing.own),
+                );
                 let attributes = described(thing, thing.own, hints);
                 let parents = HashSet::from([child_id]);
                 entities.push(Entity::new(id.clone(), attributes, parents).ok()?);
@@ -126,6 +129,12 @@ impl<'a> Question<'a> {
             allowed: false,
             by: Vec::new(),
         })
+    }
+
+    /// Whether a policy forbids this. What cannot be decided is forbidden.
+    pub(super) fn forbids(&self, action: Action) -> bool {
+        self.decide(action)
+            .is_none_or(|it| !it.allowed && !it.by.is_empty())
     }
 
     fn decide(&self, action: Action) -> Option<Decision> {
@@ -180,6 +189,17 @@ pub(super) fn principal(names: &Names, subject: Option<&Subject>) -> Option<Enti
     Entity::new(uid(kind, &id), attributes, HashSet::new()).ok()
 }
 
+/// A child as a whole.
+pub(super) fn as_entity(names: &Names, child: &ChildName) -> Option<Entity> {
+    let attributes = described(&Thing::child(child), child.as_str(), Some(Hints::default()));
+    Entity::new(
+        uid(&names.child, child.as_str()),
+        attributes,
+        HashSet::new(),
+    )
+    .ok()
+}
+
 fn described(
     thing: &Thing<'_>,
     name: &str,
@@ -202,7 +222,7 @@ fn described(
     attributes
 }
 
-fn text(text: &str) -> RestrictedExpression {
+pub(super) fn text(text: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_owned())
 }
 
@@ -210,6 +230,6 @@ fn set(words: &BTreeSet<String>) -> RestrictedExpression {
     RestrictedExpression::new_set(words.iter().map(|word| text(word)))
 }
 
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+pub(super) fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }

@@ -16,6 +16,7 @@ use super::{
     question::Names,
     sight::{Key, Verdict},
 };
+use crate::protocol::ChildName;
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
 /// What the name of a policy file ends in.
@@ -29,6 +30,8 @@ pub struct Policy {
     pub(super) names: Names,
     /// Answers that were given: they stay true for as long as these are the policies.
     pub(super) answers: Cache<Key, Verdict>,
+    /// Whether this caller may know of anything of this child; as long true.
+    pub(super) may_show: Cache<([u8; 32], ChildName), bool>,
     /// What stands in each file.
     texts: Vec<(PathBuf, String)>,
 }
@@ -142,6 +145,7 @@ impl Policy {
             set,
             names,
             answers: Cache::new(REMEMBERED),
+            may_show: Cache::new(REMEMBERED),
             texts,
         })
     }

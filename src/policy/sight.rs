@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 
 use super::{
+    any::may_show_any,
     question::{Action, Question, principal},
     reading::Policy,
 };
@@ -115,9 +116,7 @@ impl Sight {
             return self.decide(policy, thing);
         }
         let key = Key {
-            who: *self
-                .who
-                .get_or_init(|| fingerprint(self.subject.as_deref())),
+            who: self.who(),
             child: thing.child.clone(),
             primitive: thing.primitive,
             own: thing.own.into(),
@@ -131,14 +130,59 @@ impl Sight {
         verdict
     }
 
+    /// Whether a policy keeps the caller from using a thing, or from knowing of it; not
+    /// whether any permits that.
+    pub fn forbids(&self, thing: &Thing<'_>) -> bool {
+        let Some(policy) = &self.policy else {
+            return false;
+        };
+        let question = self
+            .principal(policy)
+            .and_then(|principal| Question::new(policy, principal, thing));
+        question.is_none_or(|question| {
+            [Action::List, Action::using(thing)]
+                .into_iter()
+                .any(|action| question.forbids(action))
+        })
+    }
+
+    /// Whether the caller may know of a child that has listed nothing, or may know of
+    /// something that it lists.
+    pub fn may_show_any(&self, child: &ChildName) -> bool {
+        let Some(policy) = &self.policy else {
+            return true;
+        };
+        if self.shows(&Thing::child(child)) {
+            return true;
+        }
+        let key = (self.who(), child.clone());
+        if let Some(known) = policy.may_show.get(&key) {
+            return known;
+        }
+        let may = self
+            .principal(policy)
+            .is_some_and(|principal| may_show_any(policy, principal, child));
+        policy.may_show.insert(key, may);
+        may
+    }
+
+    fn who(&self) -> [u8; 32] {
+        *self
+            .who
+            .get_or_init(|| fingerprint(self.subject.as_deref()))
+    }
+
+    fn principal(&self, policy: &Policy) -> Option<&Entity> {
+        self.principal
+            .get_or_init(|| principal(&policy.names, self.subject.as_deref()))
+            .as_ref()
+    }
+
     /// Whoever may use a thing sees it, unless a policy forbids that; and what is not
     /// seen is not used.
     fn decide(&self, policy: &Policy, thing: &Thing<'_>) -> Verdict {
-        let principal = self
-            .principal
-            .get_or_init(|| principal(&policy.names, self.subject.as_deref()));
-        let question = principal
-            .as_ref()
+        let question = self
+            .principal(policy)
             .and_then(|principal| Question::new(policy, principal, thing));
         let Some(question) = question else {
             return Verdict::Hidden;

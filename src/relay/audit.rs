@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::info;
 use uuid::Uuid;
 
-use super::Method;
+use super::{Method, Relay};
 use crate::{
     catalog::Primitive,
     protocol::{Caller, ChildName, Frame, Subject, json, json::Object},
@@ -100,6 +100,23 @@ impl Audited {
             trace_id = trace.as_deref(),
             "audit"
         );
+    }
+}
+
+impl Relay {
+    /// Writes down a request for a tool of our own, where that is wanted: no child has seen
+    /// it.
+    pub fn writes_down(
+        &self,
+        (tool, outcome): (&str, Outcome),
+        frame: &Frame,
+        caller: &Caller,
+        took: Duration,
+    ) {
+        let id = frame.id().unwrap_or("null");
+        if let Some(line) = self.audited(caller, id, Some(frame), Some(Primitive::Tool), tool) {
+            line.write(None, Method::CallTool, outcome, took);
+        }
     }
 }
 

@@ -91,7 +91,9 @@ impl<'a> Call<'a> {
                 question.refuse_undeclared();
             }
             (Era::Modern, Era::Legacy) => {
-                running.ask(question, self.caller.abilities, || self.held.room());
+                running.ask(question, self.caller.abilities, || {
+                    self.held.room(self.caller)
+                });
             }
         }
     }

@@ -11,14 +11,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 use uuid::Uuid;
 
-use super::{Method, running::Running, settle::Settlement};
+use super::{
+    Method,
+    places::{Places, Room, Who},
+    running::Running,
+    settle::Settlement,
+};
 use crate::{
     outbound::Child,
     protocol::{
@@ -27,15 +28,10 @@ use crate::{
     },
 };
 
-/// How many calls may be held.
-const MOST: usize = 1000;
 /// How long a client may stay away.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// What the words that clients come back with are signed for.
 const PURPOSE: &str = "held call";
-
-/// A place for one call.
-pub(super) type Room = OwnedSemaphorePermit;
 
 /// The calls that are held.
 #[derive(Debug)]
@@ -45,7 +41,7 @@ pub(super) struct HeldCalls {
     signers: Vec<Signer>,
     /// This process, among its replicas.
     here: Uuid,
-    room: Arc<Semaphore>,
+    places: Arc<Places>,
     all: Mutex<Table>,
 }
 
@@ -70,6 +66,8 @@ struct Owner {
 #[derive(Debug)]
 struct Entry {
     owner: Owner,
+    /// In whose share it is.
+    who: Who,
     wanted: oneshot::Sender<()>,
     keeper: JoinHandle<Option<Held>>,
 }
@@ -94,15 +92,27 @@ impl HeldCalls {
         Arc::new(Self {
             signers,
             here: Uuid::new_v4(),
-            room: Arc::new(Semaphore::new(MOST)),
+            places: Arc::default(),
             all: Mutex::default(),
         })
     }
 
-    /// A place for one more call; `None` when there is none.
-    pub(super) fn room(&self) -> Option<Room> {
+    /// A place for one more call of this caller's; `None` when there is none. Where it is
+    /// another's, the call that had it is given up.
+    pub(super) fn room(&self, caller: &Caller) -> Option<Room> {
         self.signers.first()?;
-        Arc::clone(&self.room).try_acquire_owned().ok()
+        let who = Who::of(caller);
+        if let Some(room) = self.places.take(&who) {
+            return Some(room);
+        }
+        let given_up = {
+            let mut table = self.lock();
+            let held = table.calls.iter().map(|(number, it)| (*number, &it.who));
+            let number = self.places.given_up(&who, held)?;
+            table.calls.remove(&number)?
+        };
+        given_up.keeper.abort();
+        Some(self.places.take_over(&who))
     }
 
     /// Holds a call until its client comes back. Gives what it has to come back with.
@@ -141,6 +151,7 @@ impl HeldCalls {
         });
         let entry = Entry {
             owner,
+            who: Who::of(caller),
             wanted,
             keeper,
         };
@@ -268,15 +279,10 @@ mod tests {
         resumed.await.map_err(|error| error.message)
     }
 
-    #[tokio::test]
-    async fn there_is_room_for_so_many_and_no_more() {
-        let calls = calls(b"key");
-        let mut rooms: Vec<_> = (0..MOST).map_while(|_| calls.room()).collect();
-        assert_eq!(rooms.len(), MOST);
-        assert!(calls.room().is_none());
-        rooms.pop();
-        assert!(calls.room().is_some());
-        assert!(HeldCalls::new(Vec::new()).room().is_none());
+    #[test]
+    fn without_random_numbers_there_is_no_room() {
+        assert!(calls(b"key").room(&caller()).is_some());
+        assert!(HeldCalls::new(Vec::new()).room(&caller()).is_none());
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod held;
 mod long;
 mod method;
 mod notify;
+mod places;
 mod request;
 mod route;
 mod running;

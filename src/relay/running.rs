@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{deadline::Deadline, held::Room};
+use super::{deadline::Deadline, places::Room};
 use crate::{
     outbound::{Connection, Exchange, Failure, Part, Question, taken_back},
     protocol::{Abilities, Frame, json::quote},

@@ -56,6 +56,45 @@ async fn a_held_call_is_resumed_once() {
 }
 
 #[tokio::test]
+async fn where_all_places_are_taken_who_has_the_most_gives_one_up() {
+    const PLACES: usize = 1000;
+    let child = asking(Era::Legacy).key("maxConcurrency", 2 * PLACES);
+    let mut mux = one(Door::Http, child).await;
+    let mut greedy = Talker::over_http(&mut mux, Era::Modern, ALL).await;
+    let other = Talker::over_http(&mut mux, Era::Modern, ALL).await;
+    let mut other = other.bearing("another");
+    let arguments = form("k", "");
+    let mut taken = Vec::new();
+    while taken.len() < PLACES {
+        let mut calls = Vec::new();
+        for _ in 0..50 {
+            calls.push(greedy.call("child__ask", &arguments).await);
+        }
+        for call in &mut calls {
+            let answer = greedy.answered(call).await;
+            let unfinished = Unfinished::read(&answer);
+            taken.push(unfinished.unwrap_or_else(|| panic!("not held: {answer}")));
+        }
+    }
+    let refused = greedy.call("child__ask", &arguments).await;
+    let refused = greedy.answered(&mut { refused }).await;
+    assert!(refused.contains("too many requests"), "{refused}");
+
+    let unfinished = held(&mut other, &arguments).await;
+
+    let mut given_up = 0;
+    for call in taken.iter().take(50).chain(taken.last()) {
+        let members = call.retry(|_| Some(ACCEPTED.to_owned()));
+        let answer = retried(&mut greedy, &arguments, &members).await;
+        given_up += usize::from(answer.contains("no longer held"));
+    }
+    assert_eq!(given_up, 1, "one of the first");
+    let members = unfinished.retry(|_| Some(ACCEPTED.to_owned()));
+    let answer = retried(&mut other, &arguments, &members).await;
+    assert!(answer.contains("Ann"), "{answer}");
+}
+
+#[tokio::test]
 async fn what_is_not_answered_is_asked_again() {
     let mut mux = one(Door::Http, asking(Era::Legacy)).await;
     let mut client = Talker::over_http(&mut mux, Era::Modern, ALL).await;

@@ -30,6 +30,8 @@ enum Way {
         http: Box<Http>,
         url: String,
         session: String,
+        /// The token it shows, if it shows one.
+        token: Option<String>,
     },
     Stdio(Pipe),
 }
@@ -49,6 +51,7 @@ impl Talker {
                 http: Box::default(),
                 url: mux.url(),
                 session: String::new(),
+                token: None,
             },
             Door::Stdio => Way::Stdio(mux.pipe()),
         };
@@ -69,6 +72,14 @@ impl Talker {
         Self::new(mux, Door::Http, era, capabilities).await
     }
 
+    /// The same, as whoever bears this token.
+    pub fn bearing(mut self, bears: &str) -> Self {
+        if let Way::Http { token, .. } = &mut self.way {
+            *token = Some(bears.to_owned());
+        }
+        self
+    }
+
     async fn initialize(&mut self) {
         let params = format!(
             r#"{{"protocolVersion":"{LEGACY_VERSION}","capabilities":{},"clientInfo":{{"name":"talker","version":"1"}}}}"#,
@@ -81,7 +92,9 @@ impl Talker {
                 pipe.line(frame).await;
                 pipe.next().await.expect("an answer");
             }
-            Way::Http { http, url, session } => {
+            Way::Http {
+                http, url, session, ..
+            } => {
                 let reply = http.post(url, frame).await;
                 *session = reply.header("mcp-session-id").to_owned();
             }
@@ -114,12 +127,21 @@ impl Talker {
                 pipe.line(frame).await;
                 None
             }
-            Way::Http { http, url, session } => {
+            Way::Http {
+                http,
+                url,
+                session,
+                token,
+            } => {
                 let request = match self.era {
                     Era::Modern => modern_post(url, frame),
                     Era::Legacy => post(url, frame)
                         .with("mcp-session-id", session)
                         .with("mcp-protocol-version", LEGACY_VERSION),
+                };
+                let request = match token {
+                    Some(token) => request.with("authorization", &format!("Bearer {token}")),
+                    None => request,
                 };
                 let http = http.clone();
                 Some(tokio::spawn(async move { http.send(request).await }))
@@ -188,7 +210,9 @@ impl Talker {
     pub async fn send(&mut self, frame: String) {
         match &mut self.way {
             Way::Stdio(pipe) => pipe.line(frame).await,
-            Way::Http { http, url, session } => {
+            Way::Http {
+                http, url, session, ..
+            } => {
                 let request = post(url, frame)
                     .with("mcp-session-id", session)
                     .with("mcp-protocol-version", LEGACY_VERSION);
@@ -202,7 +226,9 @@ impl Talker {
     pub async fn listen(&mut self) -> Call {
         let events = match &self.way {
             Way::Stdio(_) => None,
-            Way::Http { http, url, session } => {
+            Way::Http {
+                http, url, session, ..
+            } => {
                 let open = request(::http::Method::GET, url, bytes::Bytes::new())
                     .with("accept", "text/event-stream")
                     .with("mcp-session-id", session)

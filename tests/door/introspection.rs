@@ -9,7 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     issuer::{ASKER, AUDIENCE, Issuer, Key, now},
     knock::{Knock, discover, logged},
-    support::{Door, Fleet, Multiplexer, http::Http},
+    support::{
+        Door, Fleet, Multiplexer,
+        client::{modern_post, with_modern_meta},
+        http::{Http, With as _},
+        wait::eventually,
+    },
 };
 
 async fn asking(issuer: &Issuer, cache: &str) -> Multiplexer {
@@ -160,6 +165,50 @@ async fn a_reload_forgets_nothing_of_tokens_while_the_issuer_stays() {
     reload(4, &["mcp"], "2h").await;
     assert_eq!(knock(&mux, "good").await.status, 200);
     assert_eq!(issuer.questions(), 2);
+}
+
+#[tokio::test]
+async fn what_is_let_in_while_the_lock_is_exchanged_opens_nothing_that_stays() {
+    let issuer = Issuer::silent().await;
+    let mux = asking(&issuer, "1h").await;
+    let listening = r#"{"notifications":{"toolsListChanged":true}}"#;
+    let frame = format!(
+        r#"{{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{}}}"#,
+        with_modern_meta(listening)
+    );
+    let http = Http::default();
+    let mut generation = 1;
+    // On a slow machine the answer of the issuer comes too late, now and then.
+    let reply = eventually("it is let in", async || {
+        let token = format!("listener-{generation}");
+        issuer.says(&token, active());
+        let asked = issuer.questions();
+        issuer.think(true);
+        let request = modern_post(&mux.url(), frame.clone());
+        let request = request.with("authorization", &format!("Bearer {token}"));
+        let exchanged = async {
+            eventually("the question", async || {
+                (issuer.questions() > asked).then_some(())
+            })
+            .await;
+            generation += 1;
+            let mut auth = auth(&issuer, &mux.path("secret"), "1h");
+            auth["requiredScopes"] = json!(if generation % 2 == 0 {
+                ["mcp"]
+            } else {
+                ["other"]
+            });
+            mux.write_config(&json!({"mcpServers": {}, "auth": auth}).to_string());
+            mux.until_generation(generation).await;
+            issuer.think(false);
+        };
+        let (reply, ()) = tokio::join!(http.send(request), exchanged);
+        (reply.status == 200).then_some(reply)
+    })
+    .await;
+
+    // The answer is what ends it.
+    assert!(reply.answer().await.frame.contains("complete"));
 }
 
 /// What reads as a JWT and cannot be good costs the issuer nothing.

@@ -28,7 +28,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// For whom its tokens are meant.
 pub const AUDIENCE: &str = "tools";
@@ -170,6 +170,8 @@ pub struct Issuer {
 #[derive(Default)]
 struct Office {
     state: Mutex<Desk>,
+    /// Whether questions wait for their answers.
+    thinking: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -256,6 +258,11 @@ impl Issuer {
     /// From now on it thinks so long about each question.
     pub fn be_slow(&self, slow: Duration) {
         self.office.desk().slow = slow;
+    }
+
+    /// Whether it thinks about each question until it no longer does.
+    pub fn think(&self, thinking: bool) {
+        self.office.thinking.send_replace(thinking);
     }
 
     /// The most questions that were open at a time.
@@ -370,6 +377,9 @@ async fn judge(State((office, _)): Shared, headers: HeaderMap, form: String) -> 
     if !slow.is_zero() {
         tokio::time::sleep(slow).await;
     }
+    let mut thinking = office.thinking.subscribe();
+    let thought = thinking.wait_for(|thinking| !thinking).await;
+    drop(thought.expect("the office is there"));
     let mut desk = office.desk();
     desk.open -= 1;
     if desk.down {

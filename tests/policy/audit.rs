@@ -23,6 +23,22 @@ async fn a_line_says_who_called_what_and_never_with_what() {
     asked(&mux, Some(&looking), "tools/call", &hidden.to_string()).await;
     let notes = r#"{"uri":"test://notes?key=s3same"}"#;
     asked(&mux, Some(&looking), "resources/read", notes).await;
+    // What is ours has a line too; what call_tool carries has its own.
+    for (tool, arguments) in [
+        ("find_tools", json!({"query": "s3same"})),
+        ("load_tools", json!({"names": ["one__nix"]})),
+        (
+            "call_tool",
+            json!({"name": "find_tools", "arguments": {"query": "s3same"}}),
+        ),
+        (
+            "call_tool",
+            json!({"name": "one__nix", "arguments": {"word": "s3same"}}),
+        ),
+    ] {
+        let params = json!({"name": tool, "arguments": arguments}).to_string();
+        asked(&mux, Some(&looking), "tools/call", &params).await;
+    }
     call(&mux, Some(&looking), "one__nothing").await;
 
     let lines: Vec<Value> = {
@@ -52,6 +68,10 @@ async fn a_line_says_who_called_what_and_never_with_what() {
         ("tools/call", "one__writer", "one", "denied"),
         ("tools/call", "two__reader", "two", "ok"),
         ("resources/read", "test://notes", "", "rpc_error"),
+        ("tools/call", "find_tools", "", "ok"),
+        ("tools/call", "load_tools", "", "tool_error"),
+        ("tools/call", "call_tool", "", "tool_error"),
+        ("tools/call", "one__nix", "", "rpc_error"),
         ("tools/call", "one__nothing", "", "rpc_error"),
     ];
     let expected = expected.map(|(method, name, child, outcome)| {
@@ -83,6 +103,63 @@ async fn a_line_says_who_called_what_and_never_with_what() {
     assert_eq!(lines[0]["trace_id"], trace);
     assert_eq!(lines[1].get("trace_id"), None);
     assert!(!mux.log.text().contains("s3same"));
+}
+
+#[tokio::test]
+async fn what_the_door_refuses_is_written_down_and_a_flood_of_it_in_few_lines() {
+    const KNOCKS: u64 = 40;
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let auth = json!({"audit": true, "requiredScopes": ["door"]});
+    let fleet = fleet(&issuer, POLICIES, auth).flags(&["--log-format", "json"]);
+    let mux = begun(fleet).await;
+    let began = std::time::Instant::now();
+    let mut told = Vec::new();
+    for _ in 0..KNOCKS {
+        told.push(asked(&mux, Some("s3same"), "tools/list", "{}").await);
+    }
+    let scopeless = asked(&mux, Some(&issuer.token(&key)), "tools/list", "{}").await;
+
+    let elsewhere =
+        modern_post(&mux.url(), "{}".to_owned()).with("origin", "https://s3same.example");
+    assert_eq!(Http::default().send(elsewhere).await.status, 403);
+
+    let written = |reason: &str| {
+        let text = mux.log.text();
+        let lines = text
+            .lines()
+            .filter(|line| line.contains(r#""target":"audit""#));
+        let lines = lines.map(|line| serde_json::from_str(line).expect("a line of JSON"));
+        lines
+            .filter(|line: &Value| line["reason"] == reason)
+            .collect::<Vec<Value>>()
+    };
+    mux.log
+        .until("the last line", |line| {
+            line.contains(r#""target":"audit""#) && line.contains(r#""reason":"elsewhere""#)
+        })
+        .await;
+    let (scope, malformed) = (written("scope"), written("malformed"));
+    assert_eq!((scope.len(), written("elsewhere").len()), (1, 1));
+    assert_eq!(
+        (&scope[0]["outcome"], &scope[0]["status"]),
+        (&"refused".into(), &403.into())
+    );
+    assert_eq!(scope[0]["correlation_id"], scopeless["correlation_id"]);
+    assert_eq!(malformed[0]["status"], 401);
+    assert_eq!(malformed[0]["correlation_id"], told[0]["correlation_id"]);
+    // One in a second at most, each with how many have had none.
+    let seconds = began.elapsed().as_secs() + 2;
+    assert!(
+        malformed.len() as u64 <= seconds.min(KNOCKS),
+        "{malformed:?}"
+    );
+    let untold = malformed
+        .iter()
+        .map(|line| line["untold"].as_u64().expect("a number"));
+    assert!(untold.sum::<u64>() + malformed.len() as u64 <= KNOCKS);
+    let audit = [scope, malformed, written("elsewhere")].concat();
+    assert!(!format!("{audit:?}").contains("s3same"));
 }
 
 #[tokio::test]

@@ -248,6 +248,51 @@ async fn who_may_not_read_a_resource_any_more_is_not_told_of_it_either() {
 }
 
 #[tokio::test]
+async fn who_may_read_a_resource_is_told_of_its_parts_unless_they_are_forbidden() {
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let named = r#"
+        permit(principal, action == Action::"call", resource is Tool);
+        permit(principal, action == Action::"read", resource == Resource::"three/test://a");
+        permit(principal, action == Action::"read", resource == Resource::"three/test://b");
+        forbid(principal, action, resource is Resource) when { resource.name like "*secret*" };
+    "#;
+    let telling = Child::modern()
+        .flag("--subscribe")
+        .named("update")
+        .option("--resource", "test://a")
+        .option("--resource", "test://b");
+    let fleet = fleet(&issuer, named, json!({})).stdio("three", telling);
+    let mux = begun(fleet).await;
+    let token = issuer.token(&key);
+    let person = Person::come(&mux, &token).await;
+    let mut told = person.listen().await;
+    for uri in ["test://a", "test://b"] {
+        let answer = person.ask("resources/subscribe", json!({"uri": uri})).await;
+        assert_eq!(answer["result"], json!({}), "{answer}");
+    }
+    let update = async |uri: &str, of: &str| {
+        let arguments = json!({"uri": uri, "of": of});
+        let params = json!({"name": "three__update", "arguments": arguments});
+        let answer = person.ask("tools/call", params).await;
+        assert_eq!(answer["result"]["structuredContent"], json!({}), "{answer}");
+    };
+
+    update("test://a/secret", "test://a").await;
+    update("test://a/part", "test://a").await;
+    update("test://b#top", "test://b").await;
+
+    let updated = |uri: &str| ("notifications/resources/updated".to_owned(), uri.to_owned());
+    assert_eq!(next(&mut told).await, updated("test://a/part"));
+    assert_eq!(next(&mut told).await, updated("test://b#top"));
+    // To be told is not to read.
+    let read = person
+        .ask("resources/read", json!({"uri": "test://a/part"}))
+        .await;
+    assert!(unknown(&read).contains("test://a/part"), "{read}");
+}
+
+#[tokio::test]
 async fn a_folder_without_policies_and_one_with_a_wrong_file_stop_the_start() {
     for (file, told) in [
         ("notes.txt", "whose name ends in .cedar"),

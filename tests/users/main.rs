@@ -12,5 +12,6 @@ mod service;
 
 mod exchange;
 mod isolation;
+mod own;
 mod passthrough;
 mod shares;

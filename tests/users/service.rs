@@ -158,11 +158,13 @@ async fn serve(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -
             json!({"result": {
                 "protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
                 "serverInfo": {"name": "service", "version": "1"},
+                "instructions": format!("Greet {user}."),
             }})
         }
         ("server/discover", Era::Modern) => json!({"result": {
             "resultType": "complete", "supportedVersions": ["2026-07-28"],
             "capabilities": {"tools": {}}, "ttlMs": 0, "cacheScope": "private",
+            "instructions": format!("Greet {user}."),
             "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "service", "version": "1"}},
         }}),
         ("tools/list", _) => json!({"result": {

@@ -65,6 +65,16 @@ struct Standing {
     shutdown: CancellationToken,
 }
 
+/// A request that was let in.
+pub(super) struct Admission {
+    /// Who sent it; `None` is nobody in particular.
+    pub(super) subject: Option<Arc<Subject>>,
+    /// Whether anybody is asked for a token.
+    pub(super) is_asked_for: bool,
+    /// Until when what it opens may go on.
+    pub(super) expiry: Expiry,
+}
+
 struct Orders {
     lock: Option<Lock>,
     metadata: Option<MetadataSettings>,
@@ -121,7 +131,7 @@ impl Guard {
     pub fn post(settings: &DoorSettings, shutdown: &CancellationToken) -> Result<Self, GuardError> {
         Ok(Self(Arc::new(Standing {
             orders: ArcSwap::from_pointee(Orders::of(settings, None, shutdown)?),
-            told: Told::default(),
+            told: Told::new(settings.audit),
             shutdown: shutdown.clone(),
         })))
     }
@@ -156,22 +166,23 @@ impl Guard {
         self.mode() == Some(LockMode::Strict)
     }
 
-    /// Who sent a request; `None` is nobody in particular, who may come in.
+    /// Who sent a request, and until when what it opens may go on, by the lock that let it
+    /// in: that may be another one by now.
     ///
     /// # Errors
     ///
     /// The answer to a request that may not come in.
-    pub(super) async fn admit(&self, head: &Parts) -> Result<Option<Arc<Subject>>, Response> {
+    pub(super) async fn admit(&self, head: &Parts) -> Result<Admission, Response> {
         let orders = self.0.orders.load_full();
         let Some(lock) = &orders.lock else {
-            return Ok(None);
+            return Ok(orders.admission(None));
         };
         let seen = Seen::of(head);
         // By pointer: most doors have no lock, and a call should not be as large as one.
         let refusal = match Box::pin(lock.subject(&orders.place, &seen)).await {
             Ok(subject) => {
                 telemetry::auth_request("ok");
-                return Ok(Some(Arc::new(subject)));
+                return Ok(orders.admission(Some(Arc::new(subject))));
             }
             Err(refusal) => refusal,
         };
@@ -185,7 +196,7 @@ impl Guard {
             if refusal.reason != Reason::NoToken {
                 self.0.told.let_in(&refusal, seen.peer);
             }
-            return Ok(None);
+            return Ok(orders.admission(None));
         }
         telemetry::auth_request(refusal.reason.as_str());
         let id = self.0.told.refused(&refusal, seen.peer);
@@ -196,17 +207,9 @@ impl Guard {
         }))
     }
 
-    /// Until when what this one has opened may go on.
-    pub(super) fn expiry(&self, subject: Option<&Subject>) -> Expiry {
-        let orders = self.0.orders.load();
-        let changed = orders.changed.clone();
-        let at = subject.and_then(|subject| subject.expires);
-        let (Some(lock), Some(at)) = (&orders.lock, at) else {
-            return Expiry::default().or(changed);
-        };
-        let at = Duration::from_secs(at).saturating_add(lock.settings.leeway);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        Expiry::after(at.saturating_sub(now.unwrap_or_default())).or(changed)
+    /// Tells of a request that may not come from where it comes from, and why.
+    pub(super) fn turned_away(&self, why: &str, peer: Option<&Peer>) {
+        self.0.told.turned_away(why, peer.map(|peer| peer.0));
     }
 
     /// What becomes of those without a good token; `None`: nobody is asked for one.
@@ -258,6 +261,27 @@ impl Orders {
             place: Place::new(settings.resource.clone(), settings.trusted_proxies.clone()),
             changed: CancellationToken::new(),
         })
+    }
+
+    fn admission(&self, subject: Option<Arc<Subject>>) -> Admission {
+        let expiry = self.expiry(subject.as_deref());
+        Admission {
+            subject,
+            is_asked_for: self.lock.is_some(),
+            expiry,
+        }
+    }
+
+    /// Until when what this one has opened may go on.
+    fn expiry(&self, subject: Option<&Subject>) -> Expiry {
+        let changed = self.changed.clone();
+        let at = subject.and_then(|subject| subject.expires);
+        let (Some(lock), Some(at)) = (&self.lock, at) else {
+            return Expiry::default().or(changed);
+        };
+        let at = Duration::from_secs(at).saturating_add(lock.settings.leeway);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Expiry::after(at.saturating_sub(now.unwrap_or_default())).or(changed)
     }
 
     /// The realm that is to be found here.

@@ -91,7 +91,8 @@ impl Reason {
         }
     }
 
-    fn status(self) -> StatusCode {
+    /// What the caller is answered with.
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Request => StatusCode::BAD_REQUEST,
             Self::Scope => StatusCode::FORBIDDEN,

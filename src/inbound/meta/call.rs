@@ -7,16 +7,28 @@ use crate::{
     relay::{Method, Reply},
 };
 
+/// Why a call in a call goes nowhere, in words that a model can act on.
+pub(super) enum NotCarried {
+    /// Nobody has what it names, which is written down where that is wanted.
+    Unknown(String),
+    /// It cannot be made out.
+    Unreadable(String),
+}
+
+impl From<String> for NotCarried {
+    fn from(why: String) -> Self {
+        Self::Unreadable(why)
+    }
+}
+
 impl Asked<'_> {
     /// Carries the call that this one holds, as if the client had made it itself: what it
     /// brings is the child's word for word.
-    pub(super) async fn call_tool(&self) -> Result<Reply, String> {
+    pub(super) async fn call_tool(&self) -> Result<Reply, NotCarried> {
         let input: input::Call<'_> = self.input()?;
         if MetaTool::named(&input.name).is_some() {
-            return Err(format!(
-                "{} is called by itself, not through call_tool.",
-                input.name
-            ));
+            let why = format!("{} is called by itself, not through call_tool.", input.name);
+            return Err(why.into());
         }
         let arguments = input.arguments.map_or("{}", |raw| raw.get());
         let (frame, params) = self.unpacked(&input.name, arguments)?;
@@ -27,10 +39,8 @@ impl Asked<'_> {
         } = self;
         let caller = &requester.caller;
         if let Some(unknown) = dispatch.relay.unknown_tool(&frame, &params, caller).await {
-            return Err(format!(
-                "{} find_tools knows what there is.",
-                unknown.message
-            ));
+            let why = format!("{} find_tools knows what there is.", unknown.message);
+            return Err(NotCarried::Unknown(why));
         }
         let carried = dispatch
             .relay

@@ -51,10 +51,9 @@ impl<'a> FoundTool<'a> {
 impl Asked<'_> {
     pub(super) async fn find_tools(&self) -> Said {
         let asked: input::Find = self.input()?;
-        let fleet = &self.dispatch.fleet;
-        fleet.settled().await;
-        let index = fleet.index().await;
-        let snapshot = fleet.snapshot_for(&self.requester.caller);
+        self.everything_listed().await;
+        let caller = &self.requester.caller;
+        let (snapshot, index) = self.dispatch.fleet.index_for(caller).await;
         let sight = self.sight(&snapshot)?;
         let shown = sight.shown;
         if let Some(child) = &asked.child

@@ -42,9 +42,8 @@ struct Unloaded<'a> {
 impl Asked<'_> {
     pub(super) async fn load_tools(&self) -> Said {
         let input::Load { names } = self.input()?;
-        let fleet = &self.dispatch.fleet;
-        fleet.settled().await;
-        let snapshot = fleet.snapshot_for(&self.requester.caller);
+        self.everything_listed().await;
+        let snapshot = self.dispatch.fleet.snapshot_for(&self.requester.caller);
         let sight = self.sight(&snapshot)?;
         let route = |name: &String| sight.permitted.route(Primitive::Tool, name);
         let unknown = names.iter().filter(|name| route(name).is_none());

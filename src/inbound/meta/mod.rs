@@ -11,9 +11,12 @@ mod loaded;
 mod offers;
 mod status;
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use self::call::NotCarried;
 pub(super) use self::loaded::Loaded;
 use super::dispatch::{Dispatch, Requester};
 use crate::{
@@ -22,6 +25,7 @@ use crate::{
     fleet::{Permitted, Shown, Snapshot},
     protocol::{Era, Frame, TraceContext, error::result_answer, json::quote, request::Params},
     relay::Reply,
+    telemetry::Outcome,
 };
 
 /// What is shown where not everything is.
@@ -90,10 +94,13 @@ impl Meta {
             requester,
             asides,
         };
+        let began = Instant::now();
         let said = match tool {
             MetaTool::CallTool => match asked.call_tool().await {
+                // It has a line of its own, as the call that it holds.
                 Ok(reply) => return reply,
-                Err(wrong) => Err(wrong),
+                Err(NotCarried::Unknown(wrong)) => return Reply::Whole(asked.answer(&Err(wrong))),
+                Err(NotCarried::Unreadable(wrong)) => Err(wrong),
             },
             MetaTool::FindTools => asked.find_tools().await,
             MetaTool::ListCatalog => asked.list_catalog().await,
@@ -101,11 +108,29 @@ impl Meta {
             MetaTool::UnloadTools => asked.unload_tools().await,
             MetaTool::Status => asked.status(),
         };
+        let outcome = match &said {
+            Ok(_) => Outcome::Ok,
+            Err(_) => Outcome::ToolError,
+        };
+        let line = (tool.as_str(), outcome);
+        let Requester { caller, .. } = requester;
+        dispatch
+            .relay
+            .writes_down(line, frame, caller, began.elapsed());
         Reply::Whole(asked.answer(&said))
     }
 }
 
 impl Asked<'_> {
+    /// Waits for children that list something for the first time, as a list does: to all,
+    /// or to this caller.
+    async fn everything_listed(&self) {
+        let Dispatch { fleet, .. } = self.dispatch;
+        let caller = &self.requester.caller;
+        fleet.settled().await;
+        fleet.asked_first(&caller.view, caller).await;
+    }
+
     /// What the caller sees of this snapshot.
     fn sight<'s>(&self, snapshot: &'s Snapshot) -> Result<Sight<'s>, String> {
         let caller = &self.requester.caller;

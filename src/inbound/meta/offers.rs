@@ -50,9 +50,8 @@ struct OneTool {
 impl Asked<'_> {
     pub(super) async fn list_catalog(&self) -> Said {
         let asked: input::Catalog = self.input()?;
-        let fleet = &self.dispatch.fleet;
-        fleet.settled().await;
-        let snapshot = fleet.snapshot_for(&self.requester.caller);
+        self.everything_listed().await;
+        let snapshot = self.dispatch.fleet.snapshot_for(&self.requester.caller);
         let sight = self.sight(&snapshot)?;
         match &asked.child {
             None => children(&sight),

@@ -30,6 +30,7 @@ use self::{
 };
 use super::{
     AllSubscriptions, CatalogCache, Child, ChildMessage, Failure, HttpClient, Need, Phase,
+    UsersLists,
     breaker::Breaker,
     child::{Loss, Role},
     control::Handshake,
@@ -62,6 +63,8 @@ pub struct Surroundings {
     pub cache: Option<CatalogCache>,
     /// What clients have subscribed to.
     pub subscriptions: AllSubscriptions,
+    /// How often something was listed to each user.
+    pub users_lists: UsersLists,
     /// The least severe log level any client asks for.
     pub log_level: watch::Receiver<Option<LogLevel>>,
 }
