@@ -75,6 +75,7 @@ impl Requester<'_> {
                 subject: None,
                 bearer: None,
                 told_apart: false,
+                takes_pieces: false,
                 view,
                 abilities,
             },

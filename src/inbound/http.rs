@@ -137,8 +137,14 @@ impl Service<http::Request<Incoming>> for Front {
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         if request.uri().path() == "/mcp" {
+            let wants_body = request.method() != Method::HEAD;
             let answered = handle(Door::clone(&self.door), request.map(Body::new));
-            Box::pin(answered.map(Ok))
+            Box::pin(answered.map(move |response| {
+                Ok(match wants_body {
+                    true => response,
+                    false => response.map(|_| Body::empty()),
+                })
+            }))
         } else {
             Box::pin(self.router.call(request))
         }
@@ -400,6 +406,7 @@ impl Door {
         caller.subject = self.subject.clone();
         caller.bearer = self.bearer.clone();
         caller.told_apart = self.told_apart;
+        caller.takes_pieces = true;
     }
 
     /// Whoever sends something outside of a session.
@@ -413,6 +420,7 @@ impl Door {
             subject: None,
             bearer: None,
             told_apart: false,
+            takes_pieces: false,
         };
         self.identify(&mut caller);
         caller

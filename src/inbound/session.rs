@@ -116,6 +116,7 @@ impl Session {
             subject: None,
             bearer: None,
             told_apart: false,
+            takes_pieces: false,
         }
     }
 

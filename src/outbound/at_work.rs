@@ -70,6 +70,7 @@ mod tests {
             subject: subject.map(Arc::new),
             bearer: None,
             told_apart,
+            takes_pieces: false,
             view: View::All,
             abilities: Abilities::default(),
         }

@@ -19,7 +19,7 @@ pub struct Failure {
     pub reason: String,
     /// What else an operator wants to know: the child's own words. Only to be shown
     /// through the child's mask.
-    pub(super) detail: Option<String>,
+    pub(super) detail: Option<Box<str>>,
     /// Whether the child's process has ended by itself.
     pub(super) exited: bool,
     /// Whether it says nothing against the child: a 429 that names its time, a client
@@ -225,7 +225,7 @@ impl Failure {
         const KEPT: usize = 8 * 1024;
         let detail: String = detail.chars().take(KEPT).collect();
         Self {
-            detail: (!detail.trim().is_empty()).then_some(detail),
+            detail: (!detail.trim().is_empty()).then(|| detail.into()),
             ..self
         }
     }

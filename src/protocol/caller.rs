@@ -22,6 +22,8 @@ pub struct Caller {
     pub bearer: Option<Bearer>,
     /// Whether callers are told apart: the door is locked.
     pub told_apart: bool,
+    /// Whether it can take an answer that is still arriving.
+    pub takes_pieces: bool,
     /// The part of the fleet it sees.
     pub view: View,
     /// What it may be asked.
@@ -97,6 +99,7 @@ mod tests {
             subject: None,
             bearer: None,
             told_apart: false,
+            takes_pieces: false,
             view: View::All,
             abilities: Abilities::default(),
         };

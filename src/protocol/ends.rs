@@ -24,7 +24,7 @@ pub enum Answers {
     /// The request with this id, as it stands.
     One(String),
     /// One request, and its id is not to be seen.
-    Some,
+    Unseen,
 }
 
 impl Ends {
@@ -44,7 +44,7 @@ impl Ends {
         match (seen.is_answer, seen.id.or_else(|| self.last_id())) {
             (false, _) => Answers::Nothing,
             (true, Some(id)) => Answers::One(id),
-            (true, None) => Answers::Some,
+            (true, None) => Answers::Unseen,
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
             (r#"{"result":{"a":""#, r#"\"id\":1}"}}"#),
             (r#"{"result":{"a":""#, r#"","b":"id"}}"#),
         ] {
-            assert_eq!(answers(head, tail), Answers::Some, "{head} … {tail}");
+            assert_eq!(answers(head, tail), Answers::Unseen, "{head} … {tail}");
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
         let filling = "y".repeat(KEPT - before.len() - after.len());
         assert_eq!(
             answers(&format!("{before}{filling}{after}"), "}"),
-            Answers::Some
+            Answers::Unseen
         );
     }
 }

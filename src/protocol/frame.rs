@@ -278,8 +278,8 @@ impl Frame {
     }
 }
 
-/// Where the id stands in the first bytes of an answer, if it stands there before the
-/// result or the error.
+/// Where the id stands in the first bytes of an answer, if it stands there before its
+/// result. An error is not looked for: it is never long.
 pub fn leading_id(head: &[u8]) -> Option<Range<usize>> {
     let head = &head[..head.len().min(LEADING)];
     // It may be cut within a character.
@@ -287,7 +287,7 @@ pub fn leading_id(head: &[u8]) -> Option<Range<usize>> {
         Ok(text) => text,
         Err(cut) => std::str::from_utf8(&head[..cut.valid_up_to()]).ok()?,
     };
-    let id = json::leading_value(text, "id", is_body)?;
+    let id = json::leading_value(text, "id", "result")?;
     Some(json::range_in(text, id))
 }
 
@@ -428,8 +428,9 @@ mod tests {
             leading(r#"{"jsonrpc":"2.0","x":[{"id":1}],"id" : "a\"b" ,"result":{"content":[{"te"#),
             Some(r#""a\"b""#)
         );
-        assert_eq!(leading(r#"{"id":7,"error":"#), Some("7"));
+        assert_eq!(leading(r#"{"id":7,"result":"#), Some("7"));
         for text in [
+            r#"{"id":7,"error":{"code":1,"#,
             r#"{"jsonrpc":"2.0","result":{"id":7},"id":8}"#,
             r#"{"jsonrpc":"2.0","id":7"#,
             r#"{"id":7,"id":8,"result":{"#,

@@ -182,17 +182,17 @@ impl<'de> Visitor<'de> for Opening<'de> {
     }
 }
 
-/// The value of `key` in the beginning of an object, where it stands once, and before a
-/// key of which `ends` holds.
+/// The value of `key` in the beginning of an object, where it stands once, and before
+/// `last`.
 pub(super) fn leading_value<'a>(
     text: &'a str,
     key: &'static str,
-    ends: fn(&str) -> bool,
+    last: &'static str,
 ) -> Option<&'a str> {
     let mut found = None;
     let leading = Leading {
         key,
-        ends,
+        last,
         found: &mut found,
     };
     // Whoever leaves in the middle is told that there is more.
@@ -202,7 +202,7 @@ pub(super) fn leading_value<'a>(
 
 struct Leading<'a, 'f> {
     key: &'static str,
-    ends: fn(&str) -> bool,
+    last: &'static str,
     found: &'f mut Option<&'a str>,
 }
 
@@ -217,7 +217,7 @@ impl<'de> Visitor<'de> for Leading<'de, '_> {
         let mut values = Vec::new();
         while let Some(key) = map.next_key::<&RawValue>()? {
             let key = unquote(key.get());
-            if (self.ends)(&key) {
+            if key == self.last {
                 *self.found = match values.as_slice() {
                     [only] => Some(*only),
                     _ => None,

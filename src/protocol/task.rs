@@ -165,6 +165,7 @@ mod tests {
             }),
             bearer: None,
             told_apart,
+            takes_pieces: false,
             view: View::All,
             abilities: Abilities::default(),
         };

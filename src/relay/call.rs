@@ -226,8 +226,10 @@ impl<'a> Call<'a> {
             name: name_key(&method).map(|_| self.own_name),
             shown: self.child.shown_by(self.caller),
             headers: &headers,
-            passes_as: (self.caller.era == connection.era() && !self.method.is_of_tasks())
-                .then(|| self.id()),
+            passes_as: (self.caller.takes_pieces
+                && self.caller.era == connection.era()
+                && !self.method.is_of_tasks())
+            .then(|| self.id()),
         };
         let settings = &self.child.settings;
         let deadline = self

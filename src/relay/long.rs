@@ -52,13 +52,20 @@ impl Patience {
     }
 }
 
+/// How much of the beginning and of the end is looked at for what the outcome was.
+const SEEN: usize = 4096;
+
+fn end_of(piece: &Bytes) -> Bytes {
+    piece.slice(piece.len().saturating_sub(SEEN)..)
+}
+
 struct Passing {
     answer: LongAnswer,
     connection: Arc<Connection>,
     settlement: Settlement,
     patience: Patience,
     passed: usize,
-    /// The end of what has passed: an `isError` mostly stands there.
+    /// The end of what has passed, [`SEEN`] bytes at most: an `isError` mostly stands there.
     tail: Bytes,
 }
 
@@ -74,7 +81,7 @@ pub(super) fn pass(
     let passing = Passing {
         passed: head.iter().map(Bytes::len).sum(),
         // The long one, if there are several.
-        tail: head.last().cloned().unwrap_or_default(),
+        tail: end_of(&head.last().cloned().unwrap_or_default()),
         answer,
         connection,
         settlement,
@@ -120,7 +127,10 @@ impl Passing {
             if self.passed > MESSAGE_LIMIT {
                 return Err(Failure::protocol("sent a message over the limit"));
             }
-            self.tail = data.clone();
+            self.tail = match data.len() {
+                SEEN.. => end_of(&data),
+                _ => end_of(&[&self.tail[..], &data].concat().into()),
+            };
             return Ok(Some(data));
         }
     }
@@ -128,7 +138,6 @@ impl Passing {
     /// What is told of an answer that nobody has read whole: a tool's error is seen
     /// where servers put it, at the beginning or at the end.
     fn outcome(&self) -> Outcome {
-        const SEEN: usize = 4096;
         let says_error = |part: &[u8]| {
             [&b"\"isError\":true"[..], b"\"isError\": true"]
                 .iter()
@@ -136,8 +145,7 @@ impl Passing {
         };
         let first = self.answer.head.last().map_or(&[][..], |head| head);
         let beginning = &first[..first.len().min(SEEN)];
-        let end = &self.tail[self.tail.len().saturating_sub(SEEN)..];
-        if says_error(beginning) || says_error(end) {
+        if says_error(beginning) || says_error(&self.tail) {
             Outcome::ToolError
         } else {
             Outcome::Ok

@@ -117,7 +117,7 @@ impl<'a> Caller<'a> {
                 .with("mcp-protocol-version", LEGACY_VERSION),
         };
         let began = Instant::now();
-        let mut answers = answers(self.http.send(request).await).await;
+        let mut answers = answers(self.http.send(request).await, id).await;
         let answer = answers.pop().expect("an answer");
         let others = answers.len();
         if others > 0 || answer.id() != id.to_string() {
@@ -131,10 +131,18 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Every answer in a reply, to the end of it.
-async fn answers(reply: Reply) -> Vec<Answer> {
+/// Every answer in a reply to this request, to the end of it.
+async fn answers(reply: Reply, id: u64) -> Vec<Answer> {
     if reply.header("content-type") != "text/event-stream" {
-        return vec![reply.answer().await];
+        let frame = match reply.try_bytes().await {
+            Some(body) => String::from_utf8(body.into()).expect("a body in UTF-8"),
+            // A child that breaks off in a long answer cuts its client's body, too.
+            None => format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"isError":true,"_meta":{{"io.mcp-multiplexer/failure":{{"kind":"transport"}}}}}}}}"#
+            ),
+        };
+        let before = Vec::new();
+        return vec![Answer { frame, before }];
     }
     let mut events = reply.events();
     let mut answers = Vec::new();

@@ -251,11 +251,8 @@ impl HttpLink {
                 ACCEPT,
                 HeaderValue::from_static("application/json, text/event-stream"),
             );
-            all.extend(
-                extra
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.clone())),
-            );
+            // In place of what stands there already; pairs would be put beside it.
+            all.extend(extra.clone());
             request
         };
         self.send(&post, shown).await

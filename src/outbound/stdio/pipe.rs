@@ -358,9 +358,17 @@ impl Reader {
                 }
             },
             // It may be any of them, and for one there is nothing more to wait for.
-            Answers::Some => {
+            Answers::Unseen => {
                 let numbers: Vec<u64> = self.pipe.pending.iter().map(|one| *one.key()).collect();
-                numbers.into_iter().for_each(|number| self.failed(number));
+                for number in numbers {
+                    let pending = self.pipe.pending.get_mut(&number);
+                    let waiter = pending.and_then(|mut pending| pending.waiter.take());
+                    if let Some(waiter) = waiter {
+                        let _ = waiter.answer.send(Err(Failure::too_long()));
+                    }
+                    // The child is still at work on the others.
+                    self.pipe.abandon(number);
+                }
             }
         }
     }

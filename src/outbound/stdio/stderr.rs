@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::{
     io::AsyncRead,
     task::JoinHandle,
@@ -30,6 +29,8 @@ const LINE_LIMIT: usize = 16 * 1024;
 /// How many of the last lines are kept for the reason of its end.
 const LAST_LINES: usize = 3;
 const SHOWN_LINE: usize = 300;
+/// Of each: a secret that begins in what is shown has to be seen whole, to be masked.
+const KEPT_LINE: usize = 8 * 1024;
 /// How long the rest may take to be read once the process has ended.
 const REST_SHOWS: Duration = Duration::from_millis(100);
 /// How many lines are logged within the time of [`A_WHILE`]. The longest traces are
@@ -38,15 +39,21 @@ const MOST_LINES: u32 = 200;
 const A_WHILE: Duration = Duration::from_secs(1);
 
 /// A child's stderr, which is being read.
-#[derive(Debug)]
 pub(super) struct Stderr {
     mask: Mask,
     last: LastLines,
     reading: JoinHandle<()>,
 }
 
-/// As they came.
-type LastLines = Arc<Mutex<VecDeque<Bytes>>>;
+/// As they came, but no longer than masking needs to see.
+type LastLines = Arc<Mutex<VecDeque<Box<[u8]>>>>;
+
+/// Without the lines, which may hold a secret.
+impl std::fmt::Debug for Stderr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stderr")
+    }
+}
 
 impl Stderr {
     /// Reads `source` to its end; its lines go to the log, masked, at `info` if `loud`.
@@ -118,7 +125,7 @@ impl Log {
             if last.len() == LAST_LINES {
                 last.pop_front();
             }
-            last.push_back(line);
+            last.push_back(line[..line.len().min(KEPT_LINE)].into());
         }
         self.tell_left_out(&mut allowance);
     }
