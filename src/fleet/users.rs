@@ -154,6 +154,10 @@ pub async fn listed_to(child: &Arc<Child>, caller: &Caller, patience: Duration) 
     // Which it is, whoever looks next finds out.
     let _ = own.callable_soon(patience).await;
     own.attempted(patience).await;
+    // What it lists to all is listed by its entry, not by the caller's own connection.
+    if !child.settings.is_per_user() && !child.settings.lazy {
+        child.attempted(patience).await;
+    }
     Some(need)
 }
 
