@@ -73,7 +73,7 @@ impl Answers {
         } else if message::is(message, "\"tools/list\"") {
             tools
         } else if self.era == Era::Legacy && message::is(message, "\"initialize\"") {
-            initialize
+            &message::in_version_of(message, initialize)
         } else if self.era == Era::Modern && message::is(message, "\"server/discover\"") {
             discover
         } else {

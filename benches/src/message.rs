@@ -212,6 +212,22 @@ pub fn initialize() -> Bytes {
     .into()
 }
 
+/// The result of `initialize` in the version that it asks for: some know none so new.
+pub fn in_version_of(asked: &[u8], result: &Bytes) -> Bytes {
+    const KEY: &[u8] = br#""protocolVersion":""#;
+    let version = |text: &[u8]| {
+        let from = memmem::find(text, KEY)? + KEY.len();
+        let length = memchr::memchr(b'"', &text[from..])?;
+        Some(from..from + length)
+    };
+    match (version(asked), version(result)) {
+        (Some(wanted), Some(at)) => [&result[..at.start], &asked[wanted], &result[at.end..]]
+            .concat()
+            .into(),
+        _ => result.clone(),
+    }
+}
+
 /// The other half of that beginning.
 pub fn initialized() -> Bytes {
     Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::{
     bench::Cell,
@@ -21,6 +22,9 @@ use crate::{
 
 /// How long a child with many tools may take until all are listed.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a peer that listens may take until it has its child.
+const CONNECTS: Duration = Duration::from_secs(10);
 
 /// The child itself, and no proxy.
 pub const DIRECT: &str = "direct";
@@ -261,10 +265,15 @@ impl Makers<'_> {
                 continue;
             };
             let folder = self.folder(&format!("{version} {name}"))?;
-            let Some(server) = peer.start(self.peers, &folder, way).await? else {
-                continue;
+            let server = match peer.start(self.peers, &folder, way).await {
+                Ok(Some(server)) => server,
+                Ok(None) => continue,
+                Err(error) => {
+                    eprintln!("{}, {name}: left out: {error}", peer.name);
+                    continue;
+                }
             };
-            subjects.push(Subject {
+            let subject = Subject {
                 who: peer.name.to_owned(),
                 way: name,
                 era: Era::Legacy,
@@ -272,9 +281,35 @@ impl Makers<'_> {
                 prefix: peer.prefix,
                 options: peer.load,
                 proxy: Some(server),
-            });
+            };
+            match self.is_asked_in_vain(&subject).await {
+                None => subjects.push(subject),
+                Some(error) => eprintln!("{error}: left out"),
+            }
         }
         Ok(subjects)
+    }
+
+    /// Why a peer cannot be measured: it changes or refuses what is asked of it.
+    async fn is_asked_in_vain(&self, subject: &Subject) -> Option<Error> {
+        for payload in self.payloads {
+            let cell = Cell {
+                payload: *payload,
+                concurrency: 1,
+            };
+            if matches!(payload, Payload::Tools(_)) {
+                continue;
+            }
+            let began = Instant::now();
+            // It listens, and may still be connecting.
+            while let Err(error) = subject.load(cell, 0).await {
+                if began.elapsed() > CONNECTS {
+                    return Some(error);
+                }
+                sleep(CONNECTS / 20).await;
+            }
+        }
+        None
     }
 
     fn folder(&self, name: &str) -> Result<PathBuf, Error> {
