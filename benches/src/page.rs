@@ -138,7 +138,7 @@ fn small(samples: &[Sample], way: &str) -> String {
             rates.join(" | "),
             shown(&many, 0, |it| Some(it.measured.p50)),
             shown(&many, 0, |it| Some(it.measured.p99)),
-            shown(&many, 0, |it| Some(it.measured.p999)),
+            shown(&many, 0, |it| it.measured.tail()),
             shown(&some, 0, |it| it.cpu),
             times(samples, way, who, payload),
             shown(&many, 0, |it| Some(it.memory? as f64 / 1_048_576.0)),

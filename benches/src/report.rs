@@ -141,7 +141,7 @@ fn row(samples: &[&Sample], bare: &[&Sample]) -> String {
         shown(&rate, 0) + &spread(&rate),
         shown(&all(&|sample| Some(sample.measured.p50)), 0),
         shown(&all(&|sample| Some(sample.measured.p99)), 0),
-        shown(&all(&|sample| Some(sample.measured.p999)), 0),
+        shown(&all(&|sample| sample.measured.tail()), 0),
         shown(&cpu, 1) + &spread(&cpu),
         shown(&ratios, 2),
         shown(&all(&|sample| Some(sample.memory? as f64 / 1_048_576.0)), 1),

@@ -172,7 +172,7 @@ fn ratios(
 }
 
 /// What the multiplexer adds to the median of one call at a time, divided by what the
-/// bare proxy adds.
+/// bare proxy adds. A round in which that adds nothing has nothing to divide by.
 fn added(samples: &[Sample], way: &str) -> Vec<(usize, f64)> {
     let of = |who| report::of(samples, way, who, SMALL, 1);
     let direct = of(DIRECT);
@@ -180,7 +180,9 @@ fn added(samples: &[Sample], way: &str) -> Vec<(usize, f64)> {
         let direct = direct.iter().find(|direct| direct.round == it.round)?;
         Some(it.measured.p50 - direct.measured.p50)
     };
-    let ratios = report::ratios(&of(MULTIPLEXER), &of(BARE), &added);
+    let mut bare = of(BARE);
+    bare.retain(|it| added(it).is_some_and(|added| added > 0.0));
+    let ratios = report::ratios(&of(MULTIPLEXER), &bare, &added);
     median(&ratios)
         .map(|ratio| (1, ratio))
         .into_iter()
@@ -227,5 +229,25 @@ mod tests {
         assert_eq!(shown[0], ("2.00 (c=1)".to_owned(), false));
         assert_eq!(shown[1], ("1.50 (c=1)".to_owned(), true));
         assert_eq!(targets.len(), 2);
+    }
+
+    #[test]
+    fn a_round_in_which_the_bare_proxy_adds_nothing_says_nothing() {
+        let round = |round, p50s: [f64; 3]| {
+            let who = [DIRECT, BARE, MULTIPLEXER].into_iter().zip(p50s);
+            let samples = who.map(move |(who, p50)| Sample {
+                round,
+                ..sample(who, p50, 40.0)
+            });
+            samples.collect::<Vec<_>>()
+        };
+        let noisy = [
+            round(0, [100.0, 90.0, 160.0]),
+            round(1, [100.0, 100.0, 160.0]),
+        ];
+        assert_eq!(added(&noisy.concat(), HTTP_LEGACY), []);
+        let clear = round(2, [100.0, 120.0, 150.0]);
+        let all = [noisy.concat(), clear].concat();
+        assert_eq!(added(&all, HTTP_LEGACY), [(1, 2.5)]);
     }
 }

@@ -106,6 +106,11 @@ pub fn sleeps(pid: u32) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        process::{Command, Stdio},
+    };
+
     use super::*;
 
     #[test]
@@ -118,15 +123,22 @@ mod tests {
 
     #[test]
     fn a_process_is_counted_with_what_it_started() {
-        let mut started = std::process::Command::new("sleep")
-            .arg("60")
+        let mut shell = Command::new("sh")
+            .args(["-c", "cat; true"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let parent = (started.id(), std::process::id());
-        assert!(parents().unwrap().contains(&parent));
-        let used = Used::by(parent.1).unwrap();
-        assert!(used.memory > memory(parent.0).unwrap());
-        started.kill().unwrap();
-        started.wait().unwrap();
+        let mut to = shell.stdin.take().unwrap();
+        let mut from = BufReader::new(shell.stdout.take().unwrap());
+        to.write_all(b"there\n").unwrap();
+        let mut line = String::new();
+        from.read_line(&mut line).unwrap();
+        // What answers is what the shell has started; from now on both wait.
+        assert_eq!(line, "there\n");
+        let used = Used::by(shell.id()).unwrap();
+        assert!(used.memory > memory(shell.id()).unwrap());
+        drop(to);
+        shell.wait().unwrap();
     }
 }

@@ -69,11 +69,12 @@ impl Call {
             Format::Json => format!("{result}\n"),
             Format::Text => told(result),
         };
-        out::write(text.as_bytes())?;
+        // The status answers also those who read no further.
+        let printed = out::write(text.as_bytes());
         let said = Object::read(result).ok();
         match said.and_then(|said| said.get("isError")) {
             Some("true") => Err(CliError::ToolFailed(self.tool.clone())),
-            _ => Ok(()),
+            _ => printed,
         }
     }
 }

@@ -88,6 +88,7 @@ enum Command {
 /// What to tell the user before exiting with a failure.
 pub fn run() -> Result<(), CliError> {
     match command() {
+        // A command ends with this only when its work is done and all else is well.
         Err(CliError::Unread) => Ok(()),
         done => done,
     }

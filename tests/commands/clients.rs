@@ -207,6 +207,7 @@ fn where_nothing_is_found_it_is_said_where_was_looked() {
     assert!(line(".claude.json").ends_with("not there"));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn servers_of_all_clients_are_shown_first_and_written_when_told_to() {
     let user = collector();

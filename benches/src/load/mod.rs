@@ -95,6 +95,12 @@ impl Measured {
         }
     }
 
+    /// What 999 of 1000 calls were faster than, where there were so many: of fewer it
+    /// would be the slowest.
+    pub fn tail(&self) -> Option<f64> {
+        (self.calls >= 1000).then_some(self.p999)
+    }
+
     /// Calls answered in a second.
     pub fn rate(&self) -> f64 {
         self.calls as f64 / self.seconds

@@ -78,9 +78,10 @@ impl Check {
             }
         }
         report.place(&places);
-        report.print(self.format)?;
+        // The status answers also those who read no further.
+        let printed = report.print(self.format);
         match report.problems.len() {
-            0 => Ok(()),
+            0 => printed,
             problems => Err(CliError::Broken(format!(
                 "{}: {}",
                 path.display(),

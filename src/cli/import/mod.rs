@@ -72,14 +72,16 @@ impl Import {
         }
         let mut variables = Variables::default();
         let plan = Plan::make(sources.found, &target, &mut variables)?;
-        plan.print(self.format, &variables)?;
+        // Who told us to write, and reads no further, still wants it written.
+        let printed = plan.print(self.format, &variables);
         if plan.adds() == 0 {
             out::tell("there is nothing to add");
-            return Ok(());
+            return printed;
         }
-        if !self.write && !confirmed(&plan, &target) {
+        // Nobody is asked about what they could not see.
+        if !self.write && (printed.is_err() || !confirmed(&plan, &target)) {
             out::tell("nothing is written; --write does it");
-            return Ok(());
+            return printed;
         }
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(CliError::io(folder.display().to_string()))?;
@@ -101,7 +103,7 @@ impl Import {
         if let Some(backup) = backup {
             out::tell(&format!("what stood there before: {}", backup.display()));
         }
-        Ok(())
+        printed
     }
 
     fn target(&self) -> Result<PathBuf, CliError> {

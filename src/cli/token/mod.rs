@@ -73,13 +73,14 @@ impl Token {
             .await
             .map_err(|error| CliError::from(error).into_input())?
             .ok_or_else(|| self.nobody().into_input())?;
-        Report::new(&trial, self.reveal).print(self.format)?;
+        // The status answers also those who read no further.
+        let printed = Report::new(&trial, self.reveal).print(self.format);
         match trial.result {
             Ok(sample) => {
                 for doubt in sample.doubts {
                     out::tell(&format!("warning: {doubt}"));
                 }
-                Ok(())
+                printed
             }
             Err(mistake) => Err(CliError::NotMinted(mistake)),
         }
