@@ -94,13 +94,18 @@ impl Fleet {
         // gathered, so that what comes meanwhile is found by the next.
         let (shared, generation) = (self.snapshot(), self.users.lists.generation(&key.0));
         let now = || shared.listings_for(caller);
-        if let Some(kept) = kept.as_mut()
-            && Arc::ptr_eq(&kept.shared, &shared)
-            // What has moved may be the number of another.
-            && (kept.generation == generation || kept.snapshot.is_made_of(&now()))
-        {
-            kept.generation = generation;
-            return Arc::clone(&kept.snapshot);
+        if let Some(kept) = kept.as_mut() {
+            let is_at_rest = Arc::ptr_eq(&kept.shared, &shared);
+            // What has moved may be the number of another, or news of a child that lists
+            // what it has listed.
+            if (is_at_rest && kept.generation == generation)
+                || ((is_at_rest || kept.shared.is_arranged_as(&shared))
+                    && kept.snapshot.is_made_of(&now()))
+            {
+                kept.shared = shared;
+                kept.generation = generation;
+                return Arc::clone(&kept.snapshot);
+            }
         }
         let before = kept.as_ref().map_or(&shared, |kept| &kept.snapshot);
         let snapshot = Arc::new(shared.with(now(), before));
@@ -218,6 +223,15 @@ impl Snapshot {
                 false => listing.clone(),
             };
         listings.map(of_one).collect()
+    }
+
+    /// Whether it shows the same children in the same way, whatever they list.
+    pub(super) fn is_arranged_as(&self, other: &Self) -> bool {
+        let mut pairs = self.children.iter().zip(&other.children);
+        self.children.len() == other.children.len()
+            && pairs.all(|(one, other)| Arc::ptr_eq(one, other))
+            && self.views.are_arranged_as(&other.views)
+            && Arc::ptr_eq(&self.synonyms, &other.synonyms)
     }
 
     fn is_made_of(&self, listings: &[Option<Arc<Listing>>]) -> bool {
