@@ -15,7 +15,6 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::sync::OnceCell;
 
 use super::{
     FIRST_ROUND, Fleet, Snapshot,
@@ -273,7 +272,7 @@ impl Snapshot {
             policies: self.policies.clone(),
             synonyms: self.synonyms.clone(),
             listings,
-            own_index: Some(OnceCell::new()),
+            own_index: Some(Arc::default()),
         }
     }
 }
