@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use tokio::sync::OnceCell;
 use tracing::{error, warn};
 
 use super::{Fleet, Snapshot, views::offer};
@@ -34,12 +35,10 @@ impl Fleet {
             let index = self.index().await;
             return (self.snapshot_for(caller), index);
         };
-        let listed = Arc::clone(&snapshot);
-        let made = own.get_or_try_init(|| tokio::task::spawn_blocking(made_of(listed)));
-        let index = match tokio::time::timeout(INDEXING, made).await {
-            Ok(Ok(index)) => Arc::clone(index),
+        let index = match made_within(INDEXING, own, &snapshot).await {
+            Some(index) => index,
             // What all see is found at least.
-            _ => self.index().await,
+            None => self.index().await,
         };
         (snapshot, index)
     }
@@ -75,6 +74,25 @@ impl Fleet {
             }
         }
     }
+}
+
+/// The search over what one user sees, if it is there in time. It is made once, by a task
+/// of its own: who waits no longer leaves it to whoever searches next.
+async fn made_within(
+    patience: Duration,
+    own: &Arc<OnceCell<Arc<Index>>>,
+    snapshot: &Arc<Snapshot>,
+) -> Option<Arc<Index>> {
+    if let Some(index) = own.get() {
+        return Some(Arc::clone(index));
+    }
+    let (own, listed) = (Arc::clone(own), Arc::clone(snapshot));
+    let making = tokio::spawn(async move {
+        let made = own.get_or_try_init(|| tokio::task::spawn_blocking(made_of(listed)));
+        made.await.ok().cloned()
+    });
+    let made = tokio::time::timeout(patience, making).await;
+    made.ok()?.ok()?
 }
 
 /// Takes milliseconds for thousands of tools.
@@ -124,5 +142,22 @@ fn warn_of_taken(snapshot: &Snapshot, told: &mut HashSet<&'static str>) {
                 "a tool has the name of one of the multiplexer's own: set a \"prefix\" for its child"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::views::tests::nothing;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_longer_is_made_all_the_same() {
+        let (own, snapshot) = (Arc::default(), Arc::new(nothing()));
+        assert!(made_within(Duration::ZERO, &own, &snapshot).await.is_none());
+        while own.get().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let made = made_within(Duration::ZERO, &own, &snapshot).await;
+        assert!(made.is_some());
     }
 }

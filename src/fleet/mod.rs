@@ -82,7 +82,7 @@ pub struct Snapshot {
     /// One child, or a group of them.
     views: Views,
     /// How its tools are found, once somebody looks; `None` where all see the same.
-    own_index: Option<OnceCell<Arc<Index>>>,
+    own_index: Option<Arc<OnceCell<Arc<Index>>>>,
     /// Words that mean the same to those who search.
     pub synonyms: Arc<Synonyms>,
     /// Whether the multiplexer has tools of its own, whose names are taken.

@@ -15,7 +15,6 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::sync::OnceCell;
 
 use super::{
     FIRST_ROUND, Fleet, Snapshot,
@@ -94,13 +93,18 @@ impl Fleet {
         // gathered, so that what comes meanwhile is found by the next.
         let (shared, generation) = (self.snapshot(), self.users.lists.generation(&key.0));
         let now = || shared.listings_for(caller);
-        if let Some(kept) = kept.as_mut()
-            && Arc::ptr_eq(&kept.shared, &shared)
-            // What has moved may be the number of another.
-            && (kept.generation == generation || kept.snapshot.is_made_of(&now()))
-        {
-            kept.generation = generation;
-            return Arc::clone(&kept.snapshot);
+        if let Some(kept) = kept.as_mut() {
+            let is_at_rest = Arc::ptr_eq(&kept.shared, &shared);
+            // What has moved may be the number of another, or news of a child that lists
+            // what it has listed.
+            if (is_at_rest && kept.generation == generation)
+                || ((is_at_rest || kept.shared.is_arranged_as(&shared))
+                    && kept.snapshot.is_made_of(&now()))
+            {
+                kept.shared = shared;
+                kept.generation = generation;
+                return Arc::clone(&kept.snapshot);
+            }
         }
         let before = kept.as_ref().map_or(&shared, |kept| &kept.snapshot);
         let snapshot = Arc::new(shared.with(now(), before));
@@ -224,6 +228,15 @@ impl Snapshot {
         listings.map(of_one).collect()
     }
 
+    /// Whether it shows the same children in the same way, whatever they list.
+    pub(super) fn is_arranged_as(&self, other: &Self) -> bool {
+        let mut pairs = self.children.iter().zip(&other.children);
+        self.children.len() == other.children.len()
+            && pairs.all(|(one, other)| Arc::ptr_eq(one, other))
+            && self.views.are_arranged_as(&other.views)
+            && Arc::ptr_eq(&self.synonyms, &other.synonyms)
+    }
+
     fn is_made_of(&self, listings: &[Option<Arc<Listing>>]) -> bool {
         let mut pairs = self.listings.iter().zip(listings);
         pairs.all(|(one, other)| is_same(one.as_ref(), other.as_ref()))
@@ -263,7 +276,7 @@ impl Snapshot {
             policies: self.policies.clone(),
             synonyms: self.synonyms.clone(),
             listings,
-            own_index: Some(OnceCell::new()),
+            own_index: Some(Arc::default()),
         }
     }
 }

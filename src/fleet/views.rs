@@ -134,6 +134,18 @@ impl Views {
 }
 
 impl Views {
+    /// Whether names are as long and groups have the same members, where the children are
+    /// the same.
+    pub(super) fn are_arranged_as(&self, other: &Self) -> bool {
+        let mut groups = self.groups.iter();
+        self.max_name_length == other.max_name_length
+            && self.groups.len() == other.groups.len()
+            && groups.all(|(name, group)| {
+                let other = other.groups.get(name);
+                other.is_some_and(|other| other.members == group.members)
+            })
+    }
+
     /// The groups, each with its members in file order.
     pub(super) fn groups(&self) -> Vec<(Arc<str>, Vec<ChildName>)> {
         let by_place: HashMap<usize, &ChildName> = self
@@ -217,7 +229,7 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use proptest::{prelude::*, test_runner::TestRunner};
@@ -273,6 +285,25 @@ mod tests {
         Some(Arc::new(listing))
     }
 
+    /// A snapshot before the first merge.
+    pub(in crate::fleet) fn nothing() -> Snapshot {
+        Snapshot {
+            children: Vec::new(),
+            catalog: Catalog::merge(&[], 42),
+            listings: Vec::new(),
+            generations: Generations::default(),
+            changed: 0,
+            views: Views::default(),
+            own_index: None,
+            synonyms: Arc::default(),
+            offers_meta_tools: false,
+            policies: Policies::default(),
+            merge: 0,
+            lists_changed: 0,
+            lists_to: ListsTo::All,
+        }
+    }
+
     /// The snapshots of a fleet, one after the other.
     struct Merges {
         now: Snapshot,
@@ -281,21 +312,7 @@ mod tests {
 
     impl Merges {
         fn new() -> Self {
-            let now = Snapshot {
-                children: Vec::new(),
-                catalog: Catalog::merge(&[], 42),
-                listings: Vec::new(),
-                generations: Generations::default(),
-                changed: 0,
-                views: Views::default(),
-                own_index: None,
-                synonyms: Arc::default(),
-                offers_meta_tools: false,
-                policies: Policies::default(),
-                merge: 0,
-                lists_changed: 0,
-                lists_to: ListsTo::All,
-            };
+            let now = nothing();
             Self { now, number: 0 }
         }
 
@@ -377,6 +394,35 @@ mod tests {
 
         assert!(merges.next(&[(b, &again), (a, &new)], &["a", "b"]));
         assert!(merges.tools(&group).0 > after[2].0);
+    }
+
+    #[tokio::test]
+    async fn whatever_children_list_they_are_arranged_as_they_were() {
+        let both = children(&["a", "b"]);
+        let (a, b) = (&both[0], &both[1]);
+        let (old, new, none) = (listing("old"), listing("new"), None);
+        let mut merges = Merges::new();
+        merges.next(&[(a, &old), (b, &none)], &["b"]);
+        let before = std::mem::replace(&mut merges.now, nothing());
+        let again = children(&["b"]);
+        type Of<'a> = &'a [(&'a Arc<Child>, &'a Option<Arc<Listing>>)];
+        let cases: [(Of<'_>, &[&str], bool); 5] = [
+            (&[(a, &new), (b, &old)], &["b"], true),
+            (&[(b, &none), (a, &old)], &["b"], false),
+            (&[(a, &old)], &[], false),
+            (&[(a, &old), (&again[0], &none)], &["b"], false),
+            (&[(a, &old), (b, &none)], &["a", "b"], false),
+        ];
+        for (number, (of, group, expected)) in cases.into_iter().enumerate() {
+            merges.next(of, group);
+            let now = Snapshot {
+                synonyms: Arc::clone(&before.synonyms),
+                ..std::mem::replace(&mut merges.now, nothing())
+            };
+            assert_eq!(before.is_arranged_as(&now), expected, "{number}");
+        }
+        let other_words = nothing();
+        assert!(!nothing().is_arranged_as(&other_words));
     }
 
     /// What becomes of one child in one merge.

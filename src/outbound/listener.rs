@@ -1,7 +1,7 @@
 //! One client that is told of resources that have changed: what waits for it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -99,7 +99,8 @@ impl Listener {
 
     /// `uri` has changed: `own`, which the client knows as `public`, or a part of it.
     pub(super) fn hears(&self, public: &Arc<str>, own: &str, uri: &str, notification: &Frame) {
-        let mut updates = self.0.updates();
+        let mut guard = self.0.updates();
+        let updates = &mut *guard;
         let room = WAITING_BYTES.saturating_sub(updates.bytes);
         let part = uri != own && updates.order.len() < WAITING && uri.len() < room;
         // A public URI is the child's own, or that behind an alias.
@@ -112,12 +113,22 @@ impl Listener {
             false => notification.clone(),
         };
         updates.bytes += frame.bytes().len();
-        let heard = (Arc::clone(public), frame);
-        match updates.frames.insert(Arc::clone(&uri), heard) {
-            Some((_, before)) => updates.bytes -= before.bytes().len(),
-            None => updates.order.push_back(uri),
+        match updates.frames.entry(Arc::clone(&uri)) {
+            Entry::Occupied(mut waiting) => {
+                let (whole, before) = waiting.get_mut();
+                // Of all that the client has subscribed to, that of which the others are
+                // parts: who may read it hears of them too.
+                if public.len() < whole.len() {
+                    *whole = Arc::clone(public);
+                }
+                updates.bytes -= std::mem::replace(before, frame).bytes().len();
+            }
+            Entry::Vacant(free) => {
+                free.insert((Arc::clone(public), frame));
+                updates.order.push_back(uri);
+            }
         }
-        drop(updates);
+        drop(guard);
         self.0.more.notify_one();
     }
 }
@@ -126,4 +137,26 @@ impl Listener {
 pub(super) fn bare(uri: &str) -> Frame {
     let params = format!(r#"{{"uri":{}}}"#, quote(uri));
     notification("notifications/resources/updated", Some(&params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_is_subscribed_to_by_itself_is_told_as_one_of_the_whole() {
+        let uri = "x:a/part";
+        let params = format!(r#"{{"uri":"{uri}"}}"#);
+        let changed = notification("notifications/resources/updated", Some(&params));
+        for order in [["x:a", uri], [uri, "x:a"]] {
+            let listener = Listener::default();
+            for own in order {
+                listener.hears(&own.into(), own, uri, &changed);
+            }
+            let update = listener.take().unwrap();
+            assert_eq!((&*update.uri, &*update.whole), (uri, "x:a"), "{order:?}");
+            assert!(listener.take().is_none(), "once");
+            assert_eq!(listener.bytes(), 0);
+        }
+    }
 }

@@ -76,19 +76,22 @@ fn may_show(
         let failed = response.definitely_errored().next().is_some();
         (!failed).then_some(response)
     };
+    let permits = |policy: &Policy| policy.effect() == Effect::Permit;
+    let forbids = |response: &PartialResponse| {
+        response.definitely_satisfied().any(|it| !permits(&it))
+            || response
+                .nontrivial_residuals()
+                .any(|it| !permits(&it) && must_hold(&it))
+    };
     let may = |response: &PartialResponse| match response.decision() {
         Some(decision) => decision == Decision::Allow,
+        None if forbids(response) => false,
         None => {
-            let permits = |policy: &Policy| policy.effect() == Effect::Permit;
             response.definitely_satisfied().any(|it| permits(&it))
                 || response
                     .nontrivial_residuals()
                     .any(|it| permits(&it) && can_hold(&it))
         }
-    };
-    let forbids = |response: &PartialResponse| {
-        let mut satisfied = response.definitely_satisfied();
-        satisfied.any(|policy| policy.effect() == Effect::Forbid)
     };
     let listed = ask(Action::List)?;
     let thing = Thing::of(child, kind, "", Hints::default());
@@ -100,14 +103,23 @@ fn may_show(
 /// Whether what is left of a policy can hold: Cedar leaves also what is false whatever the
 /// unknown is, where that stands in front.
 fn can_hold(policy: &Policy) -> bool {
-    let Ok(left) = policy.to_json() else {
-        return true;
+    conditions(policy).is_none_or(|all| !all.contains(&Some(false)))
+}
+
+/// Whether it holds whatever the unknown is: that is left too.
+fn must_hold(policy: &Policy) -> bool {
+    conditions(policy).is_some_and(|all| all.iter().all(|met| *met == Some(true)))
+}
+
+/// Whether each condition of what is left is met, where that is certain; `None` where
+/// they cannot be read.
+fn conditions(policy: &Policy) -> Option<Vec<Option<bool>>> {
+    let left = policy.to_json().ok()?;
+    let met = |condition: &Value| {
+        let met = condition["kind"] == "when";
+        truth(&condition["body"]).map(|it| it == met)
     };
-    let conditions = left["conditions"].as_array();
-    conditions.into_iter().flatten().all(|condition| {
-        let fails = Some(condition["kind"] == "unless");
-        truth(&condition["body"]) != fails
-    })
+    Some(left["conditions"].as_array()?.iter().map(met).collect())
 }
 
 /// What an expression is, where that is certain.
@@ -195,6 +207,15 @@ mod tests {
                forbid(principal, action, resource in Child::"github");"#,
             r#"permit(principal, action == Action::"call", resource is Tool) when { resource.readOnly };
                forbid(principal, action == Action::"list", resource);"#,
+            r#"permit(principal, action, resource is Tool);
+               forbid(principal, action, resource)
+               unless { resource.readOnly && principal.roles.contains("ops") };"#,
+            r#"permit(principal, action, resource is Tool) when { resource.readOnly };
+               forbid(principal, action, resource)
+               when { resource.readOnly || resource in Child::"github" };"#,
+            r#"permit(principal, action == Action::"call", resource is Tool) when { resource.readOnly };
+               forbid(principal, action == Action::"list", resource)
+               when { resource.readOnly || resource in Child::"github" };"#,
         ] {
             assert!(!may(policies, "github"), "{policies}");
         }
@@ -202,5 +223,9 @@ mod tests {
         let some = r#"permit(principal, action, resource is Tool) when { resource.readOnly };
             forbid(principal, action, resource) when { resource.name == "drop" };"#;
         assert!(may(some, "github"));
+        let unless = r#"permit(principal, action, resource is Tool);
+            forbid(principal, action, resource)
+            unless { resource.readOnly && principal.roles.contains("dev") };"#;
+        assert!(may(unless, "github"));
     }
 }

@@ -1,7 +1,10 @@
 //! Who called what, and what became of it: one line of the log per call, without
 //! arguments and results.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracing::info;
 use uuid::Uuid;
@@ -103,19 +106,38 @@ impl Audited {
     }
 }
 
+/// A request for a tool of our own, which no child has seen. Its drop writes it down, where
+/// that is wanted: without an outcome, the client took it back, or went away.
+#[derive(Debug)]
+pub struct OwnCall {
+    line: Option<Audited>,
+    began: Instant,
+    outcome: Outcome,
+}
+
 impl Relay {
-    /// Writes down a request for a tool of our own, where that is wanted: no child has seen
-    /// it.
-    pub fn writes_down(
-        &self,
-        (tool, outcome): (&str, Outcome),
-        frame: &Frame,
-        caller: &Caller,
-        took: Duration,
-    ) {
+    /// A request for this tool of our own, that began then.
+    pub fn own_call(&self, tool: &str, began: Instant, frame: &Frame, caller: &Caller) -> OwnCall {
         let id = frame.id().unwrap_or("null");
-        if let Some(line) = self.audited(caller, id, Some(frame), Some(Primitive::Tool), tool) {
-            line.write(None, Method::CallTool, outcome, took);
+        OwnCall {
+            line: self.audited(caller, id, Some(frame), Some(Primitive::Tool), tool),
+            began,
+            outcome: Outcome::Cancelled,
+        }
+    }
+}
+
+impl OwnCall {
+    /// It was answered.
+    pub fn answered(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for OwnCall {
+    fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            line.write(None, Method::CallTool, self.outcome, self.began.elapsed());
         }
     }
 }
@@ -136,7 +158,63 @@ fn trace_id(frame: &Frame) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Mutex, PoisonError},
+    };
+
     use super::*;
+    use crate::protocol::{Abilities, Era, View};
+
+    /// Collects what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            text.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_call_of_ours_that_nobody_waits_for_any_longer_is_written_down() {
+        let caller = Caller {
+            era: Era::Modern,
+            log_level: None,
+            session: None,
+            subject: None,
+            bearer: None,
+            told_apart: false,
+            view: View::All,
+            abilities: Abilities::default(),
+        };
+        let call = || OwnCall {
+            line: Some(Audited::new(&caller, "1", None, Some(Primitive::Tool), "t")),
+            began: Instant::now(),
+            outcome: Outcome::Cancelled,
+        };
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            call().answered(Outcome::Ok);
+            drop(call());
+        });
+        let text = log.0.lock().unwrap().clone();
+        let text = String::from_utf8(text).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains(r#"outcome="ok""#), "{text}");
+        assert!(lines[1].contains(r#"outcome="cancelled""#), "{text}");
+    }
 
     #[test]
     fn a_trace_is_told_if_it_is_one() {

@@ -22,6 +22,7 @@ mod running;
 mod settle;
 mod subscribe;
 
+pub use audit::OwnCall;
 pub use long::LongReply;
 pub use method::Method;
 pub use request::{Relay, Reply};

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::protocol::{Caller, SessionKey, User};
+use crate::protocol::{Caller, SubjectKey};
 
 /// How many calls may be held.
 pub(super) const MOST: usize = 1000;
@@ -23,11 +23,14 @@ struct Taken {
     by: HashMap<Who, usize>,
 }
 
-/// In whose share a call is: a user's, by whichever session; else a session's.
+/// In whose share a call is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Who {
-    User(User),
+    /// Somebody whom the door knows, by whichever session.
+    Subject(SubjectKey),
     Session(u64),
+    /// Anybody else: a token that nobody has checked makes nobody another one.
+    Anybody,
 }
 
 /// A place for one call. Its drop gives it back.
@@ -39,9 +42,10 @@ pub(super) struct Room {
 
 impl Who {
     pub(super) fn of(caller: &Caller) -> Self {
-        match (caller.user(), &caller.session) {
-            (User::Nobody, Some(session)) => Self::Session(SessionKey::number(session)),
-            (user, _) => Self::User(user),
+        match (&caller.subject, &caller.session) {
+            (Some(subject), _) => Self::Subject(subject.key()),
+            (None, Some(session)) => Self::Session(session.number()),
+            (None, None) => Self::Anybody,
         }
     }
 }
@@ -102,6 +106,39 @@ impl Drop for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Abilities, Bearer, Era, SessionKey, Subject, View};
+
+    #[test]
+    fn only_who_is_known_and_a_session_have_a_share_of_their_own() {
+        let nobody = Caller {
+            era: Era::Modern,
+            log_level: None,
+            session: None,
+            subject: None,
+            bearer: None,
+            told_apart: false,
+            view: View::All,
+            abilities: Abilities::default(),
+        };
+        let bearing = |token: &str| Caller {
+            bearer: Some(Bearer::new(token)),
+            ..nobody.clone()
+        };
+        assert_eq!(Who::of(&bearing("one")), Who::of(&bearing("two")));
+        let session = Caller {
+            session: Some(SessionKey::begin()),
+            ..bearing("one")
+        };
+        assert_ne!(Who::of(&session), Who::of(&nobody));
+        let known = |session| Caller {
+            subject: Some(Arc::new(Subject::default())),
+            session,
+            ..nobody.clone()
+        };
+        let by_session = known(Some(SessionKey::begin()));
+        assert_eq!(Who::of(&by_session), Who::of(&known(None)));
+        assert_ne!(Who::of(&by_session), Who::of(&nobody));
+    }
 
     #[test]
     fn there_is_room_for_so_many_and_then_for_who_has_less() {

@@ -1,9 +1,11 @@
 //! A call that waits for its modern client to come back.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    asking, form, one,
+    asking, form,
+    issuer::{AUDIENCE, Issuer, Key},
+    one,
     support::{
         Door, Era, Multiplexer,
         wire::{member, method},
@@ -59,10 +61,15 @@ async fn a_held_call_is_resumed_once() {
 async fn where_all_places_are_taken_who_has_the_most_gives_one_up() {
     const PLACES: usize = 1000;
     let child = asking(Era::Legacy).key("maxConcurrency", 2 * PLACES);
-    let mut mux = one(Door::Http, child).await;
+    let key = Key::ec("one");
+    let issuer = Issuer::with([&key]).await;
+    let auth = json!({"issuer": issuer.name(), "audiences": [AUDIENCE], "mode": "optional"});
+    let fleet = crate::Fleet::new().with(Door::Http, "child", child);
+    let mut mux = fleet.top("auth", auth).over(Door::Http).await;
+    mux.until_ready("child").await;
     let mut greedy = Talker::over_http(&mut mux, Era::Modern, ALL).await;
     let other = Talker::over_http(&mut mux, Era::Modern, ALL).await;
-    let mut other = other.bearing("another");
+    let mut other = other.bearing(&issuer.token(&key));
     let arguments = form("k", "");
     let mut taken = Vec::new();
     while taken.len() < PLACES {

@@ -1,6 +1,9 @@
 //! What a child asks of the client whose call it works on: in both eras on both sides,
 //! over both transports, and with everything that goes wrong on the way.
 
+#[path = "../door/issuer.rs"]
+#[allow(dead_code, reason = "only a part of it is of use here")]
+mod issuer;
 #[path = "../peers/mod.rs"]
 mod peers;
 #[path = "../support/mod.rs"]

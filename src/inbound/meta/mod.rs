@@ -95,13 +95,20 @@ impl Meta {
             asides,
         };
         let began = Instant::now();
-        let said = match tool {
-            MetaTool::CallTool => match asked.call_tool().await {
+        let mut unreadable = String::new();
+        if tool == MetaTool::CallTool {
+            match asked.call_tool().await {
                 // It has a line of its own, as the call that it holds.
                 Ok(reply) => return reply,
                 Err(NotCarried::Unknown(wrong)) => return Reply::Whole(asked.answer(&Err(wrong))),
-                Err(NotCarried::Unreadable(wrong)) => Err(wrong),
-            },
+                Err(NotCarried::Unreadable(wrong)) => unreadable = wrong,
+            }
+        }
+        let own_call = dispatch
+            .relay
+            .own_call(tool.as_str(), began, frame, &requester.caller);
+        let said = match tool {
+            MetaTool::CallTool => Err(unreadable),
             MetaTool::FindTools => asked.find_tools().await,
             MetaTool::ListCatalog => asked.list_catalog().await,
             MetaTool::LoadTools => asked.load_tools().await,
@@ -112,11 +119,7 @@ impl Meta {
             Ok(_) => Outcome::Ok,
             Err(_) => Outcome::ToolError,
         };
-        let line = (tool.as_str(), outcome);
-        let Requester { caller, .. } = requester;
-        dispatch
-            .relay
-            .writes_down(line, frame, caller, began.elapsed());
+        own_call.answered(outcome);
         Reply::Whole(asked.answer(&said))
     }
 }
