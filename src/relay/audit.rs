@@ -190,6 +190,7 @@ mod tests {
             subject: None,
             bearer: None,
             told_apart: false,
+            takes_pieces: false,
             view: View::All,
             abilities: Abilities::default(),
         };
