@@ -186,11 +186,12 @@ pub fn line(command: &Command) -> Vec<String> {
     let command = command.as_std();
     let word = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
     let mut line = vec!["env".to_owned()];
+    // Its options come before its variables.
+    for (name, _) in command.get_envs().filter(|(_, value)| value.is_none()) {
+        line.extend(["-u".to_owned(), word(name)]);
+    }
     for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => line.push(format!("{}={}", word(name), word(value))),
-            None => line.extend(["-u".to_owned(), word(name)]),
-        }
+        line.extend(value.map(|value| format!("{}={}", word(name), word(value))));
     }
     line.push(word(command.get_program()));
     line.extend(command.get_args().map(word));

@@ -1,7 +1,7 @@
 //! How soon after the start of the process the first answers come.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -151,12 +151,7 @@ impl Start {
         }
     }
 
-    fn command(
-        &self,
-        program: &PathBuf,
-        children: usize,
-        crowd: &Server,
-    ) -> Result<Command, Error> {
+    fn command(&self, program: &Path, children: usize, crowd: &Server) -> Result<Command, Error> {
         let folder = self.out.join("start");
         std::fs::create_dir_all(&folder)?;
         let at = crowd.url.trim_end_matches("/mcp");

@@ -48,8 +48,8 @@ pub enum Part {
 /// An answer that is passed on while it arrives.
 #[derive(Debug)]
 pub struct LongAnswer {
-    /// What has arrived, in pieces.
-    pub head: Vec<Bytes>,
+    /// What has arrived.
+    pub head: Bytes,
     /// What is still to come. Ends with an error if the child cuts it.
     pub rest: hyper::body::Incoming,
     /// Held until the answer has passed.

@@ -79,9 +79,8 @@ pub(super) fn pass(
     settlement.waits();
     let head = answer.head.clone();
     let passing = Passing {
-        passed: head.iter().map(Bytes::len).sum(),
-        // The long one, if there are several.
-        tail: end_of(&head.last().cloned().unwrap_or_default()),
+        passed: head.len(),
+        tail: end_of(&head),
         answer,
         connection,
         settlement,
@@ -105,7 +104,7 @@ pub(super) fn pass(
             }
         }
     });
-    stream::iter(head.into_iter().map(Ok)).chain(rest).boxed()
+    stream::iter([Ok(head)]).chain(rest).boxed()
 }
 
 impl Passing {
@@ -143,8 +142,7 @@ impl Passing {
                 .iter()
                 .any(|said| memchr::memmem::find(part, said).is_some())
         };
-        let first = self.answer.head.last().map_or(&[][..], |head| head);
-        let beginning = &first[..first.len().min(SEEN)];
+        let beginning = &self.answer.head[..self.answer.head.len().min(SEEN)];
         if says_error(beginning) || says_error(&self.tail) {
             Outcome::ToolError
         } else {

@@ -25,6 +25,7 @@ use crate::{
         Frame, Kind, LEADING, answer,
         error::{notification, result_answer},
         leading_id,
+        splice::Splice,
     },
 };
 
@@ -217,7 +218,7 @@ impl HttpExchange {
         }
     }
 
-    fn long(&mut self, head: Vec<Bytes>) -> Result<Part, Failure> {
+    fn long(&mut self, head: Bytes) -> Result<Part, Failure> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Message(rest) => Ok(Part::Long(LongAnswer {
                 head,
@@ -229,15 +230,14 @@ impl HttpExchange {
     }
 }
 
-/// The beginning of a long answer, given back the id `public`, and nothing of it copied;
-/// `None` if it has to be read whole: its id does not stand there, or is another's.
-fn with_leading_id(head: &Bytes, own: &str, public: &str) -> Option<Vec<Bytes>> {
+/// The beginning of a long answer, given back the id `public`; `None` if it has to be read
+/// whole: its id does not stand there, or is another's. In one piece, since small ones
+/// that go out one by one cost more than a copy.
+fn with_leading_id(head: &Bytes, own: &str, public: &str) -> Option<Bytes> {
     let at = leading_id(head).filter(|at| head[at.clone()] == *own.as_bytes())?;
-    Some(vec![
-        head.slice(..at.start),
-        Bytes::copy_from_slice(public.as_bytes()),
-        head.slice(at.end..),
-    ])
+    let mut splice = Splice::of(head);
+    splice.replace(at, public);
+    Some(splice.finish())
 }
 
 /// Whether a message answers the request of this id. Ids are compared as values: a
