@@ -147,13 +147,16 @@ fn warn_of_taken(snapshot: &Snapshot, told: &mut HashSet<&'static str>) {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
     use crate::fleet::views::tests::nothing;
 
     #[tokio::test]
     async fn what_nobody_waits_for_any_longer_is_made_all_the_same() {
         let (own, snapshot) = (Arc::default(), Arc::new(nothing()));
-        assert!(made_within(Duration::ZERO, &own, &snapshot).await.is_none());
+        let waiting = made_within(INDEXING, &own, &snapshot);
+        assert!(waiting.now_or_never().is_none(), "it is there at once");
         while own.get().is_none() {
             tokio::task::yield_now().await;
         }

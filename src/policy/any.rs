@@ -208,13 +208,13 @@ mod tests {
             r#"permit(principal, action == Action::"call", resource is Tool) when { resource.readOnly };
                forbid(principal, action == Action::"list", resource);"#,
             r#"permit(principal, action, resource is Tool);
-               forbid(principal, action, resource)
+               forbid(principal, action, resource is Tool)
                unless { resource.readOnly && principal.roles.contains("ops") };"#,
             r#"permit(principal, action, resource is Tool) when { resource.readOnly };
-               forbid(principal, action, resource)
+               forbid(principal, action, resource is Tool)
                when { resource.readOnly || resource in Child::"github" };"#,
             r#"permit(principal, action == Action::"call", resource is Tool) when { resource.readOnly };
-               forbid(principal, action == Action::"list", resource)
+               forbid(principal, action == Action::"list", resource is Tool)
                when { resource.readOnly || resource in Child::"github" };"#,
         ] {
             assert!(!may(policies, "github"), "{policies}");
@@ -224,7 +224,7 @@ mod tests {
             forbid(principal, action, resource) when { resource.name == "drop" };"#;
         assert!(may(some, "github"));
         let unless = r#"permit(principal, action, resource is Tool);
-            forbid(principal, action, resource)
+            forbid(principal, action, resource is Tool)
             unless { resource.readOnly && principal.roles.contains("dev") };"#;
         assert!(may(unless, "github"));
     }
