@@ -7,6 +7,10 @@ use std::fs;
 use serde_json::json;
 use support::{Child, Door, Era, Fleet, Multiplexer, Provider, eventually, provider::Mood};
 
+/// One at a time: a refused call waits five seconds for another token, and each of these
+/// keeps a machine busy.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const CHILDREN: usize = 57;
 const CALLS: usize = 1000;
 
@@ -18,6 +22,7 @@ fn name(n: usize) -> String {
 /// waiting until then, hands out another token.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_calls_to_57_children_that_are_refused_at_once_share_one_mint() {
+    let _alone = ALONE.lock().await;
     let provider = Provider::start().await;
     let mut fleet = Fleet::new().identity(&provider);
     let accepted = fleet.path("bearer");
@@ -69,6 +74,7 @@ async fn a_thousand_calls_to_57_children_that_are_refused_at_once_share_one_mint
 /// without one. The provider keeps the refresh waiting until then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_expires_with_a_thousand_calls_in_flight_is_refreshed_by_one_mint() {
+    let _alone = ALONE.lock().await;
     let provider = Provider::with("token", 6).await;
     let mut fleet = Fleet::new().identity(&provider);
     for n in 0..CHILDREN {

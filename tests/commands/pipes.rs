@@ -107,7 +107,11 @@ async fn a_failure_is_told_by_the_status_to_who_reads_no_further() {
             .env("OIDC_CLIENT_SECRET", "secret");
         let output = output(command.stdout(unread()));
         ended(&output, 1);
-        assert!(output.stderr.contains("/token"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("identity provider"),
+            "{}",
+            output.stderr
+        );
     }
 
     let mux = Fleet::new()
