@@ -11,6 +11,11 @@ use support::{
     client::{LEGACY_VERSION, with_modern_meta},
     eventually,
     http::{ClosedPort, Http, With as _, post, request},
+    wait::soon,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
 };
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":7,"method":"ping","params":{}}"#;
@@ -836,4 +841,38 @@ async fn stdout_carries_the_protocol_and_nothing_else() {
         mux.log.find(|line| line.contains("flood"))
     })
     .await;
+}
+
+/// Clients send a head and its body one after the other, and go on using the connection.
+#[tokio::test]
+async fn a_refusal_does_not_cost_the_next_request_on_the_connection() {
+    let mux = serving().await;
+    let address = mux.url().replace("http://", "").replace("/mcp", "");
+    let mut stream = TcpStream::connect(&address).await.expect("a connection");
+    let mut answers = String::new();
+    for _ in 0..3 {
+        let length = PING.len();
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        for part in [head.as_str(), PING] {
+            stream.write_all(part.as_bytes()).await.expect("it reads");
+            stream.flush().await.expect("it reads");
+        }
+        let mut some = [0; 4096];
+        let read = soon("a refusal", stream.read(&mut some)).await;
+        answers.push_str(&String::from_utf8_lossy(&some[..read.expect("it answers")]));
+    }
+    let refused = answers.matches("HTTP/1.1 403").count();
+    assert_eq!(refused, 3, "{answers}");
+    assert!(!answers.contains("connection: close"), "{answers}");
+
+    let head = "POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 9\r\n\r\n";
+    let half = format!("{head}{{");
+    stream.write_all(half.as_bytes()).await.expect("it reads");
+    let mut rest = String::new();
+    let read = soon("the end", stream.read_to_string(&mut rest)).await;
+    read.expect("it ends");
+    assert!(rest.contains("connection: close"), "{rest}");
 }

@@ -26,7 +26,7 @@ use crate::{
     config::{ConfigStatus, Mode, Settings},
     fleet::Fleet,
     identity::{self, Identities},
-    inbound::{About, Admin, Dispatch, Guard, Sessions, serve_http, serve_stdio},
+    inbound::{About, Admin, Dispatch, Guard, Sessions, serve_http, serve_stdio, stdin, stdout},
     outbound::HttpClient,
     telemetry::{Recorder, end_traces},
 };
@@ -158,7 +158,7 @@ impl Running {
                 })
             }
             None => tokio::spawn(async move {
-                serve_stdio(dispatch, tokio::io::stdin(), tokio::io::stdout()).await;
+                serve_stdio(dispatch, stdin(), stdout()).await;
                 Ok(())
             }),
         };

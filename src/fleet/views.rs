@@ -332,18 +332,9 @@ pub(super) mod tests {
             let (views, changed) = Views::merge(&self.now, sources);
             self.now = Snapshot {
                 children,
-                catalog: Catalog::merge(&[], 42),
                 listings,
-                generations: Generations::default(),
-                changed: 0,
                 views,
-                own_index: None,
-                synonyms: Arc::default(),
-                offers_meta_tools: false,
-                policies: Policies::default(),
-                merge: 0,
-                lists_changed: 0,
-                lists_to: ListsTo::All,
+                ..nothing()
             };
             changed
         }

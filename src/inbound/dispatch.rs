@@ -69,15 +69,9 @@ impl Requester<'_> {
         };
         Ok(Self {
             caller: Caller {
-                era: Era::Modern,
                 log_level: params.log_level.as_deref().and_then(LogLevel::read),
-                session: None,
-                subject: None,
-                bearer: None,
-                told_apart: false,
-                takes_pieces: false,
-                view,
                 abilities,
+                ..Caller::nobody(Era::Modern, view)
             },
             session: None,
         })

@@ -20,6 +20,7 @@ use futures::FutureExt;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+    request::Parts,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, service::Service};
@@ -37,12 +38,12 @@ use super::{
     resume::{Beginning, Purpose, Resumed, Streams},
     session::Session,
     session_id::Begun,
-    stream,
+    stream, unread,
 };
 use crate::{
     fleet::NoView,
     protocol::{
-        Abilities, Bearer, Caller, Era, Frame, Kind, Subject, TraceContext, View,
+        Bearer, Caller, Era, Frame, Kind, Subject, TraceContext, View,
         answer::error_code,
         error::{RpcError, code},
         headers, is_of_another_process,
@@ -170,15 +171,21 @@ fn read_name(name: Name) -> String {
 }
 
 async fn handle(door: Door, request: Request) -> Response {
-    if let Err(reason) = door.entrance.admit(request.headers(), request.uri()) {
-        let peer = request.extensions().get();
+    let (head, mut body) = request.into_parts();
+    let response = answer(door, &head, &mut body).await;
+    unread::taken_in(&head.headers, body, response).await
+}
+
+async fn answer(door: Door, head: &Parts, body: &mut Body) -> Response {
+    if let Err(reason) = door.entrance.admit(&head.headers, &head.uri) {
+        let peer = head.extensions.get();
         door.guard.turned_away(&reason, peer);
         return Refused::plainly(StatusCode::FORBIDDEN, reason).into_response();
     }
-    let page = cors::Page::of(request.headers());
-    let response = match cors::asks_first(request.method(), request.headers()) {
+    let page = cors::Page::of(&head.headers);
+    let response = match cors::asks_first(&head.method, &head.headers) {
         true => cors::preflight(METHODS),
-        false => admitted(door, request).await,
+        false => admitted(door, head, body).await,
     };
     match page {
         Some(page) => page.may_read(response),
@@ -187,25 +194,23 @@ async fn handle(door: Door, request: Request) -> Response {
 }
 
 /// Answers a request that comes from where requests may come from.
-async fn admitted(door: Door, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let admission = match door.guard.admit(&head).await {
+async fn admitted(door: Door, head: &Parts, body: &mut Body) -> Response {
+    let admission = match door.guard.admit(head).await {
         Ok(admission) => admission,
         Err(refusal) => return refusal,
     };
-    let bearer = Guard::shown(&head);
+    let bearer = Guard::shown(head);
     let door = Door {
         bearer,
         ..door.let_in(admission)
     };
-    let request = Request::from_parts(head, body);
     if let Err(why) = door.dispatch.sees(&door.view, door.subject.as_ref()) {
         return no_view(&door.view, why).into_response();
     }
-    let answered = match *request.method() {
-        Method::POST => door.post(request).await,
-        Method::GET => door.get(request.headers()),
-        Method::DELETE => door.delete(request.headers()),
+    let answered = match head.method {
+        Method::POST => door.post(&head.headers, body).await,
+        Method::GET => door.get(&head.headers),
+        Method::DELETE => door.delete(&head.headers),
         _ => Err(Refused::method(METHODS)),
     };
     answered.unwrap_or_else(Refused::into_response)
@@ -303,9 +308,8 @@ impl Door {
         }
     }
 
-    async fn post(self, request: Request) -> Answered {
-        let (parts, body) = request.into_parts();
-        negotiate::content_types(&parts.headers)?;
+    async fn post(self, all: &HeaderMap, body: &mut Body) -> Answered {
+        negotiate::content_types(all)?;
         // Before the body: it is what takes memory. A short one may take a call back.
         let small = body.size_hint().upper().is_some_and(|size| size <= SMALL);
         let admitted = self.overload.request();
@@ -317,11 +321,11 @@ impl Door {
             .map_err(|error| Refused::with(StatusCode::BAD_REQUEST, error.answer()))?;
         match frame.kind() {
             Kind::Request => match admitted {
-                Ok(admitted) => self.request(&parts.headers, frame, admitted).await,
+                Ok(admitted) => self.request(all, frame, admitted).await,
                 Err(short) => Ok(accept::refusal(short)),
             },
-            Kind::Notification => self.notification(&parts.headers, &frame),
-            Kind::Result | Kind::Error => self.answered(&parts.headers, frame),
+            Kind::Notification => self.notification(all, &frame),
+            Kind::Result | Kind::Error => self.answered(all, frame),
         }
     }
 
@@ -411,17 +415,7 @@ impl Door {
 
     /// Whoever sends something outside of a session.
     fn caller(&self, era: Era) -> Caller {
-        let mut caller = Caller {
-            era,
-            log_level: None,
-            session: None,
-            view: self.view.clone(),
-            abilities: Abilities::default(),
-            subject: None,
-            bearer: None,
-            told_apart: false,
-            takes_pieces: false,
-        };
+        let mut caller = Caller::nobody(era, self.view.clone());
         self.identify(&mut caller);
         caller
     }
@@ -554,7 +548,7 @@ impl Door {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Refused> {
+async fn read(body: &mut Body) -> Result<Bytes, Refused> {
     let body = Limited::new(body, BODY_LIMIT).collect();
     let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, body).await else {
         return Err(Refused::plainly(

@@ -21,6 +21,7 @@ mod negotiate;
 mod overload;
 mod page;
 mod part;
+mod pipes;
 mod refused;
 mod resume;
 mod session;
@@ -29,6 +30,7 @@ mod share;
 mod stdio;
 mod stream;
 mod subscribed;
+mod unread;
 
 pub use admin::{About, Admin};
 pub use auth::{Guard, GuardError};
@@ -36,6 +38,7 @@ pub use dispatch::Dispatch;
 pub use entrance::Entrance;
 pub use http::serve as serve_http;
 pub use overload::{Overload, Shortage, raise_open_files};
+pub use pipes::{stdin, stdout};
 pub use session::Sessions;
 pub use stdio::serve as serve_stdio;
 

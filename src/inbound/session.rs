@@ -107,16 +107,10 @@ impl Session {
     /// The caller of a request in this session, but for the token that it shows.
     pub(super) fn caller(&self) -> Caller {
         Caller {
-            era: Era::Legacy,
             log_level: *lock(&self.log_level),
             session: Some(self.key.clone()),
-            view: self.view.clone(),
             abilities: self.key.asked().abilities(),
-            // Each request shows a token of its own.
-            subject: None,
-            bearer: None,
-            told_apart: false,
-            takes_pieces: false,
+            ..Caller::nobody(Era::Legacy, self.view.clone())
         }
     }
 

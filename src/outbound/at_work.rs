@@ -56,7 +56,7 @@ impl AtWork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Abilities, Era, Subject, View};
+    use crate::protocol::{Era, Subject, View};
 
     fn caller(sub: Option<&str>, told_apart: bool) -> Caller {
         let subject = sub.map(|sub| Subject {
@@ -64,15 +64,9 @@ mod tests {
             ..Subject::default()
         });
         Caller {
-            era: Era::Legacy,
-            log_level: None,
-            session: None,
             subject: subject.map(Arc::new),
-            bearer: None,
             told_apart,
-            takes_pieces: false,
-            view: View::All,
-            abilities: Abilities::default(),
+            ..Caller::nobody(Era::Legacy, View::All)
         }
     }
 

@@ -67,6 +67,21 @@ impl LogLevel {
 }
 
 impl Caller {
+    /// Somebody of whom nothing else is known.
+    pub fn nobody(era: Era, view: View) -> Self {
+        Self {
+            era,
+            log_level: None,
+            session: None,
+            subject: None,
+            bearer: None,
+            told_apart: false,
+            takes_pieces: false,
+            view,
+            abilities: Abilities::default(),
+        }
+    }
+
     /// Who uses what is not to be shared.
     pub fn user(&self) -> User {
         match (&self.subject, &self.bearer) {
@@ -93,15 +108,8 @@ mod tests {
     #[test]
     fn a_modern_request_gets_log_messages_only_if_it_asked() {
         let caller = |era, log_level| Caller {
-            era,
             log_level,
-            session: None,
-            subject: None,
-            bearer: None,
-            told_apart: false,
-            takes_pieces: false,
-            view: View::All,
-            abilities: Abilities::default(),
+            ..Caller::nobody(era, View::All)
         };
         assert!(!caller(Era::Modern, None).wants_log(Some(LogLevel::Emergency)));
         assert!(caller(Era::Legacy, None).wants_log(Some(LogLevel::Debug)));

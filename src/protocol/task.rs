@@ -151,23 +151,17 @@ mod tests {
 
     #[test]
     fn a_task_is_its_owners_alone() {
-        use crate::protocol::{Abilities, Era, Subject, View};
+        use crate::protocol::{Era, Subject, View};
 
         let caller = |sub: Option<&str>, told_apart| Caller {
-            era: Era::Modern,
-            log_level: None,
-            session: None,
             subject: sub.map(|sub| {
                 Arc::new(Subject {
                     sub: sub.into(),
                     ..Subject::default()
                 })
             }),
-            bearer: None,
             told_apart,
-            takes_pieces: false,
-            view: View::All,
-            abilities: Abilities::default(),
+            ..Caller::nobody(Era::Modern, View::All)
         };
         let [child, other] = ["a", "b"].map(ChildName::from);
         let owners = Owners::new(vec![Signer::from_key(b"key")]);

@@ -177,15 +177,9 @@ mod tests {
 
     fn caller(declared: &str) -> Caller {
         Caller {
-            era: Era::Legacy,
-            log_level: None,
             session: Some(SessionKey::begin()),
             abilities: Abilities::read(declared),
-            subject: None,
-            bearer: None,
-            told_apart: false,
-            takes_pieces: false,
-            view: View::All,
+            ..Caller::nobody(Era::Legacy, View::All)
         }
     }
 

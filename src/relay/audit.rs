@@ -164,7 +164,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::protocol::{Abilities, Era, View};
+    use crate::protocol::{Era, View};
 
     /// Collects what is logged.
     #[derive(Clone, Default)]
@@ -183,17 +183,7 @@ mod tests {
 
     #[test]
     fn a_call_of_ours_that_nobody_waits_for_any_longer_is_written_down() {
-        let caller = Caller {
-            era: Era::Modern,
-            log_level: None,
-            session: None,
-            subject: None,
-            bearer: None,
-            told_apart: false,
-            takes_pieces: false,
-            view: View::All,
-            abilities: Abilities::default(),
-        };
+        let caller = Caller::nobody(Era::Modern, View::All);
         let call = || OwnCall {
             line: Some(Audited::new(&caller, "1", None, Some(Primitive::Tool), "t")),
             began: Instant::now(),

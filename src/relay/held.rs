@@ -254,20 +254,10 @@ pub(super) fn refused(sentence: &str) -> RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Abilities, Era};
+    use crate::protocol::Era;
 
     fn caller() -> Caller {
-        Caller {
-            era: Era::Modern,
-            log_level: None,
-            session: None,
-            abilities: Abilities::default(),
-            subject: None,
-            bearer: None,
-            told_apart: false,
-            takes_pieces: false,
-            view: View::All,
-        }
+        Caller::nobody(Era::Modern, View::All)
     }
 
     fn calls(key: &[u8]) -> Arc<HeldCalls> {

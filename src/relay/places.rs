@@ -106,21 +106,11 @@ impl Drop for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Abilities, Bearer, Era, SessionKey, Subject, View};
+    use crate::protocol::{Bearer, Era, SessionKey, Subject, View};
 
     #[test]
     fn only_who_is_known_and_a_session_have_a_share_of_their_own() {
-        let nobody = Caller {
-            era: Era::Modern,
-            log_level: None,
-            session: None,
-            subject: None,
-            bearer: None,
-            told_apart: false,
-            takes_pieces: false,
-            view: View::All,
-            abilities: Abilities::default(),
-        };
+        let nobody = Caller::nobody(Era::Modern, View::All);
         let bearing = |token: &str| Caller {
             bearer: Some(Bearer::new(token)),
             ..nobody.clone()

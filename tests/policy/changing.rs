@@ -207,32 +207,48 @@ async fn only_who_sees_another_list_is_told_of_it() {
     assert_eq!(ada.count("prompts/list", "prompts").await, 0);
 }
 
+/// A child with two resources, whose updates are told when its tool is called.
+fn telling() -> Child {
+    Child::modern()
+        .flag("--subscribe")
+        .named("update")
+        .option("--resource", "test://a")
+        .option("--resource", "test://b")
+}
+
+/// What this person, who has subscribed to both, is told.
+async fn subscribed(person: &Person) -> Events {
+    let told = person.listen().await;
+    for uri in ["test://a", "test://b"] {
+        let answer = person.ask("resources/subscribe", json!({"uri": uri})).await;
+        assert_eq!(answer["result"], json!({}), "{answer}");
+    }
+    told
+}
+
+/// Has the child tell of an update.
+async fn update(person: &Person, arguments: Value) {
+    let params = json!({"name": "three__update", "arguments": arguments});
+    let answer = person.ask("tools/call", params).await;
+    assert_eq!(answer["result"]["structuredContent"], json!({}), "{answer}");
+}
+
+fn updated(uri: &str) -> (String, String) {
+    ("notifications/resources/updated".to_owned(), uri.to_owned())
+}
+
 #[tokio::test]
 async fn who_may_not_read_a_resource_any_more_is_not_told_of_it_either() {
     let key = Key::ec("one");
     let issuer = Issuer::with([&key]).await;
     let all = "permit(principal, action, resource);";
-    let telling = Child::modern()
-        .flag("--subscribe")
-        .named("update")
-        .option("--resource", "test://a")
-        .option("--resource", "test://b");
-    let fleet = fleet(&issuer, all, json!({})).stdio("three", telling);
+    let fleet = fleet(&issuer, all, json!({})).stdio("three", telling());
     let path = fleet.path("policies.cedar");
     let mux = begun(fleet).await;
     let token = issuer.token(&key);
     let person = Person::come(&mux, &token).await;
-    let mut told = person.listen().await;
-    for uri in ["test://a", "test://b"] {
-        let answer = person.ask("resources/subscribe", json!({"uri": uri})).await;
-        assert_eq!(answer["result"], json!({}), "{answer}");
-    }
-    let update = async |uri: &str| {
-        let params = json!({"name": "three__update", "arguments": {"uri": uri}});
-        let answer = person.ask("tools/call", params).await;
-        assert_eq!(answer["result"]["structuredContent"], json!({}), "{answer}");
-    };
-    let updated = |uri: &str| ("notifications/resources/updated".to_owned(), uri.to_owned());
+    let mut told = subscribed(&person).await;
+    let update = async |uri: &str| update(&person, json!({"uri": uri})).await;
     update("test://a").await;
     assert_eq!(next(&mut told).await, updated("test://a"));
     let forbidden =
@@ -257,32 +273,17 @@ async fn who_may_read_a_resource_is_told_of_its_parts_unless_they_are_forbidden(
         permit(principal, action == Action::"read", resource == Resource::"three/test://b");
         forbid(principal, action, resource is Resource) when { resource.name like "*secret*" };
     "#;
-    let telling = Child::modern()
-        .flag("--subscribe")
-        .named("update")
-        .option("--resource", "test://a")
-        .option("--resource", "test://b");
-    let fleet = fleet(&issuer, named, json!({})).stdio("three", telling);
+    let fleet = fleet(&issuer, named, json!({})).stdio("three", telling());
     let mux = begun(fleet).await;
     let token = issuer.token(&key);
     let person = Person::come(&mux, &token).await;
-    let mut told = person.listen().await;
-    for uri in ["test://a", "test://b"] {
-        let answer = person.ask("resources/subscribe", json!({"uri": uri})).await;
-        assert_eq!(answer["result"], json!({}), "{answer}");
-    }
-    let update = async |uri: &str, of: &str| {
-        let arguments = json!({"uri": uri, "of": of});
-        let params = json!({"name": "three__update", "arguments": arguments});
-        let answer = person.ask("tools/call", params).await;
-        assert_eq!(answer["result"]["structuredContent"], json!({}), "{answer}");
-    };
+    let mut told = subscribed(&person).await;
+    let update = async |uri: &str, of: &str| update(&person, json!({"uri": uri, "of": of})).await;
 
     update("test://a/secret", "test://a").await;
     update("test://a/part", "test://a").await;
     update("test://b#top", "test://b").await;
 
-    let updated = |uri: &str| ("notifications/resources/updated".to_owned(), uri.to_owned());
     assert_eq!(next(&mut told).await, updated("test://a/part"));
     assert_eq!(next(&mut told).await, updated("test://b#top"));
     // To be told is not to read.
