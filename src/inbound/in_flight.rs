@@ -3,36 +3,38 @@
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use tokio_util::sync::CancellationToken;
+use futures::future::{AbortHandle, AbortRegistration, Abortable};
 
 /// The requests in flight, by id as it stands.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<HashMap<Box<str>, CancellationToken>>);
+pub(super) struct InFlight(Mutex<HashMap<Arc<str>, AbortHandle>>);
 
 /// One of them. Its drop takes it out.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     all: &'a InFlight,
-    id: Box<str>,
-    cancelled: CancellationToken,
+    id: Arc<str>,
+    /// There until its work begins.
+    until_cancelled: Option<AbortRegistration>,
 }
 
 impl InFlight {
     /// Enters a request; `None` if one of this id is being worked on.
     pub(super) fn enter(&self, id: &str) -> Option<Entry<'_>> {
-        let cancelled = CancellationToken::new();
         let mut all = self.lock();
         if all.contains_key(id) {
             return None;
         }
-        all.insert(id.into(), cancelled.clone());
+        let id = Arc::<str>::from(id);
+        let (cancel, until_cancelled) = AbortHandle::new_pair();
+        all.insert(Arc::clone(&id), cancel);
         Some(Entry {
             all: self,
-            id: id.into(),
-            cancelled,
+            id,
+            until_cancelled: Some(until_cancelled),
         })
     }
 
@@ -40,20 +42,20 @@ impl InFlight {
     /// here: that is a race the protocol allows.
     pub(super) fn cancel(&self, id: &str) {
         if let Some(request) = self.lock().get(id) {
-            request.cancel();
+            request.abort();
         }
     }
 
     /// The client is gone.
     pub(super) fn cancel_all(&self) {
-        self.lock().values().for_each(CancellationToken::cancel);
+        self.lock().values().for_each(AbortHandle::abort);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, CancellationToken>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, AbortHandle>> {
         self.0
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -61,13 +63,14 @@ impl InFlight {
 }
 
 impl Entry<'_> {
-    /// Runs the request's work; `None` if it is cancelled first. The work comes by
-    /// pointer: by value it would be held, and copied, several times over.
+    /// Runs the request's work, and takes it out; `None` if it is cancelled first. The work
+    /// comes by pointer: by value it would be held, and copied, several times over.
     pub(super) async fn unless_cancelled<T>(
-        &self,
+        mut self,
         work: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
-        self.cancelled.run_until_cancelled(work).await
+        let until_cancelled = self.until_cancelled.take()?;
+        Abortable::new(work, until_cancelled).await.ok()
     }
 }
 
@@ -96,7 +99,6 @@ mod tests {
                 .await,
             None
         );
-        drop(entry);
         assert!(all.is_empty());
     }
 }

@@ -77,20 +77,22 @@ impl Door {
     async fn run(&self, stdin: impl AsyncRead + Unpin) {
         let mut lines = LineReader::new(stdin, BODY_LIMIT);
         let mut work: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                line = lines.next() => match line {
-                    Ok(Some(line)) => {
-                        if let Some(request) = self.take(line).await {
-                            work.push(request);
+        let taken = async {
+            loop {
+                tokio::select! {
+                    line = lines.next() => match line {
+                        Ok(Some(line)) => {
+                            if let Some(request) = self.take(line).await {
+                                work.push(request);
+                            }
                         }
-                    }
-                    Ok(None) | Err(_) => break,
-                },
-                Some(()) = work.next() => {}
-                () = self.closing.cancelled() => break,
+                        Ok(None) | Err(_) => break,
+                    },
+                    Some(()) = work.next() => {}
+                }
             }
-        }
+        };
+        self.closing.run_until_cancelled(taken).await;
         self.closing.cancel();
         let rest = async { while work.next().await.is_some() {} };
         let _ = tokio::time::timeout(AFTER_EOF, rest).await;

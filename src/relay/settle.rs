@@ -1,6 +1,8 @@
 //! The end of a request, told once: to breaker, metrics and log.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -100,10 +102,18 @@ impl Settlement {
         }
     }
 
-    /// Runs something that takes time which is not ours.
+    /// Runs something that takes time which is not ours. The clock is looked at only if it
+    /// does: most of it is done at once.
     pub(super) async fn waiting<T>(&mut self, work: impl Future<Output = T>) -> T {
-        self.waits();
-        let done = work.await;
+        let mut work = pin!(work);
+        let done = poll_fn(|context| {
+            let polled = work.as_mut().poll(context);
+            if polled.is_pending() && self.waiting_since.is_none() {
+                self.waits();
+            }
+            polled
+        });
+        let done = done.await;
         self.waits_no_more();
         done
     }

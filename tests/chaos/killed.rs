@@ -70,7 +70,11 @@ async fn killed_again_and_again(door: Door, child: Child) {
             let key = format!("{round}-{n}");
             let arguments = format!(r#"{{"until":"/nowhere","key":"{key}"}}"#);
             client.begin("child__slow", &arguments).await;
-            mux.journal("child").until_keyed("slow", &key).await;
+            let journal = mux.journal("child");
+            tokio::select! {
+                _ = journal.until_keyed("slow", &key) => {}
+                answer = client.come() => panic!("nothing has been killed yet: {answer}"),
+            }
         }
         // With calls in flight, so that as many connections are open as will be.
         before.get_or_insert_with(|| Holdings::of(mux.pid()));

@@ -47,16 +47,19 @@ impl Strict {
         id
     }
 
+    /// Whatever is answered next.
+    pub async fn come(&mut self) -> String {
+        loop {
+            let frame = self.pipe.next().await.expect("stdout stays open");
+            if method(&frame).is_none() {
+                return frame;
+            }
+        }
+    }
+
     /// The next answer, to whichever request, which has to come promptly.
     pub async fn next(&mut self) -> Answer {
-        let answer = timeout(PROMPT, async {
-            loop {
-                let frame = self.pipe.next().await.expect("stdout stays open");
-                if method(&frame).is_none() {
-                    return frame;
-                }
-            }
-        });
+        let answer = timeout(PROMPT, self.come());
         let frame = answer.await.expect("an answer, promptly");
         let id = member(&frame, "id").and_then(|id| id.parse().ok());
         let wanted = id.is_some_and(|id| self.open.remove(&id));

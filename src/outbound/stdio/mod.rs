@@ -1,5 +1,6 @@
 //! Children that are processes: their start and end, and the pipe to them.
 
+mod mailbox;
 mod paced;
 mod pipe;
 mod process;

@@ -12,14 +12,12 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter},
-    sync::{
-        mpsc::{self, error::TrySendError},
-        oneshot,
-    },
+    sync::mpsc::{self, error::TrySendError},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::mailbox::{Mailbox, Post, Said, mailbox};
 use crate::{
     outbound::{
         Failure, MESSAGE_LIMIT, Outgoing, Part, Question, call_id, call_number,
@@ -36,9 +34,6 @@ use crate::{
     },
 };
 
-/// How many notifications of one request may wait for its client. Beyond that the
-/// client is too slow for them, and they are dropped: the answer never is.
-const ASIDES: usize = 256;
 /// How many messages may wait for a child to read them. Requests are fewer, by its
 /// slots; the rest is for a child that asks and asks and does not read our refusals.
 const OUTGOING: usize = 4096;
@@ -59,15 +54,9 @@ pub(in crate::outbound) struct Pipe {
 #[derive(Debug)]
 struct Pending {
     /// `None` once nobody waits for the answer any more.
-    waiter: Option<Waiter>,
+    waiter: Option<Post>,
     /// Free again when the child is done. A client's request has one.
     slot: Option<Slot>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    answer: oneshot::Sender<Result<Frame, Failure>>,
-    asides: mpsc::Sender<Frame>,
 }
 
 impl Pipe {
@@ -131,12 +120,7 @@ impl Pipe {
         slot: Option<Slot>,
         way: Link,
     ) -> PipeExchange {
-        let (answer_to, answer) = oneshot::channel();
-        let (asides_to, asides) = mpsc::channel(ASIDES);
-        let waiter = Waiter {
-            answer: answer_to,
-            asides: asides_to,
-        };
+        let (waiter, heard) = mailbox();
         let pending = Pending {
             waiter: Some(waiter),
             slot,
@@ -146,9 +130,7 @@ impl Pipe {
             pipe: self.clone(),
             way,
             number,
-            answer,
-            asides,
-            answered: None,
+            heard,
             done: false,
         }
     }
@@ -212,10 +194,8 @@ pub struct PipeExchange {
     pipe: Pipe,
     way: Link,
     number: u64,
-    answer: oneshot::Receiver<Result<Frame, Failure>>,
-    asides: mpsc::Receiver<Frame>,
+    heard: Mailbox,
     /// The answer has come, or can come no more.
-    answered: Option<Result<Result<Frame, Failure>, oneshot::error::RecvError>>,
     done: bool,
 }
 
@@ -227,22 +207,13 @@ impl PipeExchange {
 
     /// The next part; asides before the answer they preceded.
     pub(in crate::outbound) async fn next(&mut self) -> Result<Part, Failure> {
-        if self.answered.is_none() {
-            tokio::select! {
-                biased;
-                Some(aside) = self.asides.recv() => return Ok(self.said(aside)),
-                answer = &mut self.answer => {
-                    self.done = true;
-                    self.answered = Some(answer);
-                }
-            }
-        }
-        // An aside may have come in between the two looks.
-        if let Ok(aside) = self.asides.try_recv() {
+        let said = self.heard.next().await;
+        if let Some(Said::Aside(aside)) = said {
             return Ok(self.said(aside));
         }
-        match self.answered.take() {
-            Some(Ok(answer)) => answer.map(Part::Answer),
+        self.done = true;
+        match said {
+            Some(Said::Answer(answer)) => answer.map(Part::Answer),
             _ => Err(Failure::transport(
                 "closed its connection before it answered",
             )),
@@ -262,8 +233,7 @@ impl PipeExchange {
 impl Drop for PipeExchange {
     fn drop(&mut self) {
         // Its requests are answered even where nobody has come to read them.
-        self.asides.close();
-        while let Ok(aside) = self.asides.try_recv() {
+        for aside in self.heard.close() {
             drop(self.said(aside));
         }
         if !self.done {
@@ -283,17 +253,15 @@ pub(in crate::outbound) struct Reader {
 impl Reader {
     async fn run(self, stdout: impl AsyncRead + Unpin) {
         let mut lines = LineReader::new(stdout, MESSAGE_LIMIT);
-        loop {
-            let line = tokio::select! {
-                line = lines.next() => line,
-                () = self.pipe.closed.cancelled() => break,
-            };
-            match line {
-                Ok(Some(Line::Whole(line))) => self.take(line),
-                Ok(Some(Line::TooLong(ends))) => self.too_long(&ends),
-                Ok(None) | Err(_) => break,
+        let sorted = async {
+            while let Ok(Some(line)) = lines.next().await {
+                match line {
+                    Line::Whole(line) => self.take(line),
+                    Line::TooLong(ends) => self.too_long(&ends),
+                }
             }
-        }
+        };
+        self.pipe.closed.run_until_cancelled(sorted).await;
         self.end();
     }
 
@@ -335,8 +303,7 @@ impl Reader {
             Some(number) => match self.pipe.pending.remove(&number) {
                 Some((_, Pending { waiter, .. })) => {
                     if let Some(waiter) = waiter {
-                        // Its receiver may just have gone: then nobody asks any more.
-                        let _ = waiter.answer.send(Ok(frame));
+                        waiter.answer(Ok(frame));
                     }
                 }
                 None => self.pipe.unasked.dropped(),
@@ -364,7 +331,7 @@ impl Reader {
                     let pending = self.pipe.pending.get_mut(&number);
                     let waiter = pending.and_then(|mut pending| pending.waiter.take());
                     if let Some(waiter) = waiter {
-                        let _ = waiter.answer.send(Err(Failure::too_long()));
+                        waiter.answer(Err(Failure::too_long()));
                     }
                     // The child is still at work on the others.
                     self.pipe.abandon(number);
@@ -376,7 +343,7 @@ impl Reader {
     fn failed(&self, number: u64) {
         let pending = self.pipe.pending.remove(&number);
         if let Some(waiter) = pending.and_then(|(_, pending)| pending.waiter) {
-            let _ = waiter.answer.send(Err(Failure::too_long()));
+            waiter.answer(Err(Failure::too_long()));
         }
     }
 
@@ -405,9 +372,7 @@ impl Reader {
         let waiter = only.as_ref().and_then(|pending| pending.waiter.as_ref());
         match waiter.filter(|_| frame.method().as_deref() != Some("ping")) {
             Some(waiter) => {
-                if let Err(TrySendError::Full(frame) | TrySendError::Closed(frame)) =
-                    waiter.asides.try_send(frame)
-                {
+                if let Err(frame) = waiter.aside(frame) {
                     drop(Question::new(frame, self.way.clone()));
                 }
             }
@@ -420,7 +385,7 @@ impl Reader {
         for pending in self.pipe.pending.iter() {
             if let Some(waiter) = &pending.waiter {
                 // One that is so far behind finds out when it answers.
-                let _ = waiter.asides.try_send(frame.clone());
+                let _ = waiter.aside(frame.clone());
             }
         }
         self.unasked_message(frame);
@@ -439,7 +404,7 @@ impl Reader {
             pending
                 .waiter
                 .as_ref()
-                .is_some_and(|waiter| waiter.asides.try_send(frame).is_ok())
+                .is_some_and(|waiter| waiter.aside(frame).is_ok())
         });
         if !taken {
             self.pipe.unasked.dropped();
@@ -635,7 +600,7 @@ mod tests {
         said(&mut child_in).await;
         let asks = "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"roots/list\"}\n";
         child_out.write_all(asks.as_bytes()).await.unwrap();
-        while one.asides.is_empty() {
+        while one.heard.is_empty() {
             tokio::task::yield_now().await;
         }
         drop(one);
