@@ -90,6 +90,44 @@ impl Load {
 }
 
 #[tokio::test]
+async fn a_file_of_variables_is_followed_too() {
+    let fleet = Fleet::new();
+    let variables = fleet.path("variables");
+    fs::write(&variables, "OTHER=1\n").expect("a file");
+    let path = variables.display().to_string();
+    let child = Child::legacy().key("env", json!({"KEY": "${KEY}"}));
+    let mux = fleet
+        .stdio("keyed", child)
+        .stdio("other", Child::legacy())
+        .flags(&["--env-file", &path])
+        .over(Door::Http)
+        .await;
+    let keyed = mux.child("keyed").await;
+    assert_eq!(keyed["state"], "disabled", "{keyed}");
+    let other = pid(&mux.until_ready("other").await);
+
+    fs::write(&variables, "KEY=hunter2\n").expect("a file");
+    let first = pid(&mux.until_ready("keyed").await);
+    fs::write(&variables, "KEY=hunter3\n").expect("a file");
+    mux.until_child("keyed", "has another process", |child| {
+        child["pid"].is_u64() && pid(child) != first
+    })
+    .await;
+
+    fs::write(&variables, "KEY=hunter4 hunter5\n").expect("a file");
+    let error = eventually("the file is refused", async || {
+        let status = mux.status().await;
+        let error = status["config"]["lastReload"]["error"].as_str();
+        error.map(str::to_owned)
+    })
+    .await;
+    assert!(error.starts_with(&format!("{path}:1: ")), "{error}");
+    assert!(!error.contains("hunter"), "{error}");
+    mux.until_ready("keyed").await;
+    assert_eq!(pid(&mux.child("other").await), other);
+}
+
+#[tokio::test]
 async fn an_unchanged_child_keeps_its_process_its_session_and_its_calls() {
     let mut mux = Fleet::new()
         .stdio("local", Child::legacy())

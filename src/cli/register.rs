@@ -1,6 +1,9 @@
 //! `register`: writes us into a client's file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use regex::Regex;
@@ -23,6 +26,7 @@ use crate::config::{ProcessEnvironment, locate};
 Examples:
   mcp-multiplexer register claude-code
   mcp-multiplexer register cursor --dry-run
+  mcp-multiplexer register cursor --env-file ~/.config/mcp-multiplexer/env
   mcp-multiplexer register vscode --url http://127.0.0.1:8000/mcp
   mcp-multiplexer register gemini --print")]
 pub(super) struct Register {
@@ -35,6 +39,10 @@ pub(super) struct Register {
     /// The configuration that the started process is to read [default: as of `serve`].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The file from which the started process is to take variables that the client does
+    /// not have.
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    env_file: Option<PathBuf>,
     /// The client's file, where it is elsewhere.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -55,7 +63,7 @@ fn web_url(text: &str) -> Result<Url, String> {
 
 impl Register {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let (way, config) = self.way().map_err(CliError::into_input)?;
+        let (way, missing) = self.way().map_err(CliError::into_input)?;
         let entry = self
             .client
             .entry(&way)
@@ -82,33 +90,43 @@ impl Register {
             out::tell(&format!("what stood there before: {}", backup.display()));
         }
         out::tell(&format!("restart {} for it", self.client));
-        if let Some(variables) = config.as_deref().and_then(variables) {
+        if !missing.is_empty() {
             out::tell(&format!(
-                "note: the configuration needs variables; {} must be started with them: {variables}",
-                self.client
+                "note: the configuration needs variables; {} must be started with them, or \
+                 --env-file name a file that has them: {}",
+                self.client,
+                missing.join(", ")
             ));
         }
         Ok(())
     }
 
-    /// How the client is to reach us, and what we will read.
-    fn way(&self) -> Result<(Way, Option<PathBuf>), CliError> {
+    /// How the client is to reach us, and the variables that it must bring.
+    fn way(&self) -> Result<(Way, Vec<String>), CliError> {
         if let Some(url) = &self.url {
-            return Ok((Way::Http(url.clone()), None));
+            return Ok((Way::Http(url.clone()), Vec::new()));
         }
-        let config = locate(self.config.as_deref(), &ProcessEnvironment)?;
+        let environment = ProcessEnvironment::with(self.env_file.as_deref())?;
+        let config = locate(self.config.as_deref(), &environment)?;
         // The client may start us anywhere.
-        let config = config
-            .canonicalize()
-            .map_err(CliError::io(config.display().to_string()))?;
+        let full = |file: &Path| {
+            let full = file.canonicalize();
+            full.map_err(CliError::io(file.display().to_string()))
+        };
+        let config = full(&config)?;
         let program = std::env::current_exe().map_err(CliError::io("the program's own path"))?;
         let text = |path: &Path| {
             path.to_str().map(str::to_owned).ok_or_else(|| {
                 CliError::Usage(format!("{}: JSON cannot hold this path", path.display()))
             })
         };
-        let args = vec!["serve".to_owned(), "--config".to_owned(), text(&config)?];
-        Ok((Way::Stdio(text(&program)?, args), Some(config)))
+        let mut args = vec!["serve".to_owned(), "--config".to_owned(), text(&config)?];
+        if let Some(file) = &self.env_file {
+            args.extend(["--env-file".to_owned(), text(&full(file)?)?]);
+        }
+        let mut missing = variables(&config);
+        missing.retain(|name| !environment.is_in_file(name));
+        Ok((Way::Stdio(text(&program)?, args), missing))
     }
 
     /// The file to edit. Its folder is the client's to make: where it is missing, so is
@@ -145,14 +163,14 @@ pub(super) fn home() -> Result<PathBuf, CliError> {
 
 /// The variables that a configuration cannot do without: what a shell has, an editor
 /// that was started by a click has not.
-fn variables(config: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(config).ok()?;
-    let reference = Regex::new(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}").ok()?;
-    let mut names: Vec<&str> = reference
+fn variables(config: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let Ok(reference) = Regex::new(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}") else {
+        return Vec::new();
+    };
+    let names: BTreeSet<_> = reference
         .captures_iter(&text)
-        .filter_map(|found| Some(found.get(1)?.as_str()))
+        .filter_map(|found| Some(found.get(1)?.as_str().to_owned()))
         .collect();
-    names.sort_unstable();
-    names.dedup();
-    (!names.is_empty()).then(|| names.join(", "))
+    names.into_iter().collect()
 }

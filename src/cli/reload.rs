@@ -1,7 +1,7 @@
 //! The configuration, read again when its file has changed or SIGHUP asks for it.
 //!
 //! What is wrong changes nothing. What the command line and the environment say stays
-//! as it was at the start.
+//! as it was at the start; a file of variables is read again too.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -27,8 +28,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Reloads {
     path: PathBuf,
-    /// `None` where the system watches no files.
-    file: Option<FileWatch>,
+    /// Where variables are that the environment does not have.
+    env_file: Option<PathBuf>,
+    /// Both files, where the system watches any.
+    watched: Vec<FileWatch>,
     hangup: Signal,
 }
 
@@ -52,14 +55,18 @@ pub(super) struct Target {
 }
 
 impl Reloads {
-    /// From now on: to be called before the file is read for the first time.
-    pub(super) fn of(path: &Path) -> Result<Self, CliError> {
-        let file = FileWatch::new(path);
+    /// From now on: to be called before the files are read for the first time.
+    pub(super) fn of(path: &Path, env_file: Option<&Path>) -> Result<Self, CliError> {
+        let files = [Some(path), env_file].into_iter().flatten();
+        let watched = files.filter_map(|file| {
+            FileWatch::new(file)
+                .inspect_err(|error| warn!(%error, "send SIGHUP after a change"))
+                .ok()
+        });
         Ok(Self {
             path: path.to_owned(),
-            file: file
-                .inspect_err(|error| warn!(%error, "send SIGHUP after a change"))
-                .ok(),
+            env_file: env_file.map(Path::to_owned),
+            watched: watched.collect(),
             hangup: signal(SignalKind::hangup()).map_err(CliError::io("SIGHUP"))?,
         })
     }
@@ -78,10 +85,12 @@ impl Reloads {
                 }
             }
             target.policy.read_again().await;
-            let (path, mode, own) = (self.path.clone(), target.mode, target.own);
+            let (path, env_file) = (self.path.clone(), self.env_file.clone());
+            let (mode, own) = (target.mode, target.own);
             let before = started.clone();
             let read = tokio::task::spawn_blocking(move || {
-                let read = before.load_again(&path, &ProcessEnvironment);
+                let environment = ProcessEnvironment::with(env_file.as_deref())?;
+                let read = before.load_again(&path, &environment);
                 read.map(|settings| checked(settings, mode, own))
             });
             match read.await {
@@ -93,14 +102,10 @@ impl Reloads {
     }
 
     async fn asked_for(&mut self) {
-        let changed = async {
-            match &mut self.file {
-                Some(file) => file.changed().await,
-                None => std::future::pending().await,
-            }
-        };
+        let watched = self.watched.iter_mut();
+        let mut changed: FuturesUnordered<_> = watched.map(FileWatch::changed).collect();
         tokio::select! {
-            () = changed => debug!("the configuration may have changed"),
+            Some(()) = changed.next() => debug!("the configuration may have changed"),
             Some(()) = self.hangup.recv() => info!("SIGHUP: the configuration is read again"),
         }
     }

@@ -28,6 +28,10 @@ pub(super) struct Serve {
     /// $XDG_CONFIG_HOME/mcp-multiplexer/mcp_config.json].
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Take variables that the environment does not have from this file: NAME=value, line
+    /// by line.
+    #[arg(long, value_name = "FILE")]
+    pub(super) env_file: Option<PathBuf>,
     /// How clients come in.
     #[arg(long, value_enum, default_value = "stdio")]
     pub(super) transport: Transport,
@@ -119,10 +123,11 @@ impl Serve {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let _logs = init_logs(self.log_format, self.log_level.as_deref())
             .map_err(|error| CliError::Usage(format!("--log-level: {error}")))?;
-        let environment = ProcessEnvironment;
-        let path = locate(self.config.as_deref(), &environment)?;
-        let reloads = Reloads::of(&path)?;
-        let settings = Settings::load(&path, &environment)?;
+        let env_file = self.env_file.as_deref();
+        // It may say where the configuration is; what counts is read once both are watched.
+        let path = locate(self.config.as_deref(), &ProcessEnvironment::with(env_file)?)?;
+        let reloads = Reloads::of(&path, env_file)?;
+        let settings = Settings::load(&path, &ProcessEnvironment::with(env_file)?)?;
         raise_open_files();
         init_traces();
         let running = Running::start(&self, settings, Some(reloads)).await?;

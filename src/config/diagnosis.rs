@@ -178,7 +178,9 @@ impl Finding {
             ConfigError::Identity { .. } => {
                 finding.hint = Some("set them, or unset MCP_CLIENT_AUTH".to_owned());
             }
-            ConfigError::NotFound { .. } | ConfigError::Unreadable { .. } => {}
+            ConfigError::NotFound { .. }
+            | ConfigError::Unreadable { .. }
+            | ConfigError::NotVariables { .. } => {}
         }
         finding
     }

@@ -1,10 +1,13 @@
 //! The environment: where variables come from, and the defaults they set.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Number;
 
-use super::{document::Node, error::ConfigError, layer::Layer, reader::Reader, warning::Warning};
+use super::{
+    document::Node, env_file, error::ConfigError, layer::Layer, reader::Reader, warning::Warning,
+};
 
 /// Where variables are read from, so that tests need not touch the process.
 pub trait Environment {
@@ -12,13 +15,42 @@ pub trait Environment {
     fn get(&self, name: &str) -> Option<String>;
 }
 
-/// The environment of this process.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ProcessEnvironment;
+/// The environment of this process, and behind it a file of variables.
+///
+/// What the process has wins, unless it is empty. The file is only looked up: no other
+/// program sees what stands in it.
+#[derive(Debug, Default)]
+pub struct ProcessEnvironment {
+    file: HashMap<String, SecretString>,
+}
+
+impl ProcessEnvironment {
+    /// The environment, and this file behind it, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or a line of it is no variable.
+    pub fn with(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = file.map(env_file::read).transpose()?;
+        Ok(Self {
+            file: file.unwrap_or_default(),
+        })
+    }
+
+    /// Whether the variable stands in the file, whatever the process has.
+    pub fn is_in_file(&self, name: &str) -> bool {
+        self.file.contains_key(name)
+    }
+}
 
 impl Environment for ProcessEnvironment {
     fn get(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        let own = std::env::var(name).ok();
+        let of_file = || self.file.get(name).map(|it| it.expose_secret().to_owned());
+        match own {
+            Some(own) if !own.is_empty() => Some(own),
+            own => of_file().or(own),
+        }
     }
 }
 

@@ -43,6 +43,18 @@ pub enum ConfigError {
         reason: String,
     },
 
+    /// A file of variables has a line that is none.
+    #[error(
+        "{}:{line}: not a variable\nhint: write NAME=value, and quote a value that has spaces",
+        path.display()
+    )]
+    NotVariables {
+        /// The file.
+        path: PathBuf,
+        /// Where that was seen, from 1: the last line of the value.
+        line: usize,
+    },
+
     /// Two entries of `mcpServers` have one name, so one would hide the other.
     #[error("{}: \"mcpServers\" has two entries named {name:?}; rename one", path.display())]
     DuplicateEntry {

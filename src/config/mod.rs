@@ -24,6 +24,7 @@ mod document;
 mod door;
 mod duration;
 mod entry;
+mod env_file;
 mod environment;
 mod error;
 mod expand;

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::{Value, json};
 
-use crate::{PROGRAM, User, ended, json_of};
+use crate::{PROGRAM, User, ended, json_of, support::eventually};
 
 const CONFIG: &str = r#"{"mcpServers": {"time": {"command": "uvx", "env": {"K": "${NEEDED}"}}}}"#;
 
@@ -289,6 +289,99 @@ fn servers_of_all_clients_are_shown_first_and_written_when_told_to() {
     assert_eq!(user.reads(target), text);
     // Their own files are as they were.
     assert!(user.reads(".cursor/mcp.json").contains("hunter2-b"));
+}
+
+/// A server that a client knows, which writes down the secret it is given.
+#[cfg(target_os = "linux")]
+fn telling(secret: &str) -> User {
+    let user = User::new();
+    let told = user.path("told").display().to_string();
+    let script = "printf %s \"$API_TOKEN\" > \"$0.part\"; mv \"$0.part\" \"$0\"";
+    let servers = json!({"teller": {
+        "command": "/bin/sh",
+        "args": ["-c", script, told],
+        "env": {"API_TOKEN": secret, "PATH": "/usr/bin:/bin"},
+    }});
+    user.has(
+        ".cursor/mcp.json",
+        &json!({"mcpServers": servers}).to_string(),
+    )
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_was_imported_and_registered_starts_in_an_empty_environment() {
+    use std::process::Stdio;
+
+    let secret = "hunter2' \\ \"$HOME\" `x` \\";
+    let user = telling(secret);
+    let output = user.runs(&["import", "--write", "--env-file", "values"]);
+    ended(&output, 0);
+    let config = user.reads(".config/mcp-multiplexer/mcp_config.json");
+    assert!(config.contains("${API_TOKEN}"), "{config}");
+
+    let output = user.runs(&["register", "cursor"]);
+    ended(&output, 0);
+    assert!(output.stderr.contains("API_TOKEN"), "{}", output.stderr);
+    let output = user.runs(&["register", "cursor", "--env-file", "values"]);
+    ended(&output, 0);
+    assert!(!output.stderr.contains("API_TOKEN"), "{}", output.stderr);
+
+    let entry = &user.reads_json(".cursor/mcp.json")["mcpServers"]["mcp-multiplexer"];
+    let args = entry["args"].as_array().expect("arguments").iter();
+    let args: Vec<_> = args.map(|arg| arg.as_str().expect("text")).collect();
+    assert!(args.contains(&"--env-file"), "{args:?}");
+    // As an editor that was started by a click.
+    let _running = tokio::process::Command::new(entry["command"].as_str().expect("text"))
+        .args(args)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let told = user.path("told");
+    let told = eventually("the child has its variable", async || {
+        fs::read_to_string(&told).ok()
+    })
+    .await;
+    assert_eq!(told, secret);
+}
+
+#[test]
+fn the_environment_wins_over_a_file_of_variables_unless_it_is_empty() {
+    let config = r#"{"mcpServers": {"a": {"url": "http://h/mcp", "timeout": "${KEY}"}}}"#;
+    let with = |value: &str| {
+        let user = User::new().with("KEY", value);
+        let user = user.has("mcp_config.json", config).has("values", "KEY=1s");
+        let output = user.runs(&["check", "--env-file", "values"]);
+        output.status.code()
+    };
+    assert_eq!(with("never"), Some(1));
+    assert_eq!(with("2s"), Some(0));
+    assert_eq!(with(""), Some(0));
+}
+
+#[test]
+fn a_file_of_variables_that_cannot_be_used_is_told_as_that() {
+    let user = User::new()
+        .has("mcp_config.json", CONFIG)
+        .has("values", "NEEDED=hunter2 hunter2");
+    for words in [
+        &["check"][..],
+        &["register", "cursor", "--print"],
+        &["token", "--child", "time"],
+        &["tools", "--config", "mcp_config.json"],
+    ] {
+        for (file, told) in [("values", "values:1: "), ("none", "cannot read none")] {
+            let output = user.runs(&[words, &["--env-file", file]].concat());
+            ended(&output, 2);
+            assert!(output.stderr.contains(told), "{}", output.stderr);
+            assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]

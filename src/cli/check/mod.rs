@@ -40,6 +40,10 @@ pub(super) struct Check {
     /// The configuration [default: as of `serve`].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Take variables that the environment does not have from this file: NAME=value, line
+    /// by line.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
     /// Connect to every child, too.
     #[arg(long)]
     live: bool,
@@ -91,7 +95,7 @@ impl Check {
     }
 
     fn diagnosis(&self) -> Result<(PathBuf, Diagnosis), ConfigError> {
-        let environment = ProcessEnvironment;
+        let environment = ProcessEnvironment::with(self.env_file.as_deref())?;
         let path = locate(self.config.as_deref(), &environment)?;
         let diagnosis = Diagnosis::of(&path, &environment)?;
         Ok((path, diagnosis))

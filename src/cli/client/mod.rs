@@ -37,6 +37,10 @@ pub(super) struct Through {
     /// Ask none that runs: start the children of this configuration, and end them after.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
+    /// Take variables that the environment does not have from this file: NAME=value, line
+    /// by line.
+    #[arg(long, value_name = "FILE", requires = "config")]
+    env_file: Option<PathBuf>,
     /// The shape of what is printed.
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
@@ -67,7 +71,7 @@ impl Through {
     pub(super) async fn open(&self, wanted: Option<&str>) -> Result<Multiplexer, CliError> {
         match &self.config {
             Some(config) => {
-                let own = Own::start(config, wanted).await?;
+                let own = Own::start(config, self.env_file.as_deref(), wanted).await?;
                 Ok(Multiplexer::Own(Box::new(own)))
             }
             None => Ok(Multiplexer::Running(Running(

@@ -14,7 +14,7 @@ use super::{CliError, ModernRequest, Patience, frame, odd};
 use crate::{
     catalog::Primitive,
     cli::{out, reload::checked, started::Started},
-    config::{Mode, ProcessEnvironment, Settings, locate},
+    config::{ConfigError, Mode, ProcessEnvironment, Settings, locate},
     fleet::{Snapshot, standing},
     inbound::{Dispatch, serve_stdio},
     outbound::{Child, Phase},
@@ -42,11 +42,12 @@ pub(in crate::cli) struct Own {
 
 impl Own {
     /// Starts the children, and waits for them.
-    pub(super) async fn start(config: &Path, wanted: Option<&str>) -> Result<Self, CliError> {
-        let environment = ProcessEnvironment;
-        let path = locate(Some(config), &environment).map_err(|it| CliError::from(it).into_input());
-        let settings = Settings::load(&path?, &environment);
-        let settings = settings.map_err(|error| CliError::from(error).into_input())?;
+    pub(super) async fn start(
+        config: &Path,
+        env_file: Option<&Path>,
+        wanted: Option<&str>,
+    ) -> Result<Self, CliError> {
+        let settings = load(config, env_file).map_err(|it| CliError::from(it).into_input())?;
         // Everything is listed, and can be searched.
         let mut settings = checked(settings, Some(Mode::Eager), None);
         settings.meta_tools = true;
@@ -118,6 +119,11 @@ impl Own {
     pub(super) async fn end(self) {
         self.started.end().await;
     }
+}
+
+fn load(config: &Path, env_file: Option<&Path>) -> Result<Settings, ConfigError> {
+    let environment = ProcessEnvironment::with(env_file)?;
+    Settings::load(&locate(Some(config), &environment)?, &environment)
 }
 
 /// The children that may still come.

@@ -102,6 +102,7 @@ impl Demo {
     fn serve(&self) -> Serve {
         Serve {
             config: None,
+            env_file: None,
             transport: Transport::Http,
             mode: None,
             host: "127.0.0.1".to_owned(),

@@ -90,7 +90,7 @@ impl Import {
         if let Some(file) = &self.env_file {
             write_values(file, &variables)?;
             out::tell(&format!(
-                "values: {0} (set -a; . {0}; set +a)",
+                "values: {0} (serve, check and register take it: --env-file {0})",
                 file.display()
             ));
         }
@@ -107,7 +107,7 @@ impl Import {
     }
 
     fn target(&self) -> Result<PathBuf, CliError> {
-        let environment = ProcessEnvironment;
+        let environment = ProcessEnvironment::default();
         match &self.config {
             // It need not be there yet.
             Some(file) => Ok(file.clone()),
@@ -154,13 +154,20 @@ fn confirmed(plan: &Plan, target: &Path) -> bool {
     read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-/// As a shell reads it.
+/// As a shell reads it, and `--env-file`.
 fn write_values(file: &Path, variables: &Variables) -> Result<(), CliError> {
     let mut text = String::new();
     for (name, value) in variables.iter() {
-        let value = value.expose_secret().replace('\'', r"'\''");
         // Into memory: it cannot fail.
-        let _ = writeln!(text, "{name}='{value}'");
+        let _ = write!(text, "{name}='");
+        for c in value.expose_secret().chars() {
+            let _ = match c {
+                // Readers differ on a backslash between quotes, and agree on one outside.
+                '\'' | '\\' => write!(text, "'\\{c}'"),
+                c => write!(text, "{c}"),
+            };
+        }
+        text.push_str("'\n");
     }
     replace(file, text.as_bytes(), None).map_err(CliError::io(file.display().to_string()))
 }

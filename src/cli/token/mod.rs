@@ -42,6 +42,10 @@ pub(super) struct Token {
     /// The configuration in which --child stands [default: as of `serve`].
     #[arg(long, value_name = "FILE", requires = "child")]
     config: Option<PathBuf>,
+    /// Take variables that the environment does not have from this file: NAME=value, line
+    /// by line.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
     /// Show the token too: as the last line, alone; in JSON as `token`.
     #[arg(long)]
     reveal: bool,
@@ -87,7 +91,7 @@ impl Token {
     }
 
     fn wanted(&self) -> Result<Wanted, CliError> {
-        let environment = ProcessEnvironment;
+        let environment = ProcessEnvironment::with(self.env_file.as_deref())?;
         let wanted = match &self.child {
             None => {
                 let (identity, warnings) = IdentitySettings::from_environment(&environment)?;
