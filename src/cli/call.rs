@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 use self::arguments::Given;
 use super::{
     CliError,
-    client::{Multiplexer, Patience, Through},
+    client::{Multiplexer, Through},
     out::{self, Format},
+    patience::Patience,
     request::ModernRequest,
 };
 use crate::protocol::json::{self, Object};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use clap::Args;
 
-use super::{CliError, instance::Instance};
+use super::{CliError, instance::Instance, patience::Patience};
 
 /// Ask the multiplexer on this machine whether it serves: exit status 0 or 1.
 ///
@@ -35,7 +35,8 @@ impl Healthcheck {
             false => "health",
         };
         let instance = Instance::at(&self.address(), None).map_err(CliError::into_input)?;
-        match instance.get(path).await {
+        let waiting = format!("waiting for {}", self.address());
+        match Patience::during(&waiting, instance.get(path)).await {
             Ok(answered) if answered.status.is_success() => Ok(()),
             Ok(answered) => Err(CliError::Broken(format!(
                 "/{path}: {}: {}",

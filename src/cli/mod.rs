@@ -15,6 +15,7 @@ mod healthcheck;
 mod import;
 mod instance;
 mod out;
+mod patience;
 mod policy_file;
 mod register;
 mod reload;

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::{
     CliError,
-    client::{Definition, Multiplexer, Patience, Through},
+    client::{Definition, Multiplexer, Through},
     out::{self, Format, counted, pretty},
+    patience::Patience,
 };
 use crate::catalog::cost::{Cost, Tokenizer};
 

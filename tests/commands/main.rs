@@ -7,6 +7,7 @@ mod check;
 mod clients;
 mod pipes;
 mod status;
+mod waiting;
 
 use std::{
     fs,

@@ -15,7 +15,7 @@ use crate::{
         Catalog, Listing, Offer, Primitive,
         cost::{self, Cost, Tokenizer},
     },
-    cli::{CliError, out, started::Started},
+    cli::{CliError, patience::Patience, started::Started},
     config::{Finding, Settings, TransportSettings},
     fleet::Fleet,
     outbound::{Child, Phase},
@@ -26,8 +26,8 @@ use crate::{
 /// Between the two attempts that a process is given. One that dies of a question of the
 /// newer era is asked in the older one the second time.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long it is quiet before those are named who are waited for.
-const QUIET: Duration = Duration::from_secs(2);
+/// How often it is looked again, where nothing is told.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Connects to every child, and notes in the report what came of it.
 pub(super) async fn look(settings: &Settings, report: &mut Report) -> Result<(), CliError> {
@@ -77,7 +77,7 @@ pub(super) async fn look(settings: &Settings, report: &mut Report) -> Result<(),
 async fn until_decided(fleet: &Fleet, began: Instant) -> HashMap<ChildName, u64> {
     let mut news = fleet.merges();
     let mut took = HashMap::new();
-    let mut quiet_until = began + QUIET;
+    let mut patience = Patience::new();
     loop {
         let snapshot = fleet.snapshot();
         let mut waiting = Vec::new();
@@ -90,14 +90,12 @@ async fn until_decided(fleet: &Fleet, began: Instant) -> HashMap<ChildName, u64>
             }
         }
         if waiting.is_empty() {
+            patience.over();
             return took;
         }
-        if Instant::now() >= quiet_until {
-            out::tell(&format!("waiting for {}", waiting.join(", ")));
-            quiet_until += 5 * QUIET;
-        }
-        // A patience that is over is no news.
-        let _ = tokio::time::timeout(QUIET / 4, news.changed()).await;
+        patience.wait_for(&format!("waiting for {}", waiting.join(", ")));
+        // A look without news is one too.
+        let _ = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
     }
 }
 

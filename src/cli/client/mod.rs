@@ -6,7 +6,6 @@
 mod definitions;
 mod http;
 mod own;
-mod patience;
 
 use std::path::PathBuf;
 
@@ -15,7 +14,6 @@ use clap::Args;
 use serde_json::Value;
 
 pub(super) use definitions::Definition;
-pub(super) use patience::Patience;
 
 use self::{http::Running, own::Own};
 use super::out::Format;

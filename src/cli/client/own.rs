@@ -10,10 +10,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{CliError, ModernRequest, Patience, frame, odd};
+use super::{CliError, ModernRequest, frame, odd};
 use crate::{
     catalog::Primitive,
-    cli::{out, reload::checked, started::Started},
+    cli::{out, patience::Patience, reload::checked, started::Started},
     config::{ConfigError, Mode, ProcessEnvironment, Settings, locate},
     fleet::{Snapshot, standing},
     inbound::{Dispatch, serve_stdio},

@@ -18,8 +18,10 @@ use super::{
     CliError,
     instance::{Instance, Where},
     out::{self, Format},
+    patience::Patience,
     running::{END_OR_HANGUP, signalled},
 };
+use crate::config::ShownUrl;
 use sample::Sample;
 use screen::Screen;
 use view::View;
@@ -53,7 +55,8 @@ pub(super) struct Status {
 impl Status {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let instance = self.running.instance().await?;
-        let first = Sample::take(&instance).await?;
+        let waiting = format!("waiting for {}", ShownUrl(&instance.url("status")));
+        let first = Patience::during(&waiting, Sample::take(&instance)).await?;
         if self.watch {
             return self.watch(&instance, first).await;
         }

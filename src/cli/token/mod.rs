@@ -9,6 +9,7 @@ use clap::Args;
 use super::{
     CliError,
     out::{self, Format},
+    patience::Patience,
     reload::checked,
 };
 use crate::{
@@ -73,7 +74,8 @@ impl Token {
         for warning in &wanted.warnings {
             out::tell(&format!("warning: {warning}"));
         }
-        let trial = Trial::of(&wanted.service, wanted.whose)
+        let mint = Trial::of(&wanted.service, wanted.whose);
+        let trial = Patience::during("waiting for the identity provider", mint)
             .await
             .map_err(|error| CliError::from(error).into_input())?
             .ok_or_else(|| self.nobody().into_input())?;

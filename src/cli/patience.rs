@@ -11,14 +11,14 @@ const SHORT: Duration = Duration::from_secs(1);
 const WIDTH: usize = 76;
 
 /// One line on the terminal for as long as a wait goes on.
-pub(in crate::cli) struct Patience {
+pub(super) struct Patience {
     began: Instant,
     is_seen: bool,
     is_shown: bool,
 }
 
 impl Patience {
-    pub(in crate::cli) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
             is_seen: stderr().is_terminal(),
@@ -27,7 +27,7 @@ impl Patience {
     }
 
     /// Says what is waited for, if that has taken a while and somebody looks.
-    pub(in crate::cli) fn wait_for(&mut self, what: &str) {
+    pub(super) fn wait_for(&mut self, what: &str) {
         let waited = self.began.elapsed();
         if self.is_seen && waited >= SHORT {
             let what: String = what.chars().take(WIDTH).collect();
@@ -39,14 +39,14 @@ impl Patience {
     }
 
     /// The wait is over.
-    pub(in crate::cli) fn over(&mut self) {
+    pub(super) fn over(&mut self) {
         if std::mem::take(&mut self.is_shown) {
             let _ = write!(stderr(), "\r\x1b[K");
         }
     }
 
     /// Says what is waited for until that is there.
-    pub(in crate::cli) async fn during<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    pub(super) async fn during<T>(what: &str, wait: impl Future<Output = T>) -> T {
         let mut patience = Self::new();
         let mut wait = std::pin::pin!(wait);
         let mut tick = tokio::time::interval(SHORT);
