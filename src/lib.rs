@@ -24,3 +24,9 @@ pub mod relay;
 pub mod telemetry;
 
 pub use cli::{CliError, run};
+
+/// The version of this build, as operators see it everywhere. A release names its commit too.
+pub const VERSION: &str = match option_env!("BUILD_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};

@@ -5,6 +5,7 @@ mod support;
 
 use ::http::{Method, Request};
 use bytes::Bytes;
+use mcp_multiplexer::VERSION;
 use serde_json::Value;
 use support::{
     Child, Door, Era, Fleet, Multiplexer,
@@ -582,7 +583,7 @@ async fn status_shows_the_process_and_every_child() {
 
     let status = mux.status().await;
 
-    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["version"], VERSION);
     assert!(status["uptimeSeconds"].is_u64(), "{status:#}");
     assert_eq!(status["transport"], "http");
     assert_eq!(status["mode"], "eager");
@@ -688,10 +689,7 @@ async fn metrics_have_every_series_that_operators_were_promised() {
     assert!(metrics.sum("child_connect_attempts_total", gone) >= 1.0);
     let sessions = value("sessions", &[("transport", "http"), ("era", "legacy")]);
     assert_eq!(sessions, Some(1.0));
-    assert_eq!(
-        value("build_info", &[("version", env!("CARGO_PKG_VERSION"))]),
-        Some(1.0)
-    );
+    assert_eq!(value("build_info", &[("version", VERSION)]), Some(1.0));
     assert_eq!(value("config_generation", &[]), Some(1.0));
     assert_eq!(value("config_last_reload_successful", &[]), Some(1.0));
 }

@@ -33,13 +33,7 @@ use clap::{Parser, Subcommand};
 
 pub use failure::CliError;
 
-use crate::outbound::watchdog;
-
-/// What `--version` says. A release names its commit too.
-const VERSION: &str = match option_env!("BUILD_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
+use crate::{VERSION, outbound::watchdog};
 
 /// One MCP server in front of many.
 ///

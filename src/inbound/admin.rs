@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Entrance, Guard, Overload, accept, page};
 use crate::{
+    VERSION,
     config::{ConfigStatus, LockMode},
     fleet::{ChildStatus, Fleet, ListCosts},
     identity::{Identities, IdentitiesStatus},
@@ -179,7 +180,7 @@ impl Shared {
     /// All but the children, which are read by themselves.
     pub(super) fn process(&self, asker: &Asker) -> Status {
         let status = Status {
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             uptime_seconds: self.began.elapsed().as_secs(),
             transport: self.about.transport,
             mode: self.about.mode,

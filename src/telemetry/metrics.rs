@@ -14,7 +14,10 @@ use metrics::{Counter, Histogram, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::{MetricsCompat, Outcome, Tally, compat};
-use crate::protocol::{ChildName, OwnName};
+use crate::{
+    VERSION,
+    protocol::{ChildName, OwnName},
+};
 
 const REQUESTS: &str = "mcp_multiplexer_requests_total";
 const REQUEST_DURATION: &str = "mcp_multiplexer_request_duration_seconds";
@@ -77,7 +80,7 @@ impl Recorder {
             .install_recorder()?;
         describe();
         compat::begin(compat);
-        metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        metrics::gauge!(BUILD_INFO, "version" => VERSION).set(1.0);
         let upkeep = handle.clone();
         tokio::spawn(async move {
             let mut every = tokio::time::interval(UPKEEP);

@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::traces;
+use crate::VERSION;
 
 /// The variables that name a collector.
 const ENDPOINTS: [&str; 2] = [
@@ -111,9 +112,8 @@ fn provider() -> Result<SdkTracerProvider, Box<dyn std::error::Error>> {
 
 /// What we are, unless the environment says it.
 fn resource() -> Resource {
-    let resource = Resource::builder()
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    let resource = resource.build();
+    let version = KeyValue::new("service.version", VERSION);
+    let resource = Resource::builder().with_attribute(version).build();
     let name = resource.get(&Key::from_static_str("service.name"));
     if name.is_some_and(|name| !name.as_str().starts_with("unknown_service")) {
         return resource;

@@ -227,7 +227,7 @@ async fn a_call_is_one_span_between_that_of_its_client_and_that_of_its_child() {
         );
         assert_eq!(
             of_resource("service.version").as_deref(),
-            Some(env!("CARGO_PKG_VERSION"))
+            Some(mcp_multiplexer::VERSION)
         );
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Asked, Said, input, structured};
-use crate::{catalog::Primitive, fleet::standing, outbound::Phase, protocol::PublicName};
+use crate::{VERSION, catalog::Primitive, fleet::standing, outbound::Phase, protocol::PublicName};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,7 +53,7 @@ impl Asked<'_> {
         });
         let children: Vec<_> = children.collect();
         structured(&Status {
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             mode: self.meta.mode.as_str(),
             tools: children.iter().map(|child| child.tools).sum(),
             loaded,

@@ -598,7 +598,7 @@ function take(news) {
     children.get(status.name)?.take(status);
   }
   if (news.names) place();
-  if (news.process) { showProcess(); showWarnings(); say(byId("version"), facts.version); }
+  if (news.process) { showProcess(); showWarnings(); say(byId("version"), facts.version.split(" ")[0]); }
   showFigures();
   showVerdict();
   choose();
