@@ -121,6 +121,11 @@ impl Instance {
         })
     }
 
+    /// Whether a token is shown to it.
+    pub(super) fn is_shown_a_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// The answer to a GET of one of its paths.
     pub(super) async fn get(&self, path: &str) -> Result<Answered, Unanswered> {
         let url = self.url(path);

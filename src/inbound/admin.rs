@@ -72,6 +72,8 @@ pub(super) struct Shared {
 pub(super) struct Status {
     version: &'static str,
     uptime_seconds: u64,
+    /// Whether reasons are told: strangers at a locked door get none.
+    in_full: bool,
     transport: &'static str,
     mode: &'static str,
     config: ConfigStatus,
@@ -182,6 +184,7 @@ impl Shared {
         let status = Status {
             version: VERSION,
             uptime_seconds: self.began.elapsed().as_secs(),
+            in_full: asker.is_told_reasons(),
             transport: self.about.transport,
             mode: self.about.mode,
             config: self.config.borrow().clone(),
@@ -194,7 +197,7 @@ impl Shared {
             cost: self.fleet.costs(),
             children: None,
         };
-        match asker.is_told_reasons() {
+        match status.in_full {
             true => status,
             false => status.without_reasons(),
         }

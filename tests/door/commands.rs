@@ -20,6 +20,12 @@ async fn an_operator_who_has_a_token_is_told_reasons_and_lists() {
     let stranger = run(&status, None).await;
     assert_eq!(stranger.status.code(), Some(0), "{}", stranger.stderr);
     assert!(!stranger.stdout.contains("could not be started"));
+    let withheld = "reasons are withheld";
+    for part in [withheld, "--token-file"] {
+        assert!(stranger.stderr.contains(part), "{}", stranger.stderr);
+    }
+    let unknown = run(&status, Some("hunter2")).await;
+    assert!(unknown.stderr.contains("the token shown does not open"));
     let tools = ["tools", "--url", &mux.at("")];
     let refused = run(&tools, None).await;
     assert_eq!(refused.status.code(), Some(1), "{}", refused.stdout);
@@ -34,6 +40,7 @@ async fn an_operator_who_has_a_token_is_told_reasons_and_lists() {
         told.stdout,
         told.stderr
     );
+    assert!(!told.stderr.contains(withheld), "{}", told.stderr);
     let listed = run(&tools, Some(&token)).await;
     assert_eq!(listed.status.code(), Some(0), "{}", listed.stderr);
 }

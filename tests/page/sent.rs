@@ -130,7 +130,7 @@ async fn at_a_locked_door_reasons_and_tools_are_for_those_who_may_come_in() {
     let mut told = http.get(&events).await.events();
     let told: Value = serde_json::from_str(&told.next().await.expect("an event")).expect("JSON");
     let gone = &told["children"][1];
-    assert_eq!(told["inFull"], false);
+    assert_eq!(told["process"]["inFull"], false);
     assert_eq!(
         (&gone["name"], &gone["state"]),
         (&json!("gone"), &json!("down"))

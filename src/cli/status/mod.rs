@@ -57,6 +57,10 @@ impl Status {
         let instance = self.running.instance().await?;
         let waiting = format!("waiting for {}", ShownUrl(&instance.url("status")));
         let first = Patience::during(&waiting, Sample::take(&instance)).await?;
+        match withheld(&first, &instance) {
+            Some(why) if !self.has_screen() => out::tell(&format!("note: {why}")),
+            _ => {}
+        }
         if self.watch {
             return self.watch(&instance, first).await;
         }
@@ -66,8 +70,13 @@ impl Status {
         }
     }
 
+    fn has_screen(&self) -> bool {
+        self.watch && self.format == Format::Text && stdout().is_terminal()
+    }
+
     async fn watch(&self, instance: &Instance, first: Sample) -> Result<(), CliError> {
-        let mut screen = (self.format == Format::Text && stdout().is_terminal())
+        let mut screen = self
+            .has_screen()
             .then(Screen::enter)
             .transpose()
             .map_err(CliError::io("the terminal"))?;
@@ -78,7 +87,8 @@ impl Status {
         loop {
             if let (Some(now), Some(before)) = (samples.back(), samples.front()) {
                 let before = (samples.len() > 1).then_some(before);
-                self.show(screen.as_mut(), now, before, trouble.as_deref())?;
+                let notes = [withheld(now, instance), trouble.as_deref()];
+                self.show(screen.as_mut(), now, before, notes)?;
             }
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -113,12 +123,12 @@ impl Status {
         screen: Option<&mut Screen>,
         now: &Sample,
         before: Option<&Sample>,
-        trouble: Option<&str>,
+        [withheld, trouble]: [Option<&str>; 2],
     ) -> Result<(), CliError> {
         let view = View::of(now, before);
         match (screen, self.format) {
             (Some(screen), _) => screen
-                .draw(&view.screen(trouble))
+                .draw(&view.screen(withheld, trouble, Screen::rows()))
                 .map_err(CliError::io("the terminal")),
             (None, Format::Text) => out::print(&view.line(trouble)),
             (None, Format::Json) => {
@@ -128,4 +138,13 @@ impl Status {
             }
         }
     }
+}
+
+/// Why no reasons are told, where none are.
+fn withheld(now: &Sample, instance: &Instance) -> Option<&'static str> {
+    now.is_without_reasons()
+        .then(|| match instance.is_shown_a_token() {
+            false => "reasons are withheld from strangers: show a token with --token-file",
+            true => "reasons are withheld: the token shown does not open its door",
+        })
 }

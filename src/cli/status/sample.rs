@@ -28,6 +28,8 @@ pub(super) struct Sample {
 pub(super) struct Status {
     pub(super) version: String,
     pub(super) uptime_seconds: u64,
+    /// Whether reasons are told; an older one does not say.
+    pub(super) in_full: Option<bool>,
     pub(super) transport: String,
     pub(super) mode: String,
     pub(super) config: Config,
@@ -82,21 +84,28 @@ impl Sample {
     /// Looks once.
     pub(super) async fn take(instance: &Instance) -> Result<Self, CliError> {
         let raw = instance.status().await?;
-        let status = Status::deserialize(&raw).map_err(|error| {
-            let url = ShownUrl(&instance.url("status")).to_string();
-            CliError::Broken(format!("{url}: the answer cannot be read: {error}"))
-        })?;
         let metrics = instance.get("metrics").await;
         let metrics = metrics.map_err(|why| CliError::Broken(why.to_string()))?;
         let metrics = metrics.status.is_success().then_some(metrics.body);
+        Self::read(raw, &metrics.unwrap_or_default()).map_err(|error| {
+            let url = ShownUrl(&instance.url("status")).to_string();
+            CliError::Broken(format!("{url}: the answer cannot be read: {error}"))
+        })
+    }
+
+    /// What was seen now, of `/status` and of `/metrics`.
+    pub(super) fn read(raw: Value, metrics: &[u8]) -> serde_json::Result<Self> {
         Ok(Self {
             at: Instant::now(),
-            status,
+            status: Status::deserialize(&raw)?,
             raw,
-            traffic: metrics
-                .map(|text| Traffic::read(&String::from_utf8_lossy(&text)))
-                .unwrap_or_default(),
+            traffic: Traffic::read(&String::from_utf8_lossy(metrics)),
         })
+    }
+
+    /// Whether this is what strangers are told.
+    pub(super) fn is_without_reasons(&self) -> bool {
+        self.status.in_full == Some(false)
     }
 
     /// Whether another process has taken its place since then.

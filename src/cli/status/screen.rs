@@ -35,13 +35,17 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Draws a text over the one before, without a flicker.
-    pub(super) fn draw(&mut self, text: &str) -> io::Result<()> {
+    /// How many rows it has now.
+    pub(super) fn rows() -> usize {
         // Some terminals do not know how large they are.
         let rows = size().map_or(0, |(_, rows)| rows);
-        let rows = if rows == 0 { ROWS } else { rows };
+        usize::from(if rows == 0 { ROWS } else { rows })
+    }
+
+    /// Draws a text over the one before, without a flicker.
+    pub(super) fn draw(&mut self, text: &str) -> io::Result<()> {
         queue!(self.out, BeginSynchronizedUpdate, MoveTo(0, 0))?;
-        for (at, line) in text.lines().take(usize::from(rows)).enumerate() {
+        for (at, line) in text.lines().take(Self::rows()).enumerate() {
             if at > 0 {
                 queue!(self.out, MoveToNextLine(1))?;
             }

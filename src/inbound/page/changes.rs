@@ -74,7 +74,6 @@ impl Told {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_millis());
         news.insert("at".to_owned(), json!(now));
-        news.insert("inFull".to_owned(), json!(asker.is_told_reasons()));
         Some(Value::Object(news).to_string())
     }
 }

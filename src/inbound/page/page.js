@@ -11,7 +11,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 const byId = (id) => document.getElementById(id);
 const children = new Map(); // name → Child, in the order of the file
-let facts = null, at = 0, came = 0, inFull = true, spokenOf = null;
+let facts = null, at = 0, came = 0, spokenOf = null;
 let source = null, fresh = true, away = 0, again = 0, ids = 0;
 
 // --- Words -----------------------------------------------------------------
@@ -460,7 +460,7 @@ function showWarnings() {
   const { warnings, lastReload } = facts.config;
   const all = [...(facts.door?.warnings ?? []), ...warnings];
   if (!lastReload.ok) all.unshift(`the configuration file cannot be used, so the one before stays in force${lastReload.error ? `: ${lastReload.error}` : ""}`);
-  if (!inFull) all.push("The door is locked: reasons, tools and warnings are shown to those who may come in, and on the address that --admin-addr names.");
+  if (!facts.inFull) all.push("The door is locked: reasons, tools and warnings are shown to those who may come in, and on the address that --admin-addr names.");
   const place = byId("warnings"), says = all.join("\0");
   if (place.says === says) return;
   place.says = says;
@@ -583,7 +583,6 @@ function take(news) {
   const was = new Map([...children].map(([name, child]) => [name, child.standing]));
   at = news.at;
   came = performance.now();
-  inFull = news.inFull;
   if (news.process) facts = { ...news.process, came };
   if (news.names) order(news.names);
   if (fresh) {
