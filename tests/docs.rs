@@ -217,6 +217,40 @@ fn options(help: &str) -> BTreeSet<String> {
     options.collect()
 }
 
+#[test]
+fn every_exit_status_in_the_docs_is_that_of_the_help() {
+    let help = help_of("--help");
+    let commands = help.split_once("Commands:\n").expect("commands").1;
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands = commands.filter_map(|line| line.split_whitespace().next());
+    let in_help: BTreeMap<_, _> = commands
+        .filter(|command| *command != "help")
+        .map(|command| {
+            let help = help_of(command);
+            let statuses = help
+                .split_once("Exit status:\n")
+                .map_or("", |(_, rest)| rest);
+            let statuses: Vec<_> = statuses.trim_end().lines().map(str::to_owned).collect();
+            (command.to_owned(), statuses)
+        })
+        .collect();
+    let in_docs: BTreeMap<_, _> = table("The exit status, which `--help` tells too:")
+        .iter()
+        .map(|row| {
+            let said = |(status, cell): (usize, &String)| {
+                let cell = cell.replace('`', "");
+                let (first, rest) = cell.split_at(1);
+                let rest = rest.trim_end_matches('.');
+                format!("  {status}  {}{rest}", first.to_lowercase())
+            };
+            let statuses: Vec<_> = row.iter().skip(1).enumerate().map(said).collect();
+            (code(&row[0]), statuses)
+        })
+        .collect();
+    assert!(in_help.len() > 10, "{in_help:?}");
+    assert_eq!(in_docs, in_help);
+}
+
 fn help_of(command: &str) -> String {
     let help = Command::new(PROGRAM)
         .args([command, "--help"])

@@ -26,7 +26,12 @@ use crate::protocol::json::{self, Object};
 Examples:
   mcp-multiplexer call time__convert_time time=15:00 source_timezone=Europe/Oslo
   mcp-multiplexer call github__list_issues --args '{\"owner\":\"o\",\"repo\":\"r\"}'
-  mcp-multiplexer call fs__read_file path=notes.txt --config mcp_config.json")]
+  mcp-multiplexer call fs__read_file path=notes.txt --config mcp_config.json
+
+Exit status:
+  0  the tool has done it
+  1  it has failed, or no multiplexer answers as it should
+  2  the command line, the arguments or the settings are wrong")]
 pub(super) struct Call {
     /// The tool, as clients call it.
     tool: String,

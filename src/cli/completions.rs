@@ -11,7 +11,12 @@ use super::{Cli, CliError, out};
 Examples:
   mcp-multiplexer completions bash > ~/.local/share/bash-completion/completions/mcp-multiplexer
   mcp-multiplexer completions zsh > ~/.zfunc/_mcp-multiplexer
-  mcp-multiplexer completions fish > ~/.config/fish/completions/mcp-multiplexer.fish")]
+  mcp-multiplexer completions fish > ~/.config/fish/completions/mcp-multiplexer.fish
+
+Exit status:
+  0  they are printed
+  1  they cannot be printed
+  2  the command line is wrong")]
 pub(super) struct Completions {
     /// The shell.
     shell: Shell,

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{CliError, instance::Instance, patience::Patience};
 
-/// Ask the multiplexer on this machine whether it serves: exit status 0 or 1.
+/// Ask the multiplexer on this machine whether it serves.
 ///
 /// For containers. Whether children can be reached is no part of the answer: to restart
 /// the multiplexer would not help them.
@@ -15,7 +15,12 @@ use super::{CliError, instance::Instance, patience::Patience};
 Examples:
   mcp-multiplexer healthcheck
   mcp-multiplexer healthcheck --port 9000 --ready
-  HEALTHCHECK CMD [\"mcp-multiplexer\", \"healthcheck\"]      (in a Dockerfile)")]
+  HEALTHCHECK CMD [\"mcp-multiplexer\", \"healthcheck\"]      (in a Dockerfile)
+
+Exit status:
+  0  it serves
+  1  it does not
+  2  the command line is wrong")]
 pub(super) struct Healthcheck {
     /// The address it listens on, as of `serve`.
     #[arg(long, default_value = "127.0.0.1")]

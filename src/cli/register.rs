@@ -28,7 +28,12 @@ Examples:
   mcp-multiplexer register cursor --dry-run
   mcp-multiplexer register cursor --env-file ~/.config/mcp-multiplexer/env
   mcp-multiplexer register vscode --url http://127.0.0.1:8000/mcp
-  mcp-multiplexer register gemini --print")]
+  mcp-multiplexer register gemini --print
+
+Exit status:
+  0  the entry is in the file, or shown
+  1  a file cannot be edited
+  2  the command line is wrong, the client is not installed, or there is no configuration")]
 pub(super) struct Register {
     /// The client.
     #[arg(value_enum)]

@@ -12,7 +12,12 @@ Examples:
   mcp-multiplexer schema > mcp_config.schema.json
 
 Then, at the top of mcp_config.json:
-  \"$schema\": \"./mcp_config.schema.json\"")]
+  \"$schema\": \"./mcp_config.schema.json\"
+
+Exit status:
+  0  it is printed
+  1  it cannot be printed
+  2  the command line is wrong")]
 pub(super) struct Schema;
 
 impl Schema {

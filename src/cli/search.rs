@@ -18,14 +18,18 @@ use crate::{
 
 /// Find tools by what they are for.
 ///
-/// Searches as find_tools does: by name, title, description, parameters and child. Exits
-/// with 1 if nothing fits.
+/// Searches as find_tools does: by name, title, description, parameters and child.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   mcp-multiplexer search open a pull request
   mcp-multiplexer search --read-only --child github issues with a label
-  mcp-multiplexer search send mail --config mcp_config.json --format json")]
+  mcp-multiplexer search send mail --config mcp_config.json --format json
+
+Exit status:
+  0  something fits
+  1  nothing fits, or no multiplexer answers as it should
+  2  the command line or the settings are wrong")]
 pub(super) struct Search {
     /// What the tool should do, in plain words.
     #[arg(required = true, value_name = "WORDS")]

@@ -23,6 +23,17 @@ use crate::{
 
 /// Serve all configured servers as one.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer serve
+  mcp-multiplexer serve --config mcp_config.json --env-file ~/.config/mcp-multiplexer/env
+  mcp-multiplexer serve --transport http --port 8000 --log-format json
+  mcp-multiplexer serve --transport http --admin-addr 127.0.0.1:9000
+
+Exit status:
+  0  ended by a signal, or by the end of stdin
+  1  it could not start, or could not go on
+  2  the command line is wrong")]
 pub(super) struct Serve {
     /// The configuration [default: $MCP_CONFIG, then ./mcp_config.json, then
     /// $XDG_CONFIG_HOME/mcp-multiplexer/mcp_config.json].

@@ -30,7 +30,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 Examples:
   mcp-multiplexer tools
   mcp-multiplexer tools github --format json
-  mcp-multiplexer tools --cost --config mcp_config.json")]
+  mcp-multiplexer tools --cost --config mcp_config.json
+
+Exit status:
+  0  they are listed
+  1  no multiplexer answers as it should
+  2  the command line or the settings are wrong, or there is no such child")]
 pub(super) struct Tools {
     /// Only the tools of this child.
     child: Option<String>,

@@ -114,6 +114,8 @@ fn read(output: std::process::Output) -> Output {
 fn every_command_has_a_help_with_examples() {
     let user = User::new();
     for command in [
+        "serve",
+        "demo",
         "token",
         "check",
         "status",
@@ -131,7 +133,8 @@ fn every_command_has_a_help_with_examples() {
         let example = format!("mcp-multiplexer {command}");
         assert!(output.stdout.contains("Examples:"), "{}", output.stdout);
         assert!(output.stdout.contains(&example), "{}", output.stdout);
-        let places = ["Usage:", "Options:", "Examples:"].map(|it| output.stdout.find(it));
+        let places = ["Usage:", "Options:", "Examples:", "Exit status:"];
+        let places = places.map(|it| output.stdout.find(it));
         assert!(places.is_sorted(), "{}", output.stdout);
         assert!(user.runs(&["--help"]).stdout.contains(command));
     }

@@ -28,14 +28,18 @@ const LOG_LEVEL: &str = "off";
 /// Check the configuration: every mistake at once, and the names that will result.
 ///
 /// Starts nothing and asks nobody, unless with --live: then every child is started or
-/// connected once, and what it offers is counted. Exit status 0: all is well; 1: there
-/// are problems; 2: there is nothing to check.
+/// connected once, and what it offers is counted.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   mcp-multiplexer check
   mcp-multiplexer check --live
-  mcp-multiplexer check --config new.json --format json")]
+  mcp-multiplexer check --config new.json --format json
+
+Exit status:
+  0  there are no problems
+  1  there are problems
+  2  the command line is wrong, or there is no configuration")]
 pub(super) struct Check {
     /// The configuration [default: as of `serve`].
     #[arg(long, value_name = "FILE")]

@@ -50,6 +50,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Serves three small servers of its own, one of them behind a token, as one over
 /// HTTP, until Ctrl-C.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  mcp-multiplexer demo
+  mcp-multiplexer demo --port 8000
+  mcp-multiplexer demo --tour
+
+Exit status:
+  0  ended by a signal; with --tour, every step held
+  1  it could not start; with --tour, a step did not hold
+  2  the command line is wrong")]
 pub(super) struct Demo {
     /// Walk through what it does, check every step, and end.
     #[arg(long)]

@@ -37,7 +37,12 @@ use secrets::Variables;
 Examples:
   mcp-multiplexer import
   mcp-multiplexer import --write --env-file ~/.config/mcp-multiplexer/env
-  mcp-multiplexer import --config team.json --format json")]
+  mcp-multiplexer import --config team.json --format json
+
+Exit status:
+  0  done, also where there was nothing to write
+  1  a file cannot be read or written
+  2  the command line is wrong, or the file of --env-file is there already")]
 pub(super) struct Import {
     /// The configuration to add to [default: as of `serve`, else
     /// $XDG_CONFIG_HOME/mcp-multiplexer/mcp_config.json].

@@ -34,13 +34,18 @@ const WINDOW: usize = 16;
 /// Show a running multiplexer's children, breakers, traffic and token.
 ///
 /// Calls, errors and p95 are those since it started; with --watch those of the last
-/// seconds. Exit status 1: it cannot be reached.
+/// seconds.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   mcp-multiplexer status
   mcp-multiplexer status --watch --url http://mcp.internal:8000
-  mcp-multiplexer status --format json | jq '.children[] | select(.state != \"ready\")'")]
+  mcp-multiplexer status --format json | jq '.children[] | select(.state != \"ready\")'
+
+Exit status:
+  0  it is shown; with --watch, ended by a signal
+  1  it cannot be reached, or does not answer as it should
+  2  the command line is wrong")]
 pub(super) struct Status {
     #[command(flatten)]
     running: Where,

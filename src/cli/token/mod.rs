@@ -35,7 +35,12 @@ const LOG_LEVEL: &str = "warn,rustls_platform_verifier=off";
 Examples:
   mcp-multiplexer token
   mcp-multiplexer token --child billing --format json
-  TOKEN=$(mcp-multiplexer token --reveal | tail -n 1)")]
+  TOKEN=$(mcp-multiplexer token --reveal | tail -n 1)
+
+Exit status:
+  0  there is a token
+  1  there is none
+  2  the command line or the settings are wrong")]
 pub(super) struct Token {
     /// The token of this child, in place of the service's.
     #[arg(long, value_name = "NAME")]
