@@ -137,3 +137,45 @@ async fn a_stranger_at_a_locked_door_is_shown_states_and_told_why_no_more() {
     browser.is_accessible().await;
     // That the tools may not be had is the one thing to complain of.
 }
+
+#[tokio::test]
+async fn the_last_words_of_a_process_are_seen_before_its_row_is_opened() {
+    let script = "echo 'Error: no key' >&2; exit 1";
+    let mux = crowd::fleet(1)
+        .entry(
+            "dies",
+            json!({"command": "/bin/sh", "args": ["-c", script]}),
+        )
+        .over(Door::Http)
+        .await;
+    let down = |child: &Value| child["state"] == "down";
+    mux.until_child("dies", "is down", down).await;
+    let mut browser = Browser::start().await;
+    for width in [1280, 360] {
+        let how = json!({"width": width, "height": 800});
+        browser.open(&mux.at("/"), how).await;
+        let words = "document.querySelectorAll('#rows .reason .mono')[1]";
+        browser
+            .until(&format!("{words}?.textContent === 'Error: no key'"))
+            .await;
+        let is_whole = format!("{words}.scrollWidth <= {words}.clientWidth");
+        assert_eq!(browser.run(&is_whole).await, true, "{width}");
+        let all = browser
+            .text(&format!("{words}.closest('.reason').title"))
+            .await;
+        assert!(all.ends_with("(last on stderr: Error: no key)"), "{all}");
+        fits(&mut browser).await;
+    }
+    // The figures of a row end in one line.
+    let left = "(() => { const cell = document.querySelector(\"#rows td[data-label='In flight']\");
+        return cell.getBoundingClientRect().right - cell.firstChild.getBoundingClientRect().right; })()";
+    let left = browser.run(left).await;
+    assert!(left.as_f64().expect("pixels") < 1.0, "{left}");
+    // When it was is told by how long ago, and to who points at it, by the date.
+    let read = "(() => { const it = document.querySelector('#cards time');
+        return `${it.innerText}: ${it.title}`; })()";
+    let read = browser.text(read).await;
+    let (ago, date) = read.split_once(": ").expect("both");
+    assert!(ago == "just now" || ago.ends_with(" ago"), "{read}");
+    assert!(date.contains(':'), "{read}");
+}

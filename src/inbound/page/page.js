@@ -91,7 +91,14 @@ function list(pairs) {
   return dl;
 }
 
-const freshen = (within) => within.querySelectorAll("dd").forEach((dd) => dd.live && say(dd, dd.live()));
+// A moment by how long ago it was; the date stands in its title.
+function moment(unix) {
+  const it = make("time", { title: clock(unix), datetime: new Date(unix * 1000).toISOString() }, ago(unix));
+  it.live = () => ago(unix);
+  return it;
+}
+
+const freshen = (within) => within.querySelectorAll("dd, time").forEach((it) => it.live && say(it, it.live()));
 
 // --- Activity --------------------------------------------------------------
 
@@ -143,6 +150,9 @@ function needsAttention({ state, breaker, attempt }) {
   return state === "down" || breaker !== "closed" || (state === "connecting" && attempt > 0);
 }
 
+// How the end of a process is told.
+const LAST_WORDS = /^(.*?) \(last on stderr: (.*)\)$/s;
+
 class Child {
   activity = new Activity();
   panel = null;
@@ -164,7 +174,9 @@ class Child {
     this.queued = make("span", { class: "sub" });
     this.tools = make("span");
     this.size = make("span", { class: "sub" });
-    this.reason = make("span", { class: "told reason" });
+    this.cause = make("span");
+    this.stderr = make("span", { class: "mono" });
+    this.reason = make("span", { class: "told reason" }, this.cause, this.stderr);
     const cell = (attributes, ...inside) => make("td", { role: "cell", ...attributes }, ...inside);
     this.row = make("tr", { class: "row", role: "row" },
       make("th", { role: "rowheader", scope: "row" }, this.button),
@@ -219,6 +231,7 @@ class Child {
     say(this.size, s.tools ? bytes(s.toolsListBytes) : "");
     const why = this.why;
     mark(this.reason, "class", `told reason${why?.current ? "" : " past"}${why ? "" : " none"}`);
+    mark(this.reason, "title", why?.text ?? "");
     this.pass();
     if (this.panel) this.showPanel();
   }
@@ -236,7 +249,10 @@ class Child {
     const what = this.status.state === "ready" ? "probe" : "next try";
     say(this.due, retry === null ? "" : retry > 0 ? `${what} in ${countdown(retry)}` : `${what} is due`);
     const why = this.why;
-    say(this.reason, why ? (why.at ? `${capital(why.text)}, ${ago(why.at)}` : capital(why.text)) : "–");
+    // Its last words say most: they have a line of their own, and all is in the panel.
+    const [, cause, stderr] = why?.text.match(LAST_WORDS) ?? [null, why?.text, ""];
+    say(this.cause, why ? (why.at ? `${capital(cause)}, ${ago(why.at)}` : capital(cause)) : "–");
+    say(this.stderr, stderr);
     if (this.panel) freshen(this.panel.facts);
   }
 
@@ -295,7 +311,7 @@ class Child {
   failure(title, kind, reason, when, tool) {
     const head = make("p", {}, make("strong", {}, title), kind ? ` · ${words(kind)}` : "");
     if (tool) head.append(" · ", make("span", { class: "told mono" }, tool));
-    if (when) head.append(make("span", { class: "quiet" }, ` · ${clock(when)}`));
+    if (when) head.append(make("span", { class: "quiet" }, " · ", moment(when)));
     return make("div", { class: "failure" }, head, make("p", { class: "told" }, capital(reason)));
   }
 
@@ -473,7 +489,7 @@ function showProcess() {
   const file = (title, it) => make("div", { class: "card" }, make("h3", {}, title), list([
     ["File", it.path && make("span", { class: "told mono" }, it.path)],
     ["Generation", it.generation],
-    ["Last read", () => `${clock(it.lastReload.at)}, ${ago(it.lastReload.at)}`],
+    ["Last read", moment(it.lastReload.at)],
     ["Result", it.lastReload.ok ? "in force" : make("span", { class: "bad" }, "cannot be used; the one before stays in force")],
     ["Why", it.lastReload.error && make("span", { class: "told bad" }, it.lastReload.error)],
   ]));
