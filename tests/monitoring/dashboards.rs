@@ -185,3 +185,55 @@ fn every_dashboard_stands_by_itself_and_asks_the_data_source_that_is_chosen() {
         }
     }
 }
+
+#[test]
+fn what_is_good_and_what_is_bad_have_their_colours_in_every_panel() {
+    let mut seen = 0;
+    for (name, board) in &boards() {
+        for panel in board["panels"].as_array().expect("panels") {
+            let targets = panel["targets"].as_array().cloned().unwrap_or_default();
+            for target in targets {
+                let legend = target["legendFormat"].as_str().expect("a legend");
+                let words: &[(&str, &str)] = match legend {
+                    it if it.contains("{{outcome}}") => &[
+                        ("ok", "green"),
+                        ("circuit_open", "red"),
+                        ("tool_error", "red"),
+                        ("cancelled", "#8e8e8e"),
+                    ],
+                    it if it.contains("{{to}}") => &[
+                        ("closed", "green"),
+                        ("half_open", "yellow"),
+                        ("open", "red"),
+                    ],
+                    _ => continue,
+                };
+                seen += 1;
+                let legend = legend.replace("{{outcome}}", "{{to}}");
+                for (word, colour) in words {
+                    let shown = legend.replace("{{to}}", word);
+                    let title = &panel["title"];
+                    assert_eq!(
+                        colour_of(panel, &shown),
+                        *colour,
+                        "{name}: {title}: {shown}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(seen >= 10, "{seen}");
+}
+
+/// The colour of a series by its name: the last rule that fits it counts.
+fn colour_of<'a>(panel: &'a Value, series: &str) -> &'a str {
+    let rules = panel["fieldConfig"]["overrides"].as_array().expect("rules");
+    let fits = |rule: &&Value| {
+        let pattern = rule["matcher"]["options"].as_str().expect("a pattern");
+        let pattern = pattern.trim_matches('/');
+        Regex::new(pattern).expect("a pattern").is_match(series)
+    };
+    let rule = rules.iter().rfind(fits).expect("a rule that fits");
+    let colour = &rule["properties"][0]["value"]["fixedColor"];
+    colour.as_str().expect("a colour")
+}
