@@ -219,29 +219,40 @@ async fn the_secrets_are_in_use() {
 
 #[tokio::test]
 async fn a_secret_in_a_file_is_shown_nowhere() {
-    let provider = Provider::with("canary-token", 3600).await;
-    provider.be(Mood::Indiscreet);
-    let fleet = Fleet::new()
-        .identity(&provider)
-        .http("child", Child::modern());
-    let path = fleet.path("secret");
-    fs::write(&path, "canary-from-a-file\n").expect("the secret can be written");
-    let fleet = fleet
-        .env("OIDC_CLIENT_SECRET", "")
-        .env("OIDC_CLIENT_SECRET_FILE", &path.display().to_string())
-        .env("RUST_LOG", EVERYTHING);
-    let mut mux = fleet.over(Door::Http).await;
-    mux.all_ready().await;
-    provider.until_asked(2).await;
-    let told = provider.asked()[0].authorization.clone();
-    assert!(
-        told.contains("Y2FuYXJ5"),
-        "the file's secret is in use: {told}"
-    );
+    for of_variables in [false, true] {
+        let provider = Provider::with("canary-token", 3600).await;
+        provider.be(Mood::Indiscreet);
+        let fleet = Fleet::new()
+            .identity(&provider)
+            .http("child", Child::modern())
+            .env("OIDC_CLIENT_SECRET", "")
+            .env("RUST_LOG", EVERYTHING);
+        let path = fleet.path("secret");
+        let place = path.display().to_string();
+        let (fleet, text) = match of_variables {
+            true => (
+                fleet.flags(&["--env-file", &place]),
+                "OIDC_CLIENT_SECRET=canary-from-a-file\n",
+            ),
+            false => (
+                fleet.env("OIDC_CLIENT_SECRET_FILE", &place),
+                "canary-from-a-file\n",
+            ),
+        };
+        fs::write(&path, text).expect("the secret can be written");
+        let mut mux = fleet.over(Door::Http).await;
+        mux.all_ready().await;
+        provider.until_asked(2).await;
+        let told = provider.asked()[0].authorization.clone();
+        assert!(
+            told.contains("Y2FuYXJ5"),
+            "the file's secret is in use: {told}"
+        );
 
-    let mut leaks = Leaks::default();
-    leaks.search_all_of(&mut mux).await;
-    leaks.assert_none();
+        let mut leaks = Leaks::default();
+        leaks.search_all_of(&mut mux).await;
+        leaks.assert_none();
+    }
 }
 
 /// Whatever the service sends, and however a child says it again.
