@@ -21,23 +21,27 @@ use tokio::process::Child as Process;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mcp-multiplexer");
 
 /// What an operator has to say before the stack can be deployed.
-const SAID: [(&str, &str); 2] = [
+const SAID: [(&str, &str); 3] = [
     ("OIDC_ISSUER", "http://127.0.0.1:1/realms/agents"),
     ("MCP_PUBLIC_URL", "https://mcp.example.org/mcp"),
+    ("MCP_IMAGE", "registry.example.org/mcp-multiplexer:1"),
 ];
+
+/// Where children may write, and what all of it runs as, in each of the files.
+const HOME: &str = "/home/mcp";
+const USER: &str = "65532";
 
 // --- Swarm -------------------------------------------------------------------
 
 #[tokio::test]
 async fn the_stack_is_valid_and_its_service_starts_locked() {
-    let stack = path("deploy/swarm/stack.yml");
-    let mut docker = Command::new("docker");
-    docker
-        .args(["stack", "config", "--compose-file"])
-        .arg(&stack);
-    let config = text(docker.envs(SAID));
-    let stack = &yaml(&config)[0];
+    let stack = stack_with(&[]);
     let service = &stack["services"]["mcp-multiplexer"];
+    assert_eq!(service["image"], SAID[2].1);
+    assert_eq!(service["user"], format!("{USER}:{USER}"));
+    let written = service["volumes"].as_array().expect("volumes").iter();
+    let written: Vec<_> = written.map(|volume| string(&volume["target"])).collect();
+    assert_eq!(written, [HOME, "/tmp"]);
     assert_eq!(service["deploy"]["replicas"], 2);
     assert_eq!(
         service["ports"].as_array().expect("ports").len(),
@@ -59,21 +63,62 @@ async fn the_stack_is_valid_and_its_service_starts_locked() {
 }
 
 #[test]
-fn a_stack_without_its_issuer_says_what_is_missing() {
+fn a_stack_without_what_only_its_operator_knows_says_what_is_missing() {
+    for (name, _) in SAID {
+        let output = stack_config()
+            .envs(SAID)
+            .env_remove(name)
+            .output()
+            .expect("docker is there");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && errors.contains(name),
+            "{name}: {errors}"
+        );
+    }
+}
+
+/// Nothing of a swarm's secrets can be changed: a new one comes under another name, and is
+/// the same file to the program.
+#[test]
+fn a_new_secret_and_a_new_configuration_take_the_place_of_the_old_ones() {
+    let all = [
+        ("secrets", "oidc_client_secret", "SECRET_VERSION"),
+        ("secrets", "mcp_session_key", "SESSION_KEY_VERSION"),
+        ("configs", "mcp_config", "CONFIG_VERSION"),
+    ];
+    let before = stack_with(&[]);
+    for (kind, name, variable) in all {
+        let after = stack_with(&[(variable, "2")]);
+        for (kind, other, _) in all {
+            let number = if other == name { 2 } else { 1 };
+            assert_eq!(before[kind][other]["name"], format!("{other}_1"));
+            assert_eq!(after[kind][other]["name"], format!("{other}_{number}"));
+        }
+        let service = |stack: &Value| stack["services"]["mcp-multiplexer"].clone();
+        assert_eq!(service(&after), service(&before), "{kind}");
+    }
+    let service = &before["services"]["mcp-multiplexer"];
+    for secret in service["secrets"].as_array().expect("secrets") {
+        let file = format!("/run/secrets/{}", string(&secret["target"]));
+        let mut variables = service["environment"].as_object().expect("all").values();
+        assert!(variables.any(|value| *value == file), "{file}");
+    }
+}
+
+fn stack_config() -> Command {
     let mut docker = Command::new("docker");
     docker
         .args(["stack", "config", "--compose-file"])
         .arg(path("deploy/swarm/stack.yml"));
-    let output = docker
-        .env(SAID[1].0, SAID[1].1)
-        .env_remove("OIDC_ISSUER")
-        .output()
-        .expect("docker is there");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        !output.status.success() && errors.contains("OIDC_ISSUER"),
-        "{errors}"
-    );
+    docker
+}
+
+/// The stack as Docker reads it, with these variables beside those that it must have.
+fn stack_with(variables: &[(&str, &str)]) -> Value {
+    let mut docker = stack_config();
+    docker.envs(SAID).envs(variables.iter().copied());
+    yaml(&text(&mut docker))[0].take()
 }
 
 #[test]
@@ -140,7 +185,17 @@ async fn the_manifests_are_valid_and_their_pod_starts_locked() {
     };
     loads(&string(&of_kind("ConfigMap")["data"]["mcp_config.json"]));
 
-    let container = &of_kind("Deployment")["spec"]["template"]["spec"]["containers"][0];
+    let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsUser"].to_string(), USER);
+    let container = &pod["containers"][0];
+    // Its version, and a registry that there is none of: whoever forgets it sees it at once.
+    let version = env!("CARGO_PKG_VERSION");
+    let image = format!("registry.example.org/mcp-multiplexer:{version}");
+    assert_eq!(container["image"], image);
+    let mounts = container["volumeMounts"].as_array().expect("mounts").iter();
+    let written = mounts.filter(|mount| mount["readOnly"] != true);
+    let written: Vec<_> = written.map(|mount| string(&mount["mountPath"])).collect();
+    assert_eq!(written, [HOME, "/tmp"]);
     let variables = container["env"].as_array().expect("variables").iter();
     let variables =
         variables.map(|variable| (string(&variable["name"]), string(&variable["value"])));
@@ -202,6 +257,16 @@ async fn the_dockerfile_is_well_formed_and_its_commands_are_ours() {
         (2, 2),
         "one of each for each image"
     );
+    // One place and one user, so that what starts one image starts the other.
+    for line in [
+        "COPY --from=build /out/mcp-multiplexer /mcp-multiplexer",
+        &format!("USER {USER}:{USER}"),
+    ] {
+        let count = file.lines().filter(|it| *it == line).count();
+        assert_eq!(count, 2, "{line}");
+    }
+    assert!(checks.iter().all(|check| check[0] == "/mcp-multiplexer"));
+    assert!(file.contains(&format!("ENV HOME={HOME} ")));
     for (check, mut command) in checks.into_iter().zip(commands) {
         command.extend(["--port".into(), "8000".into()]);
         let variables = [
