@@ -33,6 +33,8 @@ mcp-multiplexer() {
     *" --help "*) ;;
     *" --transport http "*)
       stop
+      # What the one before has said must not be taken for this one's.
+      : >"$HOME/server.log"
       command mcp-multiplexer "$@" </dev/null 2>"$HOME/server.log" &
       server=$!
       until grep -q "listening url" "$HOME/server.log"; do
