@@ -24,6 +24,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_mcp-multiplexer");
 /// Variables that the program or its libraries read and that are no settings of ours.
 const FOREIGN_VARIABLES: [&str; 5] = ["TZ", "HTTPS_PROXY", "PATH", "HOME", "DISPLAY"];
 
+/// Variables of clients.
+const OF_CLIENTS: [&str; 2] = ["MCP_TIMEOUT", "MCP_TOOL_TIMEOUT"];
+
 // --- Metrics -----------------------------------------------------------------
 
 #[test]
@@ -187,6 +190,8 @@ fn every_flag_stands_in_the_docs_and_no_other_does() {
 
     // Of cargo, `demo`, `tests/run` and a child.
     known.extend(["--release", "--tour", "--long", "--local-timezone"].map(String::from));
+    // Of `docker stack deploy`.
+    known.extend(["--resolve-image", "--with-registry-auth"].map(String::from));
     // What stands in a shell's block is run, by tests/snippets.rs.
     let outside = docs().split("\n```").step_by(2).collect::<String>();
     let stray: Vec<_> = flags(&outside).difference(&known).cloned().collect();
@@ -291,7 +296,18 @@ fn every_variable_stands_in_the_docs_and_no_other_does() {
         .into_iter()
         .filter(ours)
         .collect();
-    assert_eq!(named, read);
+    // Those of what is in deploy are told of too, and read by nothing of ours.
+    let deployed = ["deploy/swarm/stack.yml", "deploy/keycloak/setup.sh"];
+    let deployed = deployed.map(|file| fs::read_to_string(file).expect("a file"));
+    let deployed = words(&deployed.concat(), is_variable_character);
+    let (strange, known): (BTreeSet<_>, _) = named.into_iter().partition(|word| {
+        !read.contains(word) && !OF_CLIENTS.contains(&word.as_str()) && !deployed.contains(word)
+    });
+    assert_eq!(strange, BTreeSet::new());
+    assert_eq!(
+        known.intersection(&read).collect::<Vec<_>>(),
+        read.iter().collect::<Vec<_>>()
+    );
 }
 
 // --- Configuration -----------------------------------------------------------

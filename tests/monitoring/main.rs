@@ -1,6 +1,12 @@
 //! What operators see: alerts, dashboards and traces, each held against what the real
 //! program emits.
 
+#[allow(dead_code, reason = "shared with the tests of the door")]
+#[path = "../door/issuer.rs"]
+mod issuer;
+#[allow(dead_code, reason = "shared with the tests of the door")]
+#[path = "../door/knock.rs"]
+mod knock;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::server::Prometheus;
 use crate::{
-    dashboards,
+    dashboards, runbook,
     support::{Child, Door, Era, Fleet, Provider, http::ClosedPort, provider::Mood},
 };
 
@@ -97,5 +97,12 @@ async fn every_query_of_the_dashboards_finds_data_with_the_labels_of_its_legend(
                 assert!(there, "{label} of {query:?} in {series}");
             }
         }
+    }
+    let asked = runbook::queries();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    for query in asked {
+        prometheus
+            .until_found(&query.replace("NAME", "process"))
+            .await;
     }
 }
