@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the realm of agents-realm.json at a Keycloak that runs, over its admin API, or
-# adds what is missing there. What is there already is left as it is.
+# adds what is missing there. What is there already is left as it is. The scope `mcp` is
+# made here alone: a file with scopes in it would be without those that Keycloak makes itself.
 #
 #     export KEYCLOAK_URL=https://id.example.org
 #     export KEYCLOAK_ADMIN_PASSWORD_FILE=./admin_password
@@ -43,6 +44,7 @@ main() {
   else
     add_clients_and_users <<<"$wanted"
   fi
+  add_scope
   [[ -z ${MCP_TEST_PASSWORD_FILE-} ]] || set_test_password
 }
 
@@ -88,6 +90,44 @@ add_clients_and_users() {
     jq --raw-output '.results[]
       | (if .action == "SKIPPED" then "is there already" else .action | ascii_downcase end) as $done
       | "\(.resourceType | ascii_downcase) \(.resourceName): \($done)"'
+}
+
+# What the door asks for: a scope whose tokens are meant for the multiplexer. People's clients
+# have it by default, those that are still to come included.
+add_scope() {
+  local scope client
+  scope=$(id_of /client-scopes mcp name)
+  if [[ -z $scope ]]; then
+    jq --null-input --arg url "$MCP_PUBLIC_URL" '{
+        name: "mcp", protocol: "openid-connect",
+        description: "May call the multiplexer.",
+        attributes: {"include.in.token.scope": "true"},
+        protocolMappers: [{
+          name: "audience of the multiplexer", protocol: "openid-connect",
+          protocolMapper: "oidc-audience-mapper",
+          config: {
+            "included.custom.audience": $url, "access.token.claim": "true",
+            "id.token.claim": "false", "introspection.token.claim": "true"
+          }
+        }]
+      }' | ask POST "/$realm/client-scopes"
+    scope=$(id_of /client-scopes mcp name)
+    echo "made the scope mcp"
+  fi
+  client=$(id_of "/clients?clientId=mcp-client" mcp-client clientId)
+  give_scope /default-default-client-scopes "$scope"
+  give_scope "/clients/$client/default-client-scopes" "$scope"
+}
+
+# give_scope PATH ID, where it is not there yet: a second time is a conflict.
+give_scope() {
+  [[ -n $(id_of "$1" mcp name) ]] || ask PUT "/$realm$1/$2" <<<'{}'
+}
+
+# id_of PATH NAME KEY: the id of what has this name, if it is there.
+id_of() {
+  ask GET "/$realm$1" | jq --raw-output --arg name "$2" --arg key "$3" \
+    '.[] | select(.[$key] == $name) | .id'
 }
 
 set_test_password() {

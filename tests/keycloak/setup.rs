@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
+    door::{locked, status},
     realm::{CLIENT, Realm},
     server::{Keycloak, admin_password},
 };
@@ -90,6 +91,7 @@ async fn the_realm_is_made_over_the_admin_api_and_what_is_missing_is_added() {
     );
     let credentials = realm.admin(Method::GET, &path, Value::Null).await;
     assert_eq!(credentials[0]["type"], "password", "{credentials}");
+    opens_the_door_of_the_guide(&realm).await;
 
     realm.remove("mcp-client").await;
     let said = shell.set_up();
@@ -97,6 +99,24 @@ async fn the_realm_is_made_over_the_admin_api_and_what_is_missing_is_added() {
     assert!(said.contains("mcp-multiplexer: is there already"), "{said}");
     assert_eq!(audience(&realm).await, PUBLIC_URL);
     mints(&realm, &shell.secret()).await;
+    opens_the_door_of_the_guide(&realm).await;
+}
+
+/// A person's token is let in where the guide's scope is required.
+async fn opens_the_door_of_the_guide(realm: &Realm) {
+    let more = json!({"audiences": [PUBLIC_URL], "requiredScopes": ["mcp"]});
+    let mux = locked(realm, more).await;
+    // In place of a browser.
+    let by_password = json!({"directAccessGrantsEnabled": true});
+    realm.change("mcp-client", by_password).await;
+    let form = [
+        ("grant_type", "password"),
+        ("client_id", "mcp-client"),
+        ("username", "tester"),
+        ("password", PASSWORD),
+    ];
+    let token = realm.mint(&form).await.expect("a token");
+    assert_eq!(status(&mux, &token).await, 200, "{}", mux.log.text());
 }
 
 /// The service identity's secret is good, and its token is one for the fleet.
