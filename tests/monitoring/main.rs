@@ -20,6 +20,7 @@ mod traces;
 /// where it cannot be had.
 #[path = "."]
 mod prometheus {
+    mod boundaries;
     mod promtool;
     mod rules;
     mod server;

@@ -196,7 +196,8 @@ async fn an_identity_that_has_never_had_a_token_rings() {
     .await;
 
     let scrape = Scrape::of(&mux).await;
-    let series = scrape.going_on_since(&scrape);
+    let mut series = scrape.going_on_since(&scrape);
+    series.push(up("mux:8000", 1));
 
     assert_ringing(
         &series,

@@ -36,6 +36,7 @@ fn every_alert_says_what_it_is_about_and_where_to_read_on() {
         [
             "McpServiceDown",
             "McpProbeFailed",
+            "McpProbeMissing",
             "McpHighToolErrorRate",
             "McpHighToolLatencyP95",
             "McpChildBreakerOpen",
