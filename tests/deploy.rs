@@ -208,6 +208,25 @@ async fn the_manifests_are_valid_and_their_pod_starts_locked() {
     }
 }
 
+// --- Scripts -----------------------------------------------------------------
+
+#[test]
+fn every_script_can_be_read_and_a_release_is_not_begun_by_a_wrong_word() {
+    for script in ["deploy/release", "deploy/keycloak/setup.sh"] {
+        text(Command::new("bash").arg("-n").arg(path(script)));
+    }
+    // With nothing on the path, so that whatever it began would fail.
+    for arguments in [&["--help"][..], &["-h"], &["a", "b"]] {
+        let mut release = Command::new("/bin/bash");
+        release.arg(path("deploy/release")).args(arguments);
+        release.env("PATH", "");
+        let output = release.output().expect("bash is there");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!(said, "usage: deploy/release [FOLDER]\n");
+    }
+}
+
 // --- systemd -----------------------------------------------------------------
 
 #[tokio::test]
@@ -221,6 +240,21 @@ async fn the_unit_is_valid_and_confined_and_its_command_starts() {
     )
     .expect("a file");
     text(Command::new("systemd-analyze").arg("verify").arg(&here));
+    // With what the guide says of a service identity, as `systemctl edit` would add it.
+    let guide = fs::read_to_string(path("docs/src/guides/deploy.md")).expect("a page");
+    let (_, added) = guide.split_once("```ini\n").expect("a block");
+    let (added, _) = added.split_once("```").expect("an end");
+    let whole = fs::read_to_string(&here).expect("a file") + "\n" + added;
+    fs::write(&here, whole).expect("a file");
+    let verified = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(&here)
+        .output();
+    let verified = verified.expect("systemd-analyze is there");
+    assert!(
+        verified.status.success() && verified.stderr.is_empty(),
+        "{verified:?}"
+    );
     // Of ten, where zero is nothing left to lose.
     let limit = ["security", "--offline=true", "--threshold=20"];
     text(Command::new("systemd-analyze").args(limit).arg(&here));
