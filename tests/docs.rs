@@ -190,8 +190,9 @@ fn every_flag_stands_in_the_docs_and_no_other_does() {
 
     // Of cargo, `demo`, `tests/run` and a child.
     known.extend(["--release", "--tour", "--long", "--local-timezone"].map(String::from));
-    // Of `docker stack deploy`.
+    // Of `docker stack deploy`, and of Claude Code.
     known.extend(["--resolve-image", "--with-registry-auth"].map(String::from));
+    known.extend(["--client-id", "--debug"].map(String::from));
     // What stands in a shell's block is run, by tests/snippets.rs.
     let outside = docs().split("\n```").step_by(2).collect::<String>();
     let stray: Vec<_> = flags(&outside).difference(&known).cloned().collect();
@@ -432,6 +433,21 @@ fn every_json_snippet_parses_and_every_configuration_loads_without_a_warning() {
 }
 
 #[test]
+fn the_words_of_your_own_in_the_docs_are_read_as_they_stand() {
+    let page = fs::read_to_string("docs/src/guides/dynamic.md").expect("a page");
+    let (_, part) = page.split_once("## Words of your own").expect("a part");
+    let words = part.split("```text\n").nth(1).expect("a block");
+    let words = words.split("```").next().expect("an end");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("words.txt"), words).expect("a file");
+    let config = r#"{"mcpServers": {"a": {"command": "x"}}, "synonyms": "words.txt"}"#;
+    let path = folder.path().join("mcp_config.json");
+    let settings = Settings::from_json(&path, config, &HashMap::new()).expect("it loads");
+    assert_eq!(settings.synonyms.len(), 2);
+    assert_eq!(settings.warnings, []);
+}
+
+#[test]
 fn names_are_made_as_the_docs_say() {
     for row in table("# Names") {
         let (entry, own, public) = (codes_in_order(&row[0]), code(&row[1]), code(&row[2]));
@@ -451,7 +467,13 @@ fn names_are_made_as_the_docs_say() {
 
 #[test]
 fn every_link_within_the_docs_leads_somewhere() {
-    for (path, text) in pages() {
+    let beside = ["benches/README.md", "deploy/keycloak/README.md"];
+    let beside = beside.map(PathBuf::from).into_iter();
+    let others = beside
+        .chain(pages::below("docs"))
+        .filter(|path| !path.starts_with("docs/src"));
+    let others = others.map(|path| (path.clone(), fs::read_to_string(path).expect("a page")));
+    for (path, text) in pages().into_iter().chain(others) {
         for link in text.split("](").skip(1) {
             let target = link.split(')').next().expect("an end");
             if target.starts_with("http") {

@@ -86,10 +86,12 @@ fn run_page(page: &Path, script: &str, blocks: usize) {
     let here = |name: &str| folder.path().join(name);
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     symlink(repository.join("deploy"), here("deploy")).expect("a link");
-    // Of clients that are installed.
+    // Of clients that are installed, one with a server and its secret.
     for client in [".cursor", ".config/Code/User", ".gemini"] {
         fs::create_dir_all(here(client)).expect("a folder");
     }
+    let notes = r#"{"mcpServers": {"notes": {"command": "true", "env": {"NOTES_TOKEN": "a-secret-of-notes"}}}}"#;
+    fs::write(here(".gemini/settings.json"), notes).expect("a file");
     let config = format!(
         r#"{{"mcpServers": {{"clock": {{"command": {PROGRAM:?}, "args": ["demo-child"]}}}}}}"#
     );
@@ -118,6 +120,30 @@ fn run_page(page: &Path, script: &str, blocks: usize) {
         "{}: {done} of {blocks} blocks\n{said}\n{errors}",
         page.display()
     );
+}
+
+/// A command that nobody runs, in whatever language, is none that anybody relies on.
+#[test]
+fn what_is_no_shell_is_read_by_another_test_or_says_why_not() {
+    // By tests/docs.rs, tests/policy, tests/monitoring and tests/deploy.rs; text is shown.
+    let read = ["sh", "json", "cedar", "promql", "ini", "text"];
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        let mut fences = 0;
+        for (before, line) in text.lines().zip(text.lines().skip(1)) {
+            let Some(language) = line.strip_prefix("```") else {
+                continue;
+            };
+            fences += 1;
+            let opens = fences % 2 == 1;
+            let excused = before.starts_with("<!-- not run: ");
+            assert!(
+                !opens || read.contains(&language) || excused,
+                "{}: {line}",
+                page.display()
+            );
+        }
+    }
 }
 
 /// The README, the pages of the book, and what lies beside them.
