@@ -148,13 +148,9 @@ fn what_is_no_shell_is_read_by_another_test_or_says_why_not() {
 
 /// The README, the pages of the book, and what lies beside them.
 fn pages() -> Vec<PathBuf> {
-    let beside = [
-        "README.md",
-        "benches/README.md",
-        "deploy/keycloak/README.md",
-    ];
-    let beside = beside.map(PathBuf::from).into_iter();
-    beside.chain(pages::below("docs")).collect()
+    let folders = ["docs", "deploy", "benches"].into_iter();
+    let readme = [PathBuf::from("README.md")].into_iter();
+    readme.chain(folders.flat_map(pages::below)).collect()
 }
 
 /// The shell's blocks of a page, in their order.
