@@ -49,19 +49,16 @@ pub(super) fn mailbox() -> (Post, Mailbox) {
 }
 
 impl Post {
-    /// Puts in a message before the answer, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// The message, if there is no room for it, or nobody to read it.
-    pub(super) fn aside(&self, message: Frame) -> Result<(), Frame> {
+    /// Puts in a message before the answer, without waiting. Gives it back if there is no
+    /// room for it, or nobody to read it.
+    pub(super) fn aside(&self, message: Frame) -> Option<Frame> {
         let mut letters = lock(&self.0);
         if letters.closed || letters.asides.len() >= ASIDES {
-            return Err(message);
+            return Some(message);
         }
         letters.asides.push_back(message);
         wake(letters);
-        Ok(())
+        None
     }
 
     /// Puts in the answer. The reader may just have gone: then nobody asks any more.
@@ -146,7 +143,7 @@ mod tests {
     async fn what_came_before_the_answer_is_heard_before_it_and_nothing_after_it() {
         let (post, mut mailbox) = mailbox();
         for number in [1, 2] {
-            post.aside(frame(number)).unwrap();
+            assert!(post.aside(frame(number)).is_none());
         }
         post.answer(Err(Failure::too_long()));
         assert_eq!(heard(&mut mailbox).await, "n1");
@@ -163,7 +160,7 @@ mod tests {
             (first, mailbox.next().await.is_none())
         });
         tokio::task::yield_now().await;
-        post.aside(frame(1)).unwrap();
+        assert!(post.aside(frame(1)).is_none());
         tokio::task::yield_now().await;
         drop(post);
         assert_eq!(waits.await.unwrap(), ("n1".to_owned(), true));
@@ -173,11 +170,11 @@ mod tests {
     fn what_nobody_can_read_any_more_is_given_back() {
         let (post, mut mailbox) = mailbox();
         for number in 0..ASIDES {
-            post.aside(frame(number)).unwrap();
+            assert!(post.aside(frame(number)).is_none());
         }
-        assert!(post.aside(frame(0)).is_err(), "it is full");
+        assert!(post.aside(frame(0)).is_some(), "it is full");
         assert_eq!(mailbox.close().len(), ASIDES);
-        assert!(post.aside(frame(0)).is_err(), "nobody reads it");
+        assert!(post.aside(frame(0)).is_some(), "nobody reads it");
         post.answer(Ok(frame(0)));
     }
 }

@@ -372,7 +372,7 @@ impl Reader {
         let waiter = only.as_ref().and_then(|pending| pending.waiter.as_ref());
         match waiter.filter(|_| frame.method().as_deref() != Some("ping")) {
             Some(waiter) => {
-                if let Err(frame) = waiter.aside(frame) {
+                if let Some(frame) = waiter.aside(frame) {
                     drop(Question::new(frame, self.way.clone()));
                 }
             }
@@ -404,7 +404,7 @@ impl Reader {
             pending
                 .waiter
                 .as_ref()
-                .is_some_and(|waiter| waiter.aside(frame).is_ok())
+                .is_some_and(|waiter| waiter.aside(frame).is_none())
         });
         if !taken {
             self.pipe.unasked.dropped();
