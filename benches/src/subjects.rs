@@ -67,6 +67,8 @@ pub struct Subject {
     options: &'static [&'static str],
     /// That listens; a process over stdio is started by each load.
     proxy: Option<Server>,
+    /// What it cannot carry.
+    fails: Vec<Payload>,
 }
 
 impl Subject {
@@ -89,6 +91,7 @@ impl Subject {
     pub fn is_asked(&self, cell: Cell) -> bool {
         let is_own = [DIRECT, BARE, MULTIPLEXER, BESIDE, FIXED].contains(&&*self.who);
         match cell.payload {
+            payload if self.fails.contains(&payload) => false,
             Payload::Tools(_) => self.way == LIST && cell.concurrency <= 16,
             _ if self.way == LIST => false,
             Payload::Text(64) => true,
@@ -191,6 +194,7 @@ impl Makers<'_> {
             prefix,
             options: &[],
             proxy,
+            fails: Vec::new(),
         };
         let served = |who: &str, server: Server| {
             subject(who, Door::Http(server.url.clone()), PREFIX, Some(server))
@@ -249,6 +253,7 @@ impl Makers<'_> {
             prefix: "",
             options: &["--one-id"],
             proxy: Some(server),
+            fails: Vec::new(),
         };
         let fixed = subject(FIXED, start(&fixed).await?);
         Ok((child, [fixed, subject(MULTIPLEXER, server)]))
@@ -273,7 +278,7 @@ impl Makers<'_> {
                     continue;
                 }
             };
-            let subject = Subject {
+            let mut subject = Subject {
                 who: peer.name.to_owned(),
                 way: name,
                 era: Era::Legacy,
@@ -281,35 +286,40 @@ impl Makers<'_> {
                 prefix: peer.prefix,
                 options: peer.load,
                 proxy: Some(server),
+                fails: Vec::new(),
             };
-            match self.is_asked_in_vain(&subject).await {
-                None => subjects.push(subject),
-                Some(error) => eprintln!("{error}: left out"),
-            }
+            subject.fails = self.asked_in_vain(&subject).await;
+            subjects.push(subject);
         }
         Ok(subjects)
     }
 
-    /// Why a peer cannot be measured: it changes or refuses what is asked of it.
-    async fn is_asked_in_vain(&self, subject: &Subject) -> Option<Error> {
-        for payload in self.payloads {
+    /// What a peer changes or refuses, which is not measured.
+    async fn asked_in_vain(&self, subject: &Subject) -> Vec<Payload> {
+        let mut fails = Vec::new();
+        let began = Instant::now();
+        let mut answers = false;
+        let called = self.payloads.iter().copied();
+        for payload in called.filter(|it| !matches!(it, Payload::Tools(_))) {
             let cell = Cell {
-                payload: *payload,
+                payload,
                 concurrency: 1,
             };
-            if matches!(payload, Payload::Tools(_)) {
-                continue;
-            }
-            let began = Instant::now();
+            let mut tried = subject.load(cell, 0).await;
             // It listens, and may still be connecting.
-            while let Err(error) = subject.load(cell, 0).await {
-                if began.elapsed() > CONNECTS {
-                    return Some(error);
-                }
+            while tried.is_err() && !answers && began.elapsed() < CONNECTS {
                 sleep(CONNECTS / 20).await;
+                tried = subject.load(cell, 0).await;
+            }
+            match tried {
+                Ok(_) => answers = true,
+                Err(error) => {
+                    eprintln!("{error}: left out");
+                    fails.push(payload);
+                }
             }
         }
-        None
+        fails
     }
 
     fn folder(&self, name: &str) -> Result<PathBuf, Error> {

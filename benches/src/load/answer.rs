@@ -24,7 +24,7 @@ pub fn is_to(id: u64, parts: &[Bytes]) -> bool {
 
 /// Whether an answer holds exactly what its tool gives.
 pub fn check(answer: &[u8], payload: Payload) -> Result<(), Error> {
-    let shown = || String::from_utf8_lossy(&answer[..answer.len().min(400)]).into_owned();
+    let shown = || String::from_utf8_lossy(&answer[..answer.len().min(120)]).into_owned();
     let read = read(answer).ok_or_else(|| format!("no answer: {}", shown()))?;
     if let Payload::Tools(many) = payload {
         let tools = read["result"]["tools"].as_array();
