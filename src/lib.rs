@@ -25,7 +25,8 @@ pub mod telemetry;
 
 pub use cli::{CliError, run};
 
-/// The version of this build, as operators see it everywhere. A release names its commit too.
+/// The version of this build, as operators see it: a release names its commit too. Clients and
+/// children are told that of the package.
 pub const VERSION: &str = match option_env!("BUILD_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),

@@ -847,8 +847,9 @@ async fn a_refusal_does_not_cost_the_next_request_on_the_connection() {
     let mux = serving().await;
     let address = mux.url().replace("http://", "").replace("/mcp", "");
     let mut stream = TcpStream::connect(&address).await.expect("a connection");
+    stream.set_nodelay(true).expect("small pieces");
     let mut answers = String::new();
-    for _ in 0..3 {
+    for answered in 1..=3 {
         let length = PING.len();
         let head = format!(
             "POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/json\r\n\
@@ -858,12 +859,15 @@ async fn a_refusal_does_not_cost_the_next_request_on_the_connection() {
             stream.write_all(part.as_bytes()).await.expect("it reads");
             stream.flush().await.expect("it reads");
         }
-        let mut some = [0; 4096];
-        let read = soon("a refusal", stream.read(&mut some)).await;
-        answers.push_str(&String::from_utf8_lossy(&some[..read.expect("it answers")]));
+        // The last words of each.
+        while answers.matches("MCP_ALLOWED_HOSTS").count() < answered {
+            let mut some = [0; 4096];
+            let read = soon("a refusal", stream.read(&mut some)).await;
+            let read = read.expect("it answers");
+            assert!(read > 0, "it has closed: {answers}");
+            answers.push_str(&String::from_utf8_lossy(&some[..read]));
+        }
     }
-    let refused = answers.matches("HTTP/1.1 403").count();
-    assert_eq!(refused, 3, "{answers}");
     assert!(!answers.contains("connection: close"), "{answers}");
 
     let head = "POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-length: 9\r\n\r\n";

@@ -203,7 +203,7 @@ fn millis(time: Duration) -> f64 {
 
 fn head(kind: Kind) -> String {
     format!(
-        "\n{:<24}{:>14}{:>10}{:>12}{:>10}{:>12}{:>14}{:>10}",
+        "\n{:<24}{:>14}{:>10}{:>12}{:>10}{:>12}{:>16}{:>10}",
         kind.name(),
         "first list ms",
         "list ms",
@@ -223,7 +223,7 @@ fn row(grown: &Grown, first: Option<(usize, u64)>) -> String {
         Some((grown.memory as f64 - memory as f64) / more as f64 / 1024.0)
     });
     format!(
-        "{:<24}{:>14.0}{:>10.1}{:>12.1}{:>10.1}{:>12}{:>14.2}{:>10.1}",
+        "{:<24}{:>14.0}{:>10.1}{:>12.1}{:>10.1}{:>12}{:>16.2}{:>10.1}",
         grown.number,
         grown.first_list,
         grown.list,

@@ -46,7 +46,8 @@ pub fn machine() -> String {
     let compiler = std::env::var("BENCH_RUSTC").unwrap_or_default();
     format!(
         "{cores} cores ({model}), Linux {}, {compiler}",
-        kernel.trim()
+        // Without what its builder calls it.
+        kernel.trim().split('-').next().unwrap_or_default()
     )
 }
 

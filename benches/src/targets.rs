@@ -104,7 +104,7 @@ pub fn of(samples: &[Sample]) -> Vec<Target> {
     );
     all.push(stdio);
     let peer = format!("CPU a call / {DECODES}");
-    all.push(against(&peer, HTTP_LEGACY, DECODES, SMALL, &[], &cpu, 0.2));
+    all.push(against(&peer, HTTP_LEGACY, DECODES, SMALL, &[], &cpu, 0.5));
     let lists = samples.iter().filter(|it| it.way == LIST);
     if let Some(list) = lists.map(|it| it.payload).max() {
         let p50 = |it: &Sample| Some(it.measured.p50);

@@ -112,16 +112,11 @@ add_scope() {
         }]
       }' | ask POST "/$realm/client-scopes"
     scope=$(id_of /client-scopes mcp name)
+    client=$(id_of "/clients?clientId=mcp-client" mcp-client clientId)
+    ask PUT "/$realm/default-default-client-scopes/$scope" <<<'{}'
+    ask PUT "/$realm/clients/$client/default-client-scopes/$scope" <<<'{}'
     echo "made the scope mcp"
   fi
-  client=$(id_of "/clients?clientId=mcp-client" mcp-client clientId)
-  give_scope /default-default-client-scopes "$scope"
-  give_scope "/clients/$client/default-client-scopes" "$scope"
-}
-
-# give_scope PATH ID, where it is not there yet: a second time is a conflict.
-give_scope() {
-  [[ -n $(id_of "$1" mcp name) ]] || ask PUT "/$realm$1/$2" <<<'{}'
 }
 
 # id_of PATH NAME KEY: the id of what has this name, if it is there.

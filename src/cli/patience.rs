@@ -30,9 +30,11 @@ impl Patience {
     pub(super) fn wait_for(&mut self, what: &str) {
         let waited = self.began.elapsed();
         if self.is_seen && waited >= SHORT {
-            let what: String = what.chars().take(WIDTH).collect();
+            let waited = format!(" … {} s", waited.as_secs());
+            let room = WIDTH.saturating_sub(waited.chars().count());
+            let what: String = what.chars().take(room).collect();
             // Nothing depends on whether it can be seen.
-            let _ = write!(stderr(), "\r\x1b[K{what} … {} s", waited.as_secs());
+            let _ = write!(stderr(), "\r\x1b[K{what}{waited}");
             let _ = stderr().flush();
             self.is_shown = true;
         }

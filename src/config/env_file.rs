@@ -18,7 +18,19 @@ pub(super) fn read(path: &Path) -> Result<HashMap<String, SecretString>, ConfigE
         path: path.to_owned(),
         source,
     };
+    // It is read more than once, and a pipe gives what it holds once only.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+        return Err(unreadable(source));
+    }
     let text = fs::read(path).map_err(unreadable)?;
+    let lines = text.split(|byte| *byte == b'\n');
+    if let Some(at) = lines.into_iter().position(is_read_otherwise) {
+        return Err(ConfigError::NotVariables {
+            path: path.to_owned(),
+            line: at + 1,
+        });
+    }
     let line = Cell::new(0);
     let lines = Lines {
         left: &text,
@@ -35,6 +47,24 @@ pub(super) fn read(path: &Path) -> Result<HashMap<String, SecretString>, ConfigE
             }),
         })
         .collect()
+}
+
+/// Whether a shell reads a line otherwise than we would, and nobody would notice: a `$NAME`
+/// without braces, or a backslash before the quote that ends a value.
+fn is_read_otherwise(line: &[u8]) -> bool {
+    let Some(at) = line.iter().position(|byte| *byte == b'=') else {
+        return false;
+    };
+    let value = line[at + 1..].trim_ascii();
+    if value.starts_with(b"'") {
+        return value.len() > 2 && value.ends_with(b"\\'");
+    }
+    let mut before = b' ';
+    value.windows(2).any(|pair| {
+        let escaped = std::mem::replace(&mut before, pair[0]) == b'\\';
+        let named = pair[1].is_ascii_alphanumeric() || pair[1] == b'_';
+        pair[0] == b'$' && named && !escaped
+    })
 }
 
 /// Gives no more than one line at a time, so that it is known which was the last.
@@ -85,12 +115,33 @@ mod tests {
     }
 
     #[test]
+    fn other_variables_are_put_in_where_they_stand_in_braces() {
+        let text = "A=1\nB=${A}2\nC=\"${B}-3\"\nD='$A ${A}'\nE=\\$A";
+        let read = read(file(text).path()).expect("variables");
+        let value = |name| read.get(name).map(|it| it.expose_secret());
+        assert_eq!(value("B"), Some("12"));
+        assert_eq!(value("C"), Some("12-3"));
+        assert_eq!(value("D"), Some("$A ${A}"));
+        assert_eq!(value("E"), Some("$A"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = read(folder.path()).expect_err("refused").to_string();
+        assert!(error.contains("no regular file"), "{error}");
+    }
+
+    #[test]
     fn a_line_that_is_no_variable_is_named_and_not_shown() {
         for (text, line) in [
             ("hunter2", 1),
             ("A=1\n# b\n\nB=hunter2 hunter2\nC=1\n", 4),
             ("A='1\n2'\n-hunter2=1\nC=1\n", 3),
             ("A=1\nB='hunter2\n", 2),
+            ("MY_VAR=1\nB=$MY_VAR", 2),
+            ("A=1\nB=\"x$A\"", 2),
+            ("A='C:\\'\nB='x\\'", 1),
         ] {
             let file = file(text);
             let error = read(file.path()).expect_err("refused").to_string();

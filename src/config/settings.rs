@@ -137,7 +137,7 @@ impl Settings {
             ("MCP_DYNAMIC_ALWAYS_ON", self.always_on != started.always_on),
             ("publicUrl", self.door.resource != started.door.resource),
             ("audit", self.door.audit != started.door.audit),
-            ("MCP_CLIENT_AUTH", self.identity != started.identity),
+            ("the service identity", self.identity != started.identity),
             ("MCP_SESSION_KEY", self.session_keys != started.session_keys),
         ];
         let differs = keys.into_iter().filter(|(_, differs)| *differs);

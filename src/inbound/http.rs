@@ -171,12 +171,16 @@ fn read_name(name: Name) -> String {
 }
 
 async fn handle(door: Door, request: Request) -> Response {
-    let (head, mut body) = request.into_parts();
-    let response = answer(door, &head, &mut body).await;
-    unread::taken_in(&head.headers, body, response).await
+    let (head, body) = request.into_parts();
+    let mut unread = Some(body);
+    let response = answer(door, &head, &mut unread).await;
+    match unread {
+        Some(body) => unread::taken_in(&head, body, response).await,
+        None => response,
+    }
 }
 
-async fn answer(door: Door, head: &Parts, body: &mut Body) -> Response {
+async fn answer(door: Door, head: &Parts, unread: &mut Option<Body>) -> Response {
     if let Err(reason) = door.entrance.admit(&head.headers, &head.uri) {
         let peer = head.extensions.get();
         door.guard.turned_away(&reason, peer);
@@ -185,7 +189,7 @@ async fn answer(door: Door, head: &Parts, body: &mut Body) -> Response {
     let page = cors::Page::of(&head.headers);
     let response = match cors::asks_first(&head.method, &head.headers) {
         true => cors::preflight(METHODS),
-        false => admitted(door, head, body).await,
+        false => admitted(door, head, unread).await,
     };
     match page {
         Some(page) => page.may_read(response),
@@ -194,7 +198,7 @@ async fn answer(door: Door, head: &Parts, body: &mut Body) -> Response {
 }
 
 /// Answers a request that comes from where requests may come from.
-async fn admitted(door: Door, head: &Parts, body: &mut Body) -> Response {
+async fn admitted(door: Door, head: &Parts, unread: &mut Option<Body>) -> Response {
     let admission = match door.guard.admit(head).await {
         Ok(admission) => admission,
         Err(refusal) => return refusal,
@@ -208,7 +212,7 @@ async fn admitted(door: Door, head: &Parts, body: &mut Body) -> Response {
         return no_view(&door.view, why).into_response();
     }
     let answered = match head.method {
-        Method::POST => door.post(&head.headers, body).await,
+        Method::POST => door.post(&head.headers, unread).await,
         Method::GET => door.get(&head.headers),
         Method::DELETE => door.delete(&head.headers),
         _ => Err(Refused::method(METHODS)),
@@ -308,16 +312,17 @@ impl Door {
         }
     }
 
-    async fn post(self, all: &HeaderMap, body: &mut Body) -> Answered {
+    async fn post(self, all: &HeaderMap, unread: &mut Option<Body>) -> Answered {
         negotiate::content_types(all)?;
         // Before the body: it is what takes memory. A short one may take a call back.
-        let small = body.size_hint().upper().is_some_and(|size| size <= SMALL);
+        let size = unread.as_ref().and_then(|body| body.size_hint().upper());
+        let small = size.is_some_and(|size| size <= SMALL);
         let admitted = self.overload.request();
         let admitted = match admitted {
             Err(short) if !small => return Ok(accept::refusal(short)),
             admitted => admitted,
         };
-        let frame = Frame::read(read(body).await?)
+        let frame = Frame::read(read(unread).await?)
             .map_err(|error| Refused::with(StatusCode::BAD_REQUEST, error.answer()))?;
         match frame.kind() {
             Kind::Request => match admitted {
@@ -548,7 +553,9 @@ impl Door {
     }
 }
 
-async fn read(body: &mut Body) -> Result<Bytes, Refused> {
+/// Reads a body to its end, after which it is no longer unread.
+async fn read(unread: &mut Option<Body>) -> Result<Bytes, Refused> {
+    let body = unread.get_or_insert_default();
     let body = Limited::new(body, BODY_LIMIT).collect();
     let Ok(collected) = tokio::time::timeout(BODY_TIMEOUT, body).await else {
         return Err(Refused::plainly(
@@ -557,7 +564,10 @@ async fn read(body: &mut Body) -> Result<Bytes, Refused> {
         ));
     };
     match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
+        Ok(collected) => {
+            *unread = None;
+            Ok(collected.to_bytes())
+        }
         Err(error) if error.is::<LengthLimitError>() => Err(Refused::plainly(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("a message may have at most {} MiB", BODY_LIMIT >> 20),

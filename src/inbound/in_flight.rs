@@ -12,13 +12,18 @@ use futures::future::{AbortHandle, AbortRegistration, Abortable};
 #[derive(Debug, Default)]
 pub(super) struct InFlight(Mutex<HashMap<Arc<str>, AbortHandle>>);
 
-/// One of them. Its drop takes it out.
+/// One of them, whose work has not begun.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
+    place: Place<'a>,
+    until_cancelled: AbortRegistration,
+}
+
+/// Where a request stands. Its drop takes it out.
+#[derive(Debug)]
+struct Place<'a> {
     all: &'a InFlight,
     id: Arc<str>,
-    /// There until its work begins.
-    until_cancelled: Option<AbortRegistration>,
 }
 
 impl InFlight {
@@ -32,9 +37,8 @@ impl InFlight {
         let (cancel, until_cancelled) = AbortHandle::new_pair();
         all.insert(Arc::clone(&id), cancel);
         Some(Entry {
-            all: self,
-            id,
-            until_cancelled: Some(until_cancelled),
+            place: Place { all: self, id },
+            until_cancelled,
         })
     }
 
@@ -66,15 +70,15 @@ impl Entry<'_> {
     /// Runs the request's work, and takes it out; `None` if it is cancelled first. The work
     /// comes by pointer: by value it would be held, and copied, several times over.
     pub(super) async fn unless_cancelled<T>(
-        mut self,
+        self,
         work: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
-        let until_cancelled = self.until_cancelled.take()?;
-        Abortable::new(work, until_cancelled).await.ok()
+        let _place = self.place;
+        Abortable::new(work, self.until_cancelled).await.ok()
     }
 }
 
-impl Drop for Entry<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.all.lock().remove(&self.id);
     }

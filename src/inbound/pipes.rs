@@ -5,10 +5,10 @@
 //! (most), or a pair of sockets (Node.js).
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::AsFd,
         unix::{fs::MetadataExt, net::UnixStream as Socket},
     },
 };
@@ -20,7 +20,9 @@ use tokio::{
 
 /// Whatever stdin is, to be read from.
 pub fn stdin() -> Box<dyn AsyncRead + Send + Unpin> {
-    if let Ok(pipe) = pipe::OpenOptions::new().open_receiver("/proc/self/fd/0") {
+    if let Some(path) = pipe(0)
+        && let Ok(pipe) = pipe::OpenOptions::new().open_receiver(path)
+    {
         return Box::new(pipe);
     }
     match socket(io::stdin()) {
@@ -31,7 +33,9 @@ pub fn stdin() -> Box<dyn AsyncRead + Send + Unpin> {
 
 /// Whatever stdout is, to be written to.
 pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
-    if let Ok(pipe) = pipe::OpenOptions::new().open_sender("/proc/self/fd/1") {
+    if let Some(path) = pipe(1)
+        && let Ok(pipe) = pipe::OpenOptions::new().open_sender(path)
+    {
         return Box::new(pipe);
     }
     match socket(io::stdout()) {
@@ -40,16 +44,21 @@ pub fn stdout() -> Box<dyn AsyncWrite + Send + Unpin> {
     }
 }
 
-/// A socket. A pipe was opened anew, for us alone; that a socket must not be waited for is
-/// told to everybody who has it, so stderr, whose writers wait, must not be the same one.
+/// Where a pipe can be opened anew, so that not to wait for it is our own affair. One with
+/// a name is not: who opens it after its last writer has gone does not learn of its end.
+fn pipe(descriptor: u8) -> Option<String> {
+    let path = format!("/proc/self/fd/{descriptor}");
+    let is = fs::read_link(&path).ok()?;
+    is.to_str()?.starts_with("pipe:[").then_some(path)
+}
+
+/// A socket. That it is not waited for concerns everybody who has it, so stderr, whose
+/// writers wait, must not be the same one.
 fn socket(stream: impl AsFd) -> io::Result<UnixStream> {
-    let stream = stream.as_fd().try_clone_to_owned()?;
-    let (stream, here) = place(stream)?;
-    let (_, stderr) = place(io::stderr().as_fd().try_clone_to_owned()?)?;
-    let socket = Socket::from(stream);
+    let socket = Socket::from(stream.as_fd().try_clone_to_owned()?);
     // Fails where it is none.
     socket.local_addr()?;
-    if here == stderr {
+    if place(stream)? == place(io::stderr())? {
         return Err(io::ErrorKind::Unsupported.into());
     }
     socket.set_nonblocking(true)?;
@@ -57,8 +66,7 @@ fn socket(stream: impl AsFd) -> io::Result<UnixStream> {
 }
 
 /// What a descriptor stands for: the same numbers, the same thing.
-fn place(stream: OwnedFd) -> io::Result<(OwnedFd, (u64, u64))> {
-    let file = File::from(stream);
-    let metadata = file.metadata()?;
-    Ok((file.into(), (metadata.dev(), metadata.ino())))
+fn place(stream: impl AsFd) -> io::Result<(u64, u64)> {
+    let metadata = File::from(stream.as_fd().try_clone_to_owned()?).metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
 }

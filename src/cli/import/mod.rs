@@ -95,7 +95,7 @@ impl Import {
         if let Some(file) = &self.env_file {
             write_values(file, &variables)?;
             out::tell(&format!(
-                "values: {0} (serve, check and register take it: --env-file {0})",
+                "values: {0} (what reads the configuration takes it: --env-file {0})",
                 file.display()
             ));
         }

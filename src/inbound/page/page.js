@@ -475,7 +475,7 @@ function quiet(all) {
 function showWarnings() {
   const { warnings, lastReload } = facts.config;
   const all = [...(facts.door?.warnings ?? []), ...warnings];
-  if (!lastReload.ok) all.unshift(`the configuration file cannot be used, so the one before stays in force${lastReload.error ? `: ${lastReload.error}` : ""}`);
+  if (!lastReload.ok) all.unshift(`the configuration cannot be used, so the one before stays in force${lastReload.error ? `: ${lastReload.error}` : ""}`);
   if (!facts.inFull) all.push("The door is locked: reasons, tools and warnings are shown to those who may come in, and on the address that --admin-addr names.");
   const place = byId("warnings"), says = all.join("\0");
   if (place.says === says) return;

@@ -49,16 +49,19 @@ pub(super) fn mailbox() -> (Post, Mailbox) {
 }
 
 impl Post {
-    /// Puts in a message before the answer, without waiting. Gives it back if there is no
-    /// room for it, or nobody to read it.
-    pub(super) fn aside(&self, message: Frame) -> Option<Frame> {
+    /// Puts in a message before the answer, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The message, if there is no room for it, or nobody to read it.
+    pub(super) fn aside(&self, message: Frame) -> Result<(), Box<Frame>> {
         let mut letters = lock(&self.0);
         if letters.closed || letters.asides.len() >= ASIDES {
-            return Some(message);
+            return Err(Box::new(message));
         }
         letters.asides.push_back(message);
         wake(letters);
-        None
+        Ok(())
     }
 
     /// Puts in the answer. The reader may just have gone: then nobody asks any more.
@@ -85,7 +88,10 @@ impl Mailbox {
             if said.is_some() || letters.closed {
                 return Poll::Ready(said);
             }
-            letters.reader = Some(context.waker().clone());
+            match &mut letters.reader {
+                Some(reader) => reader.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
             Poll::Pending
         })
         .await
@@ -95,6 +101,7 @@ impl Mailbox {
     pub(super) fn close(&mut self) -> VecDeque<Frame> {
         let mut letters = lock(&self.0);
         letters.closed = true;
+        letters.reader = None;
         std::mem::take(&mut letters.asides)
     }
 
@@ -143,7 +150,7 @@ mod tests {
     async fn what_came_before_the_answer_is_heard_before_it_and_nothing_after_it() {
         let (post, mut mailbox) = mailbox();
         for number in [1, 2] {
-            assert!(post.aside(frame(number)).is_none());
+            post.aside(frame(number)).unwrap();
         }
         post.answer(Err(Failure::too_long()));
         assert_eq!(heard(&mut mailbox).await, "n1");
@@ -160,7 +167,7 @@ mod tests {
             (first, mailbox.next().await.is_none())
         });
         tokio::task::yield_now().await;
-        assert!(post.aside(frame(1)).is_none());
+        post.aside(frame(1)).unwrap();
         tokio::task::yield_now().await;
         drop(post);
         assert_eq!(waits.await.unwrap(), ("n1".to_owned(), true));
@@ -170,11 +177,11 @@ mod tests {
     fn what_nobody_can_read_any_more_is_given_back() {
         let (post, mut mailbox) = mailbox();
         for number in 0..ASIDES {
-            assert!(post.aside(frame(number)).is_none());
+            post.aside(frame(number)).unwrap();
         }
-        assert!(post.aside(frame(0)).is_some(), "it is full");
+        assert!(post.aside(frame(0)).is_err(), "it is full");
         assert_eq!(mailbox.close().len(), ASIDES);
-        assert!(post.aside(frame(0)).is_some(), "nobody reads it");
+        assert!(post.aside(frame(0)).is_err(), "nobody reads it");
         post.answer(Ok(frame(0)));
     }
 }

@@ -372,8 +372,8 @@ impl Reader {
         let waiter = only.as_ref().and_then(|pending| pending.waiter.as_ref());
         match waiter.filter(|_| frame.method().as_deref() != Some("ping")) {
             Some(waiter) => {
-                if let Some(frame) = waiter.aside(frame) {
-                    drop(Question::new(frame, self.way.clone()));
+                if let Err(frame) = waiter.aside(frame) {
+                    drop(Question::new(*frame, self.way.clone()));
                 }
             }
             None => self.unasked_message(frame),
@@ -404,7 +404,7 @@ impl Reader {
             pending
                 .waiter
                 .as_ref()
-                .is_some_and(|waiter| waiter.aside(frame).is_none())
+                .is_some_and(|waiter| waiter.aside(frame).is_ok())
         });
         if !taken {
             self.pipe.unasked.dropped();
