@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the realm of agents-realm.json at a Keycloak that runs, over its admin API, or
-# adds what is missing there. What is there already is left as it is. The scope `mcp` is
-# made here alone: a file with scopes in it would be without those that Keycloak makes itself.
+# adds what is missing there. What is there already is left as it is, but that `mcp-client`, and
+# every client still to come, is given the scope `mcp` again. The scope is made here alone: a
+# file with scopes in it would be without those that Keycloak makes itself.
 #
 #     export KEYCLOAK_URL=https://id.example.org
 #     export KEYCLOAK_ADMIN_PASSWORD_FILE=./admin_password
@@ -112,11 +113,16 @@ add_scope() {
         }]
       }' | ask POST "/$realm/client-scopes"
     scope=$(id_of /client-scopes mcp name)
-    client=$(id_of "/clients?clientId=mcp-client" mcp-client clientId)
-    ask PUT "/$realm/default-default-client-scopes/$scope" <<<'{}'
-    ask PUT "/$realm/clients/$client/default-client-scopes/$scope" <<<'{}'
     echo "made the scope mcp"
   fi
+  client=$(id_of "/clients?clientId=mcp-client" mcp-client clientId)
+  give_scope /default-default-client-scopes "$scope"
+  give_scope "/clients/$client/default-client-scopes" "$scope"
+}
+
+# give_scope PATH ID, where it is not there yet: a second time is a conflict.
+give_scope() {
+  [[ -n $(id_of "$1" mcp name) ]] || ask PUT "/$realm$1/$2" <<<'{}'
 }
 
 # id_of PATH NAME KEY: the id of what has this name, if it is there.
