@@ -123,5 +123,6 @@ async fn a_token_that_expires_with_a_thousand_calls_in_flight_is_refreshed_by_on
     let seen = client.call("c0__identity", "{}").await;
     let refreshed = provider.bearer(asked as u64);
     assert_eq!(seen.content()["authorization"], refreshed, "{}", seen.frame);
-    assert_eq!(provider.asked().len(), asked, "one mint for all");
+    // On a slow machine the one that was kept waiting is given up, and asked for again.
+    assert_eq!(provider.minted(), asked, "one mint for all");
 }

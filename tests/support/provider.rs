@@ -120,6 +120,11 @@ impl Provider {
         issuer.clone_into(own.as_mut().expect("nobody has panicked"));
     }
 
+    /// How many tokens it has given.
+    pub fn minted(&self) -> usize {
+        usize::try_from(self.desk.minted.load(Ordering::Relaxed)).expect("a few")
+    }
+
     /// From now on its tokens live for this many seconds.
     pub fn live_for(&self, seconds: u64) {
         self.desk.expires_in.store(seconds, Ordering::Relaxed);
