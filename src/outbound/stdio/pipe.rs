@@ -219,9 +219,7 @@ impl PipeExchange {
             )),
         }
     }
-}
 
-impl PipeExchange {
     fn said(&self, aside: Frame) -> Part {
         match aside.kind() {
             Kind::Request => Part::Request(Question::new(aside, self.way.clone())),
